@@ -1,0 +1,159 @@
+"""The programs a cluster is made of, built from pinned Go modules into a cache outside the clone.
+
+Every directory of `gomod/` pins one project. Its programs live in the cache under a name made of the project, its
+version and a hash of go.mod, go.sum and the build flags: a changed pin is a new directory, nothing is built twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from millrace_cluster import console, golang
+from millrace_cluster.failure import ClusterError
+
+GOMOD = Path(__file__).resolve().parent.parent / "gomod"
+_VERSION_PACKAGE = "k8s.io/component-base/version"
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """One Go module of programs: `programs` maps the name used here to the name `go install` gives it."""
+
+    name: str
+    module: str
+    programs: dict[str, str]
+    tags: str = ""
+
+
+PROJECTS = (
+    Project("kubernetes", "k8s.io/kubernetes", {
+        name: name for name in (
+            "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+    }),
+    Project("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "server"}),
+    Project("containerd", "github.com/containerd/containerd/v2", {
+        name: name for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+    }, tags="no_btrfs,no_devmapper"),
+    Project("coredns", "github.com/coredns/coredns", {"coredns": "coredns"}),
+    Project("helm", "helm.sh/helm/v3", {"helm": "helm"}),
+    Project("versitygw", "github.com/versity/versitygw", {"versitygw": "versitygw"}),
+    Project("kind", "sigs.k8s.io/kind", {"kind": "kind"}),
+)  # fmt: skip
+NODE_PROGRAMS = (
+    "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
+    "etcd", "containerd", "containerd-shim-runc-v2", "ctr", "coredns",
+)  # fmt: skip
+
+
+def cache() -> Path:
+    """The directory for everything built: MILLRACE_CACHE, else `millrace` in the user's cache directory."""
+    chosen = os.environ.get("MILLRACE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+
+
+def project_of(program: str) -> Project:
+    """The project that builds `program`."""
+    for project in PROJECTS:
+        if program in project.programs:
+            return project
+    known = " ".join(name for project in PROJECTS for name in project.programs)
+    raise ClusterError(f"{program} is not a program this tool builds", f"it builds: {known}",
+                       "python tests/cluster binaries", exit_code=2)  # fmt: skip
+
+
+def version_of(project: Project) -> str:
+    """The version of `project` that its go.mod requires."""
+    text = (GOMOD / project.name / "go.mod").read_text()
+    found = re.search(rf"^\s*(?:require\s+)?{re.escape(project.module)}\s+(v\S+)", text, re.MULTILINE)
+    if not found:
+        raise ClusterError(f"{project.name}/go.mod does not require {project.module}")
+    return found.group(1)
+
+
+def build_flags(project: Project) -> list[str]:
+    """Flags of `go install` for `project`."""
+    linker = "-s -w"
+    if project.name == "kubernetes":
+        version = version_of(project)
+        major, minor, _ = version.removeprefix("v").split(".")
+        stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean",
+                  "gitCommit": "0" * 40, "buildDate": "1970-01-01T00:00:00Z"}  # fmt: skip
+        linker += "".join(f" -X {_VERSION_PACKAGE}.{name}={value}" for name, value in stamps.items())
+    return ["-trimpath", "-ldflags", linker, *(["-tags", project.tags] if project.tags else [])]
+
+
+def home_of(project: Project) -> Path:
+    """The cache directory of `project` as pinned now."""
+    digest = hashlib.sha256()
+    for name in ("go.mod", "go.sum"):
+        digest.update((GOMOD / project.name / name).read_bytes())
+    digest.update("\0".join(build_flags(project)).encode())
+    return cache() / "bin" / f"{project.name}-{version_of(project)}-{digest.hexdigest()[:12]}"
+
+
+def path_of(program: str) -> Path:
+    """Where `program` is, or will be once built."""
+    return home_of(project_of(program)) / program
+
+
+def ensure(programs: Iterable[str]) -> dict[str, Path]:
+    """Build what is missing among `programs` and return the path of each.
+
+    Raises ClusterError when Go cannot be had or a build fails.
+    """
+    wanted = list(programs)
+    for project in {project.name: project for project in map(project_of, wanted)}.values():
+        if not _complete(project):
+            _build(project)
+    return {program: path_of(program) for program in wanted}
+
+
+def _complete(project: Project) -> bool:
+    return all(os.access(home_of(project) / program, os.X_OK) for program in project.programs)
+
+
+def _build(project: Project) -> None:
+    home = home_of(project)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with (home.parent / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _complete(project):
+            return
+        go = golang.locate(cache())
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix="building-") as staging:
+            _install(project, go, Path(staging))
+            shutil.rmtree(home, ignore_errors=True)
+            finished = Path(staging) / "finished"
+            finished.mkdir(mode=0o755)
+            for program, built in project.programs.items():
+                (Path(staging) / built).rename(finished / program)
+            finished.rename(home)
+
+
+def _install(project: Project, go: Path, target: Path) -> None:
+    command = [str(go), "install", "-v", *build_flags(project), "tool"]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(target), "GOOS": "", "GOARCH": "",
+                   "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}  # fmt: skip
+    tail: list[str] = []
+    with console.step(f"building {project.name} {version_of(project)}") as step:
+        with subprocess.Popen(command, cwd=GOMOD / project.name, env=environment, text=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:  # fmt: skip
+            assert process.stderr is not None
+            for count, line in enumerate(process.stderr, start=1):
+                tail = [*tail[-14:], line.rstrip()]
+                step.detail = f"{count} packages"
+        if process.returncode:
+            raise ClusterError(
+                f"building {project.name} failed", "\n        ".join(tail) or f"go exited {process.returncode}",
+                f"cd {GOMOD / project.name} && CGO_ENABLED=0 {go} install -v tool")  # fmt: skip
