@@ -1,0 +1,209 @@
+"""Carrying out a Plan: children, creates, doomed, touches, status, events, in this order.
+
+Each write alone is harmless: a crash after any of them is repaired by the next pass, because children have
+deterministic names, the status is written last and events are said only once it has landed. A plan that is true
+already writes nothing.
+
+An object of a wanted name that somebody else controls, or nobody, is never taken over: `NameConflict`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from millrace import errors
+from millrace.api import keys, resources
+from millrace.api.resources import ResourceType
+from millrace.apply import intent as intents
+from millrace.apply.events import Recorder
+from millrace.apply.ledger import Ledger
+from millrace.clients.kube import Kube
+from millrace.clients.store import Key, Manifest, Store, controller_of
+from millrace.decide.plan import Doomed, Plan, Touch
+
+CREATED_ONCE: Final = frozenset({resources.JOBS})
+"""Kinds whose spec cannot be changed: one that is there is left alone, its name says what it was made from."""
+
+
+@dataclass
+class Outcome:
+    """What a pass did. ``stale`` asks for another pass at once: somebody was faster."""
+
+    writes: int = 0
+    said: bool = False
+    """Whether the status was written."""
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class _Applied:
+    fingerprint: str
+    uid: str
+    projection: object
+
+
+class Executor:
+    """Carries out plans for one API server; remembers what it applied so that it need not apply it again."""
+
+    def __init__(self, kube: Kube, store: Store, ledger: Ledger, recorder: Recorder) -> None:
+        self._kube = kube
+        self._store = store
+        self._ledger = ledger
+        self._recorder = recorder
+        self._applied: dict[Key, _Applied] = {}
+
+    async def execute(self, resource: ResourceType, owner: Manifest, plan: Plan) -> Outcome:
+        """Make the plan true. ``owner`` is the object as it was when the pass began.
+
+        Raises NameConflict, NotLeader and any ApiError; what was written before stays written.
+        """
+        metadata = owner["metadata"]
+        key = Key(resource, metadata["namespace"], metadata["name"])
+        outcome = Outcome()
+        for child in plan.children:
+            await self._child(key, owner, child, outcome)
+        for manifest in plan.creates:
+            await self._create(key, manifest, outcome)
+        for doomed in plan.doomed:
+            await self._delete(key, doomed, outcome)
+        for touch in plan.touches:
+            await self._touch(key, touch, outcome)
+        if plan.status is not None:
+            await self.say(key, owner, plan.status, outcome)
+        if outcome.said:
+            for event in plan.events:
+                await self._recorder.say(owner, event)
+        return outcome
+
+    async def say(self, key: Key, owner: Manifest, status: Manifest, outcome: Outcome) -> None:
+        """Write the status if it says something new, on top of the very version the pass looked at."""
+        if intents.same_status(status, owner.get("status") or {}):
+            return
+        metadata = owner["metadata"]
+        try:
+            answer = await self._kube.patch_status(
+                *key, status, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+        except errors.Conflict:
+            outcome.stale = True
+            return
+        except errors.NotFound:
+            return
+        outcome.writes += 1
+        if answer["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            outcome.said = True
+            self._ledger.wrote(key, key, answer)
+
+    def forget(self, gone: Key) -> None:
+        """An object is gone: what was applied to it counts no more."""
+        self._applied.pop(gone, None)
+
+    async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> None:
+        resource = resources.of(manifest)
+        wanted = intents.owned(_labelled(manifest, key.namespace), owner)
+        name = wanted["metadata"]["name"]
+        child = Key(resource, wanted["metadata"]["namespace"], name)
+        found = self._store.get(*child)
+        fingerprint = intents.fingerprint(wanted)
+        if found is not None and self._is_satisfied(child, found, wanted, fingerprint, owner):
+            return
+        if found is None:
+            found = await self._read(child)
+        if found is not None:
+            _refuse_strangers(child, found, wanted)
+            if "deletionTimestamp" in found["metadata"]:
+                outcome.stale = True  # its successor can be made once the name is free
+                return
+            if resource in CREATED_ONCE:
+                return
+            wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": found["metadata"]["uid"]}}
+        try:
+            answer = await self._kube.apply(resource, wanted)
+        except errors.Conflict:
+            outcome.stale = True
+            return
+        projection = intents.project(answer, wanted)
+        self._applied[child] = _Applied(fingerprint, answer["metadata"]["uid"], projection)
+        outcome.writes += 1
+        if found is None or answer["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
+            self._ledger.wrote(key, child, answer)
+
+    def _is_satisfied(self, child: Key, found: Manifest, wanted: Manifest, fingerprint: str, owner: Manifest) -> bool:
+        if child.resource in CREATED_ONCE:
+            controller = controller_of(found)
+            return controller is not None and controller["uid"] == owner["metadata"]["uid"] and not _is_going(found)
+        applied = self._applied.get(child)
+        return (
+            applied is not None
+            and applied.fingerprint == fingerprint
+            and applied.uid == found["metadata"]["uid"]
+            and not _is_going(found)
+            and applied.projection == intents.project(found, wanted)
+        )
+
+    async def _read(self, key: Key) -> Manifest | None:
+        """The live object: the watches show only what carries our label, and a name may be taken by anything."""
+        try:
+            return await self._kube.get(*key)
+        except errors.NotFound:
+            return None
+
+    async def _create(self, key: Key, manifest: Manifest, outcome: Outcome) -> None:
+        resource = resources.of(manifest)
+        wanted = _labelled(manifest, key.namespace)
+        try:
+            answer = await self._kube.create(resource, wanted)
+        except errors.AlreadyExists:
+            outcome.stale = True
+            return
+        outcome.writes += 1
+        metadata = answer["metadata"]
+        self._ledger.wrote(key, Key(resource, metadata["namespace"], metadata["name"]), answer)
+
+    async def _delete(self, key: Key, doomed: Doomed, outcome: Outcome) -> None:
+        """Delete that very object, in the very version that is live now."""
+        target = Key(doomed.resource, doomed.namespace, doomed.name)
+        live = await self._read(target)
+        if live is None or live["metadata"]["uid"] != doomed.uid or _is_going(live):
+            return
+        try:
+            await self._kube.delete(*target, uid=doomed.uid, resource_version=live["metadata"]["resourceVersion"])
+        except errors.Conflict:
+            outcome.stale = True
+            return
+        outcome.writes += 1
+        self._ledger.deleted(key, target, doomed.uid)
+
+    async def _touch(self, key: Key, touch: Touch, outcome: Outcome) -> None:
+        pod = Key(resources.PODS, touch.namespace, touch.pod)
+        known = self._store.get(*pod)
+        if known is None or (known["metadata"].get("annotations") or {}).get(touch.annotation) == touch.value:
+            return
+        body = {"metadata": {"uid": known["metadata"]["uid"], "annotations": {touch.annotation: touch.value}}}
+        try:
+            answer = await self._kube.patch(*pod, body)
+        except (errors.NotFound, errors.Conflict):
+            return  # the pod went; its successor mounts what is current
+        outcome.writes += 1
+        self._ledger.wrote(key, pod, answer)
+
+
+def _labelled(manifest: Manifest, namespace: str) -> Manifest:
+    """The manifest with its namespace, and with the label without which the watches would not show it."""
+    metadata = manifest["metadata"]
+    labels = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE, **(metadata.get("labels") or {})}
+    return {**manifest, "metadata": {"namespace": namespace, **metadata, "labels": labels}}
+
+
+def _is_going(found: Manifest) -> bool:
+    return "deletionTimestamp" in found["metadata"]
+
+
+def _refuse_strangers(child: Key, found: Manifest, wanted: Manifest) -> None:
+    """Raise NameConflict unless the object found is controlled by the one we apply for."""
+    ours, theirs = controller_of(wanted), controller_of(found)
+    if ours is not None and theirs is not None and theirs["uid"] == ours["uid"]:
+        return
+    owner = f"{theirs['kind']} {theirs['name']}" if theirs is not None else "nobody that Millrace knows"
+    raise errors.NameConflict(child.resource.kind, child.namespace, child.name, owner)

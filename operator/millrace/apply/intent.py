@@ -1,0 +1,65 @@
+"""Whether an object still is what we said it should be.
+
+The API server fills in defaults and rewrites values (``0.5`` CPU becomes ``500m``), so an intent cannot be compared
+with an object field by field. What it made of the intent is known from its answer to the apply: `project` cuts both
+the answer and, later, the cached object down to the fields of the intent, and those two are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from millrace.clients.store import Manifest
+
+_SERVER_OWNED = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")
+
+
+def fingerprint(intent: Mapping[str, Any]) -> str:
+    """A hash of the whole intent, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(intent, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def project(found: Any, intent: Any) -> Any:
+    """The part of ``found`` that ``intent`` speaks about; lists of another length as they are."""
+    if isinstance(intent, Mapping) and isinstance(found, Mapping):
+        return {name: project(found.get(name), value) for name, value in intent.items() if name not in _SERVER_OWNED}
+    if isinstance(intent, list) and isinstance(found, list) and len(intent) == len(found):
+        return [project(one, wanted) for one, wanted in zip(found, intent, strict=True)]
+    return found
+
+
+def owned(manifest: Manifest, owner: Manifest) -> Manifest:
+    """The manifest with a controlling ownerReference to ``owner``, unless it names a controller itself."""
+    metadata = manifest["metadata"]
+    if any(reference.get("controller") for reference in metadata.get("ownerReferences") or ()):
+        return manifest
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    references = [*(metadata.get("ownerReferences") or ()), reference]
+    return {**manifest, "metadata": {**metadata, "ownerReferences": references}}
+
+
+def same_status(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether two statuses say the same: a condition that keeps its status keeps its time, whatever the time is."""
+    return _timeless(wanted, found) == _timeless(found, wanted)
+
+
+def _timeless(status: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    standing = {(one.get("type"), one.get("status")) for one in other.get("conditions") or ()}
+    conditions = [
+        {name: value for name, value in one.items() if name != "lastTransitionTime"}
+        if (one.get("type"), one.get("status")) in standing
+        else one
+        for one in status.get("conditions") or ()
+    ]
+    conditions.sort(key=lambda one: str(one.get("type")))
+    return {**{name: value for name, value in status.items() if value is not None}, "conditions": conditions}

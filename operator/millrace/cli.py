@@ -1,0 +1,126 @@
+"""``python -m millrace``: run the operator, print what is generated, or explain a decision offline."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from millrace import errors
+
+OFFLINE = {
+    "MILLRACE_NAMESPACE": "default",
+    "MILLRACE_TRAINER_IMAGE": "millrace-trainer",
+    "MILLRACE_SERVER_IMAGE": "millrace-server",
+    "MILLRACE_ROUTER_IMAGE": "millrace-router",
+}
+"""Settings of ``plan`` where the environment says nothing."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, 1 for trouble with a sentence on stderr, 2 for wrong arguments."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["store-credentials"]:
+        from millrace import store_credentials
+
+        return store_credentials.main(given[1:])
+    if given[:1] == ["crds"]:
+        from millrace.api import crds
+
+        return crds.main(given[1:])
+    options = _parser().parse_args(given)
+    try:
+        options.command(options)
+    except errors.MillraceError as error:
+        print(f"millrace {given[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="millrace", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the operator; settings come from MILLRACE_* variables")
+    run.set_defaults(command=_run)
+    commands.add_parser("crds", help="write or check the custom resource definitions", add_help=False)
+    admission = commands.add_parser("admission", help="print the admission policies that guard approvals")
+    admission.set_defaults(command=_admission)
+    rbac = commands.add_parser("rbac", help="print the operator's roles")
+    rbac.add_argument("--name", default="millrace-operator", help="of the operator's service account and role")
+    rbac.add_argument("-n", "--namespace", default="default")
+    rbac.set_defaults(command=_rbac)
+    plan = commands.add_parser("plan", help="explain offline what the operator would do with the objects in a file")
+    plan.add_argument("-f", "--filename", required=True, type=Path, help="YAML of custom resources and their children")
+    plan.set_defaults(command=_plan)
+    commands.add_parser("store-credentials", help="create the embedded store's credentials, once", add_help=False)
+    return parser
+
+
+def _run(_: argparse.Namespace) -> None:
+    from millrace import settings as parsed
+    from millrace import telemetry, wiring
+    from millrace.clients import credentials
+
+    settings = parsed.parse(os.environ)
+    telemetry.configure_logs(settings.log_level)
+    asyncio.run(wiring.run(settings, credentials.load(os.environ)))
+
+
+def _admission(_: argparse.Namespace) -> None:
+    from millrace.render import admission
+
+    _print(admission.manifests())
+
+
+def _rbac(options: argparse.Namespace) -> None:
+    from millrace.render import roles
+
+    name, namespace = options.name, options.namespace
+    _print(
+        [
+            *roles.cluster_roles(),
+            roles.role(name, namespace, [*roles.operator_rules(), *roles.lease_rules(name)]),
+            roles.role_binding(name, namespace, account=name, account_namespace=namespace),
+        ]
+    )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from millrace import settings as parsed
+    from millrace import wiring
+
+    settings = parsed.parse({**OFFLINE, **os.environ})
+    explained = asyncio.run(wiring.explain(settings, _objects(options.filename, settings.namespace)))
+    _print(explained)
+
+
+def _objects(path: Path, namespace: str) -> list[dict[str, Any]]:
+    """The objects of a YAML file, with what the API server would have added to them."""
+    import yaml
+
+    try:
+        documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
+    except (OSError, yaml.YAMLError) as error:
+        raise errors.SettingsError(f"{path} cannot be read as YAML: {error}") from error
+    objects: list[dict[str, Any]] = []
+    for one in documents:
+        objects.extend(one["items"] if one.get("kind", "").endswith("List") else [one])
+    for number, one in enumerate(objects, start=1):
+        if not isinstance(one.get("metadata"), dict) or "name" not in one["metadata"]:
+            raise errors.SettingsError(f"object {number} of {path} has no metadata.name")
+        added = {"namespace": namespace, "uid": f"uid-{number}", "resourceVersion": str(number), "generation": 1}
+        one["metadata"] = {**added, "creationTimestamp": "2026-01-01T00:00:00Z", **one["metadata"]}
+        one.setdefault("status", {})
+    return objects
+
+
+def _print(manifests: Sequence[Mapping[str, Any]]) -> None:
+    import yaml
+
+    print(yaml.safe_dump_all([dict(one) for one in manifests], sort_keys=False, width=120), end="")

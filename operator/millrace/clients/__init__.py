@@ -1,0 +1,1 @@
+"""Input and output: the API server, the cache of its watches, the clock."""

@@ -1,0 +1,72 @@
+"""What ``observe`` may look at, and nothing it may decide with.
+
+    async def observe(world: World, namespace: str, name: str) -> Observation | None
+    decide(observation) -> Plan
+
+* ``world.store`` is the cache filled by the watches. Read it first; manifests in it are **read-only**.
+* ``world.kube`` asks the API server itself. Use it for what is not watched, and re-read live before anything
+  irreversible.
+* ``world.clock`` is the only source of time; ``now()`` is an aware UTC datetime.
+* ``world.scrapes`` and ``world.policy`` are filled by background tasks. ``observe`` never waits for them.
+
+Background tasks are made in ``wiring``: ``observe.scrapes.Scrapes(world)`` with ``async run()`` (leader only), and
+``observe.policy.watch(world)`` (a coroutine, every replica) which replaces ``world.policy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from millrace.api.resources import ResourceType
+from millrace.clients.clock import Clock
+from millrace.clients.kube import Kube
+from millrace.clients.store import Manifest, Store
+
+if TYPE_CHECKING:
+    from millrace.settings import Settings
+
+Enqueue = Callable[[ResourceType, str, str], None]
+"""Ask for a reconcile of ``(resource, namespace, name)``; cheap, de-duplicated, callable at any time."""
+
+
+@dataclass(frozen=True)
+class PolicyStatus:
+    """Whether the admission policies that guard approvals are in force: ``None`` means not known (yet)."""
+
+    in_force: bool | None = None
+    message: str = "the admission policies have not been looked at yet"
+
+
+def _nobody(resource: ResourceType, namespace: str, name: str) -> None:
+    """Before the queues exist there is nobody to wake."""
+
+
+@dataclass
+class World:
+    """Everything a pass over one object may read."""
+
+    store: Store
+    kube: Kube
+    clock: Clock
+    settings: Settings
+    scrapes: Any = None
+    policy: PolicyStatus = field(default_factory=PolicyStatus)
+    enqueue: Enqueue = _nobody
+
+
+Observe = Callable[[World, str, str], Awaitable[Any]]
+"""``observe.<kind>.observe``: what ``decide.<kind>.decide`` needs to know, or None if the object is gone."""
+
+Watch = Callable[[World, Manifest], Iterable[tuple[str, str]]]
+"""For an object that appeared, changed or went: ``(namespace, name)`` of the objects of one's own kind to look at
+again.
+"""
+
+Watches = Mapping[ResourceType, Watch]
+"""``observe.<kind>.WATCHES``: wake-ups across kinds, e.g. a Model wakes the Deployments that select it.
+
+Not needed for controlled children (mapped by ownerReference) nor for objects labelled ``millrace.dev/dataset``,
+``training-run`` or ``deployment`` (mapped by label).
+"""

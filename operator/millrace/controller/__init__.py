@@ -1,0 +1,1 @@
+"""The kernel: which object is looked at when, by whom, and by which replica."""

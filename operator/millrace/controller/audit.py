@@ -1,0 +1,187 @@
+"""Whether the cache is what the cluster is: a LIST of metadata, compared.
+
+kopf does not notice what vanished while a watch was broken (after a 410 it lists again, and absent objects make no
+event), so absence is established here. For each kind, from time to time and soon after kopf listed it again:
+
+* cached but not listed, and not newer than the list: a ghost; it is dropped and whoever it concerned is woken;
+* listed but not cached, or listed in a newer version, and still so `GRACE_SECONDS` later: the watch is behind; the
+  object is read live, put into the cache and routed like an event, and counted as stale.
+
+A kind is audited every 10 minutes; one with few objects more often, because its list costs little: as many seconds as
+it has objects, at least a minute. That also covers a kind whose last object vanished in a gap, after which kopf,
+listing nothing, says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from millrace import errors
+from millrace.api.resources import ResourceType
+from millrace.clients import store as stores
+from millrace.clients.clock import Clock
+from millrace.clients.kube import Kube
+from millrace.clients.store import Manifest, Store
+from millrace.telemetry import Log, Series
+
+log = Log(__name__)
+
+LONGEST_SECONDS = 600.0
+SHORTEST_SECONDS = 60.0
+JITTER = 0.2
+SOON_SECONDS = 1.0
+GRACE_SECONDS = 2.0
+SYNC_SECONDS = 0.2
+STALE_AUDITS = 2
+"""Audits in a row that find stale objects before the process is not worth keeping alive."""
+
+Sink = Callable[[ResourceType, Manifest, bool], None]
+"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What separates the cache from a list; entries are ``(namespace, name)``."""
+
+    ghosts: frozenset[tuple[str, str]]
+    missing: frozenset[tuple[str, str]]
+
+
+def compare(store: Store, resource: ResourceType, listed: list[Manifest], version: str) -> Difference:
+    """Compare the cache of one kind with its metadata list of resourceVersion ``version``."""
+    live = {(one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"] for one in listed}
+    cached = {
+        (one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"]
+        for one in store.list(resource)
+    }
+    ghosts = {
+        key
+        for key, metadata in cached.items()
+        if (key not in live or live[key]["uid"] != metadata["uid"])
+        and stores.newer(metadata["resourceVersion"], version) is not True
+    }
+    missing = {
+        key
+        for key, metadata in live.items()
+        if key not in cached
+        or cached[key]["uid"] != metadata["uid"]
+        or stores.newer(metadata["resourceVersion"], cached[key]["resourceVersion"]) is True
+    }
+    return Difference(frozenset(ghosts), frozenset(missing))
+
+
+class Audit:
+    """Audits of all watched kinds of one namespace."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        clock: Clock,
+        watched: Mapping[ResourceType, str],
+        namespace: str,
+        sink: Sink,
+        series: Series,
+    ) -> None:
+        self._kube = kube
+        self._store = store
+        self._clock = clock
+        self._watched = watched
+        self._namespace = namespace
+        self._sink = sink
+        self._series = series
+        self._wanted = {resource: asyncio.Event() for resource in watched}
+        self._stale_in_a_row = dict.fromkeys(watched, 0)
+        self.synced = False
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether some watch has been behind for several audits: a new process would do better."""
+        return any(count >= STALE_AUDITS for count in self._stale_in_a_row.values())
+
+    def soon(self, resource: ResourceType) -> None:
+        """Audit soon: kopf listed this kind again: something may have vanished meanwhile."""
+        if self.synced:
+            self._wanted[resource].set()
+
+    async def sync(self) -> None:
+        """Wait until the cache holds everything that a live list of every kind shows."""
+        for resource, selector in self._watched.items():
+            while True:
+                try:
+                    listed, version = await self._kube.list_metadata(resource, self._namespace, selector)
+                except errors.ApiError as error:
+                    log.warning("a kind cannot be listed", resource=resource.plural, why=str(error))
+                    await asyncio.sleep(1.0)
+                    continue
+                if not compare(self._store, resource, listed, version).missing:
+                    break
+                await asyncio.sleep(SYNC_SECONDS)
+        self.synced = True
+
+    async def run(self) -> None:
+        """Audit every kind until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for resource in self._watched:
+                group.create_task(self._run(resource), name=f"audit {resource.plural}")
+
+    async def _run(self, resource: ResourceType) -> None:
+        while True:
+            await self._pause(resource)
+            try:
+                await self.audit(resource)
+            except errors.ApiError as error:
+                log.warning("an audit failed", resource=resource.plural, why=str(error))
+
+    async def _pause(self, resource: ResourceType) -> None:
+        wanted = self._wanted[resource]
+        seconds = min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(self._store.count(resource))))
+        try:
+            async with asyncio.timeout(seconds * random.uniform(1 - JITTER, 1 + JITTER)):  # noqa: S311 - jitter
+                await wanted.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(SOON_SECONDS)  # the rest of the same list is arriving
+        wanted.clear()
+
+    async def audit(self, resource: ResourceType) -> None:
+        """One audit of one kind. Raises ApiError."""
+        selector = self._watched[resource]
+        difference = compare(
+            self._store, resource, *await self._kube.list_metadata(resource, self._namespace, selector)
+        )
+        for namespace, name in sorted(difference.ghosts):
+            gone = self._store.get(resource, namespace, name)
+            if gone is not None:
+                log.warning(
+                    "an object was gone without a word", resource=resource.plural, namespace=namespace, name=name
+                )
+                self._series.ghosts.labels(resource=resource.plural).inc()
+                self._sink(resource, gone, True)
+        stale = await self._heal(resource, selector, difference.missing) if difference.missing else 0
+        self._stale_in_a_row[resource] = self._stale_in_a_row[resource] + 1 if stale else 0
+        self._series.stale.labels(resource=resource.plural).set(stale)
+        self._series.cached.labels(resource=resource.plural).set(self._store.count(resource))
+        self._series.audited.labels(resource=resource.plural).set(self._clock.now().timestamp())
+
+    async def _heal(self, resource: ResourceType, selector: str, suspects: frozenset[tuple[str, str]]) -> int:
+        """Give the watch a moment, then read what it still does not show. Returns how many objects that were."""
+        before = {key: self._store.get(resource, *key) for key in suspects}
+        await asyncio.sleep(GRACE_SECONDS)
+        listed, version = await self._kube.list_metadata(resource, self._namespace, selector)
+        still = compare(self._store, resource, listed, version).missing & suspects
+        healed = 0
+        for key in sorted(still):
+            if self._store.get(resource, *key) is not before[key]:
+                continue  # the watch moves: it is merely busy
+            try:
+                live = await self._kube.get(resource, *key)
+            except errors.NotFound:
+                continue
+            log.warning("an object was not shown by its watch", resource=resource.plural, namespace=key[0], name=key[1])
+            healed += 1
+            self._sink(resource, live, False)
+        return healed

@@ -1,0 +1,91 @@
+"""One pass over one object: look, decide, write. And what happens when a pass fails.
+
+There are no create, update and delete branches: a pass does what the present asks for, whatever happened before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from millrace import errors
+from millrace.api.resources import ResourceType
+from millrace.apply.execute import Executor, Outcome
+from millrace.apply.ledger import Ledger
+from millrace.clients.store import Key, Manifest
+from millrace.clients.world import World
+from millrace.controller import failures
+from millrace.controller.routing import Controller
+from millrace.telemetry import Log
+
+log = Log(__name__)
+
+STALE_SECONDS = 0.1
+"""How soon to look again when the cache is behind or somebody was faster; an event usually comes first."""
+PATIENCE = 5
+"""Failures in a row before the object's own status says so."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a pass ended. ``label`` is controller-runtime's: success, requeue_after, requeue, error."""
+
+    label: str
+    again_after: float | None = None
+    outcome: Outcome | None = None
+
+
+class Reconciler:
+    """The passes over one kind."""
+
+    def __init__(self, controller: Controller, world: World, executor: Executor, ledger: Ledger) -> None:
+        self._controller = controller
+        self._world = world
+        self._executor = executor
+        self._ledger = ledger
+
+    @property
+    def resource(self) -> ResourceType:
+        return self._controller.resource
+
+    async def reconcile(self, key: Key) -> Result:
+        """One pass. Raises whatever observing, deciding or writing raised."""
+        found = self._world.store.get(*key)
+        if found is None:
+            self._ledger.forget(key)
+            return Result("success")
+        if "deletionTimestamp" in found["metadata"]:
+            return Result("success")  # whatever holds it is not ours; the garbage collector takes its children
+        if self._ledger.is_behind(key, self._world.store):
+            return Result("requeue_after", STALE_SECONDS)
+        seen = await self._controller.observe(self._world, key.namespace, key.name)
+        if seen is None:
+            return Result("success")
+        plan = self._controller.decide(seen)
+        try:
+            outcome = await self._executor.execute(self.resource, found, plan)
+        except errors.NameConflict as conflict:
+            await self._say(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
+            raise
+        if outcome.stale:
+            return Result("requeue", STALE_SECONDS, outcome)
+        return Result("success" if plan.wake_after is None else "requeue_after", plan.wake_after, outcome)
+
+    async def complain(self, key: Key, count: int) -> None:
+        """Let the object's status say that its passes keep failing, once they have failed `PATIENCE` times."""
+        found = self._world.store.get(*key)
+        if count < PATIENCE or found is None or _has_condition(found, failures.NAME_CONFLICT):
+            return
+        settings = self._world.settings
+        command = f"kubectl -n {settings.namespace} logs deployment/{settings.lease_name}"
+        status = failures.internal_error(found, PATIENCE, command, self._world.clock.now())
+        try:
+            await self._say(key, found, status)
+        except errors.MillraceError as error:
+            log.warning("the failure could not be reported in the status", key=str(key), why=str(error))
+
+    async def _say(self, key: Key, found: Manifest, status: Manifest) -> None:
+        await self._executor.say(key, found, status, Outcome())
+
+
+def _has_condition(found: Manifest, reason: str) -> bool:
+    return any(one.get("reason") == reason for one in (found.get("status") or {}).get("conditions") or ())

@@ -1,0 +1,119 @@
+"""The workers of all kinds. They work while this replica leads, and only then.
+
+A worker takes a key, makes a pass and says when to look again: at once if the key became wanted meanwhile, after a
+delay if the pass asked for one, after a backoff if it failed. An exception never ends a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+
+from millrace import errors
+from millrace.api.resources import ResourceType
+from millrace.clients.store import Key
+from millrace.controller.queue import Priority, Taken, WorkQueue
+from millrace.controller.reconciler import Reconciler, Result
+from millrace.telemetry import Log, Series
+
+log = Log(__name__)
+
+PASS_SECONDS = 120.0
+"""A pass that takes longer is cancelled and retried: something in it hangs."""
+GRACE_SECONDS = 8.0
+"""How long running passes may go on when the operator stops."""
+
+
+class Progress:
+    """When a pass last ended, for the liveness probe."""
+
+    def __init__(self) -> None:
+        self.last_end = time.monotonic()
+
+
+class Workers:
+    """Bounded workers for each kind's queue."""
+
+    def __init__(
+        self,
+        queues: Mapping[ResourceType, WorkQueue[Key]],
+        reconcilers: Iterable[Reconciler],
+        series: Series,
+        *,
+        each: int,
+    ) -> None:
+        self._queues = queues
+        self._reconcilers = tuple(reconcilers)
+        self._series = series
+        self._each = each
+        self._draining = asyncio.Event()
+        self.progress = Progress()
+
+    async def run(self) -> None:
+        """Work until cancelled. Cancelling interrupts running passes at their next await and waits for them."""
+        self._draining.clear()
+        async with asyncio.TaskGroup() as group:
+            for reconciler in self._reconcilers:
+                for number in range(self._each):
+                    name = f"{reconciler.resource.plural}-{number}"
+                    group.create_task(self._work(reconciler, self._queues[reconciler.resource]), name=name)
+
+    async def drain(self) -> None:
+        """Take no more keys and give running passes `GRACE_SECONDS` to end. Call before cancelling `run`."""
+        self._draining.set()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while any(queue.working for queue in self._queues.values()) and time.monotonic() < deadline:  # noqa: ASYNC110 - once in a life
+            await asyncio.sleep(0.02)
+
+    async def _work(self, reconciler: Reconciler, queue: WorkQueue[Key]) -> None:
+        while not self._draining.is_set():
+            taken = await queue.take()
+            try:
+                if self._draining.is_set():
+                    queue.add(taken.key, taken.priority)
+                    return
+                await self._pass(reconciler, queue, taken)
+            finally:
+                queue.done(taken.key)
+                self.progress.last_end = time.monotonic()
+
+    async def _pass(self, reconciler: Reconciler, queue: WorkQueue[Key], taken: Taken[Key]) -> None:
+        name, key = reconciler.resource.kind.lower(), taken.key
+        started = time.monotonic()
+        if taken.priority is Priority.CHANGE:
+            self._series.event_to_reconcile.labels(controller=name).observe(started - taken.since)
+        try:
+            async with asyncio.timeout(PASS_SECONDS):
+                result = await reconciler.reconcile(key)
+        except asyncio.CancelledError:
+            queue.add(key)
+            raise
+        except errors.NotLeader:
+            queue.add(key)
+            result = Result("requeue")
+            await asyncio.sleep(0.5)  # whoever held the lease is about to be cancelled
+        except Exception as error:  # noqa: BLE001 - one object must not stop the others
+            result = Result("error")
+            await self._failed(reconciler, queue, key, error)
+        else:
+            queue.forgive(key)
+            if result.again_after is not None:
+                queue.add_after(key, result.again_after)
+        self._series.reconciles.labels(controller=name, result=result.label).inc()
+        self._series.reconcile_time.labels(controller=name).observe(time.monotonic() - started)
+
+    async def _failed(self, reconciler: Reconciler, queue: WorkQueue[Key], key: Key, error: Exception) -> None:
+        self._series.reconcile_errors.labels(controller=reconciler.resource.kind.lower()).inc()
+        again = queue.retry(key)
+        count = queue.failures(key)
+        expected = isinstance(error, errors.MillraceError)
+        log.warning(
+            "a pass failed",
+            key=str(key),
+            failures=count,
+            retry_in_seconds=round(again, 1),
+            why=str(error) or type(error).__name__,
+            error=None if expected else error,
+        )
+        await reconciler.complain(key, count)

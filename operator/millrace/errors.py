@@ -1,0 +1,124 @@
+"""Every exception Millrace raises, in one tree.
+
+Expected trouble inside a decision is a value (a condition). Exceptions are for input and output::
+
+    MillraceError
+    ├── SettingsError            the environment of the operator is wrong
+    ├── CredentialsError         no usable kubeconfig or service account
+    ├── NotLeader                a write was refused here, before it was sent
+    ├── NameConflict             an object of the wanted name belongs to another owner
+    └── ApiError                 the API server, or the way to it, said no
+        ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404
+        ├── AlreadyExists 409 · Conflict 409 · Gone 410 · Invalid 422
+        └── Unavailable          429, 5xx, a broken connection or a time-out: worth another try
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class MillraceError(Exception):
+    """The root of the tree."""
+
+
+class SettingsError(MillraceError):
+    """A setting is missing or has a value that cannot be used."""
+
+
+class CredentialsError(MillraceError):
+    """The API server's address or credentials cannot be found or read."""
+
+
+class NotLeader(MillraceError):
+    """A write was refused because this replica does not hold the lease (any more)."""
+
+
+class NameConflict(MillraceError):
+    """An object of the wanted name exists and is controlled by somebody else."""
+
+    def __init__(self, kind: str, namespace: str, name: str, owner: str) -> None:
+        super().__init__(f"{kind} {namespace}/{name} exists and belongs to {owner}")
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+        self.owner = owner
+
+
+class ApiError(MillraceError):
+    """The API server refused a request, or could not be asked."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+        self.details = dict(details or {})
+
+
+class BadRequest(ApiError):
+    """400: the request makes no sense to the API server."""
+
+
+class Unauthorized(ApiError):
+    """401: the token was not accepted."""
+
+
+class Forbidden(ApiError):
+    """403: RBAC, an admission policy or Pod Security refused the request."""
+
+
+class NotFound(ApiError):
+    """404: no such object, or no such kind."""
+
+
+class AlreadyExists(ApiError):
+    """409 on create: an object of that name is there."""
+
+
+class Conflict(ApiError):
+    """409: the object changed since it was read, or a precondition does not hold."""
+
+
+class Gone(ApiError):
+    """410: the requested resource version is too old."""
+
+
+class Invalid(ApiError):
+    """422: the schema, a CEL rule or an immutable field refused the object."""
+
+
+class Unavailable(ApiError):
+    """429, 5xx, a broken connection or a time-out; the request may or may not have been executed."""
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    410: Gone,
+    422: Invalid,
+    429: Unavailable,
+}
+
+
+def from_status(status: int, body: Mapping[str, Any] | None, retry_after: float | None = None) -> ApiError:
+    """The exception for an HTTP answer whose ``status`` is 400 or more and whose ``body`` is a ``v1/Status``."""
+    answer = body or {}
+    reason = str(answer.get("reason") or "")
+    message = str(answer.get("message") or f"the API server answered {status}")
+    if status == 409:
+        kind: type[ApiError] = AlreadyExists if reason == "AlreadyExists" else Conflict
+    else:
+        kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
+    return kind(message, status=status, reason=reason, retry_after=retry_after, details=answer.get("details"))

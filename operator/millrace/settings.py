@@ -1,0 +1,80 @@
+"""The operator's settings: environment variables, parsed once, frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from millrace import errors
+
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One field a variable; `PARSED` says which."""
+
+    namespace: str
+    trainer_image: str
+    server_image: str
+    router_image: str
+    store_uri: str = "s3://millrace"
+    store_secret: str = "millrace-store"  # noqa: S105 - the name of a Secret
+    image_pull_policy: PullPolicy = "IfNotPresent"
+    log_level: str = "INFO"
+    lease_name: str = "millrace-operator"
+    metrics_port: int = 8080
+    identity: str = ""
+    """The pod's name, if the environment says it; it is then unique among processes."""
+    workers: int = 8
+
+
+PARSED: Mapping[str, str] = {
+    "MILLRACE_NAMESPACE": "namespace",
+    "MILLRACE_TRAINER_IMAGE": "trainer_image",
+    "MILLRACE_SERVER_IMAGE": "server_image",
+    "MILLRACE_ROUTER_IMAGE": "router_image",
+    "MILLRACE_STORE_URI": "store_uri",
+    "MILLRACE_STORE_SECRET": "store_secret",
+    "MILLRACE_IMAGE_PULL_POLICY": "image_pull_policy",
+    "MILLRACE_LOG_LEVEL": "log_level",
+    "MILLRACE_LEASE_NAME": "lease_name",
+    "MILLRACE_METRICS_PORT": "metrics_port",
+    "MILLRACE_POD_NAME": "identity",
+    "MILLRACE_WORKERS": "workers",
+}
+REQUIRED = ("MILLRACE_NAMESPACE", "MILLRACE_TRAINER_IMAGE", "MILLRACE_SERVER_IMAGE", "MILLRACE_ROUTER_IMAGE")
+
+
+def parse(environ: Mapping[str, str]) -> Settings:
+    """The settings in ``environ``. Raises SettingsError that names every variable that is missing or wrong."""
+    problems = [f"{name} is not set" for name in REQUIRED if not environ.get(name)]
+    problems += _wrong(environ)
+    if problems:
+        raise errors.SettingsError("; ".join(problems))
+    given = {field: environ[name] for name, field in PARSED.items() if environ.get(name)}
+    port, workers = int(given.pop("metrics_port", 8080)), int(given.pop("workers", 8))
+    given["log_level"] = given.get("log_level", "INFO").upper()
+    given["store_uri"] = given.get("store_uri", "s3://millrace").rstrip("/")
+    policy = cast("PullPolicy", given.pop("image_pull_policy", "IfNotPresent"))
+    return Settings(**given, metrics_port=port, workers=workers, image_pull_policy=policy)
+
+
+def _wrong(environ: Mapping[str, str]) -> list[str]:
+    problems = []
+    for name, lowest, highest in (("MILLRACE_METRICS_PORT", 0, 65535), ("MILLRACE_WORKERS", 1, 64)):
+        value = environ.get(name)
+        if value and not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
+            problems.append(f"{name} is {value!r}, not a number from {lowest} to {highest}")
+    policy = environ.get("MILLRACE_IMAGE_PULL_POLICY")
+    if policy and policy not in get_args(PullPolicy):
+        problems.append(f"MILLRACE_IMAGE_PULL_POLICY is {policy!r}, not one of {', '.join(get_args(PullPolicy))}")
+    level = environ.get("MILLRACE_LOG_LEVEL")
+    if level and level.upper() not in logging.getLevelNamesMapping():
+        problems.append(f"MILLRACE_LOG_LEVEL is {level!r}, not one of DEBUG, INFO, WARNING, ERROR")
+    uri = environ.get("MILLRACE_STORE_URI")
+    if uri and "://" not in uri:
+        problems.append(f"MILLRACE_STORE_URI is {uri!r}, not a URI such as s3://bucket")
+    return problems

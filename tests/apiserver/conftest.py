@@ -1,0 +1,189 @@
+"""One real control plane for the whole tier: our kinds, policies and roles installed, and people with tokens."""
+
+from __future__ import annotations
+
+import copy
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import yaml
+
+from millrace.render import admission, roles
+from millrace_cluster.control_plane import ADMIN, ControlPlane
+
+Manifest = dict[str, Any]
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "ml"
+PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
+USERS = {"alice": ["engineers"], "bob": ["approvers"], "carol": ["engineers", "approvers"], "operator": []}
+
+
+@dataclass
+class Answer:
+    """What the API server said."""
+
+    code: int
+    body: Manifest
+
+    @property
+    def message(self) -> str:
+        return str(self.body.get("message", ""))
+
+    @property
+    def ok(self) -> bool:
+        return self.code < 300
+
+
+@dataclass
+class Api:
+    """HTTP to the API server as any of the users: fast enough for thousands of dry runs."""
+
+    control_plane: ControlPlane
+    _connections: dict[str, http.client.HTTPSConnection] = field(default_factory=dict)
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, user: str = ADMIN, patch: str = "merge-patch", **params: str
+    ) -> Answer:
+        connection = self._connections.get(user) or self._connect(user)
+        content = f"application/{patch}+json" if method == "PATCH" else "application/json"
+        headers = {"Authorization": f"Bearer {self.control_plane.token(user)}", "Content-Type": content}
+        target = path + (f"?{urlencode(params)}" if params else "")
+        connection.request(method, target, None if body is None else json.dumps(body).encode(), headers)
+        response = connection.getresponse()
+        return Answer(response.status, json.loads(response.read() or b"{}"))
+
+    def create(self, manifest: Manifest, *, user: str = ADMIN, dry_run: bool = False) -> Answer:
+        params = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+        return self.call("POST", collection(manifest), manifest, user=user, **params)
+
+    def replace(self, manifest: Manifest, *, user: str = ADMIN, subresource: str = "") -> Answer:
+        path = f"{collection(manifest)}/{manifest['metadata']['name']}{subresource}"
+        return self.call("PUT", path, manifest, user=user, fieldValidation="Strict")
+
+    def get(self, manifest: Manifest) -> Manifest:
+        return self.call("GET", f"{collection(manifest)}/{manifest['metadata']['name']}").body
+
+    def patch(
+        self, manifest: Manifest, body: Any, *, user: str = ADMIN, subresource: str = "", patch: str = "merge-patch"
+    ) -> Answer:
+        path = f"{collection(manifest)}/{manifest['metadata']['name']}{subresource}"
+        return self.call("PATCH", path, body, user=user, patch=patch, fieldValidation="Strict")
+
+    def delete(self, manifest: Manifest) -> Answer:
+        return self.call("DELETE", f"{collection(manifest)}/{manifest['metadata']['name']}")
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
+    def _connect(self, user: str) -> http.client.HTTPSConnection:
+        address = urlsplit(self.control_plane.url)
+        context = ssl.create_default_context(cafile=str(self.control_plane.ca))
+        self._connections[user] = http.client.HTTPSConnection(
+            str(address.hostname), address.port, timeout=30, context=context
+        )
+        return self._connections[user]
+
+
+def collection(manifest: Manifest) -> str:
+    """REST path of the objects of the manifest's kind in the test namespace."""
+    namespace = manifest["metadata"].get("namespace", NAMESPACE)
+    return f"/apis/millrace.dev/v1alpha1/namespaces/{namespace}/{PLURALS[manifest['kind']]}"
+
+
+def grants() -> list[Manifest]:
+    """The namespace, the roles, and who has them: alice edits, bob approves, carol does both, the operator operates."""
+    bound = [("alice", "millrace-edit"), ("bob", "millrace-approver"), ("carol", "millrace-edit")]
+    bound += [("carol", "millrace-approver")]
+    bindings = [_binding(user, "ClusterRole", role) for user, role in bound]
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        *roles.cluster_roles(),
+        *bindings,
+        roles.role("millrace", NAMESPACE, roles.operator_rules()),
+        _binding("operator", "Role", "millrace"),
+    ]
+
+
+def _binding(user: str, kind: str, role: str) -> Manifest:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": f"{user}-{role}", "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        "subjects": [{"kind": "User", "name": user}],
+    }
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), users=USERS) as started:
+        for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
+            started.kubectl("apply", "-f", str(crd))
+        for name in PLURALS.values():
+            started.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(grants()))
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
+        yield started
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: ControlPlane, samples: dict[str, Manifest]) -> Iterator[Api]:
+    """The API server, once it serves our kinds and enforces our policies."""
+    client = Api(control_plane)
+    try:
+        until(lambda: client.create(samples["dataset"], dry_run=True).ok, "the kinds are served")
+        until(lambda: in_force(client, samples), "the policies are enforced")
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def samples() -> dict[str, Manifest]:
+    """File name without suffix -> manifest, of every object in manifests/samples."""
+    found = {}
+    for path in sorted((ROOT / "manifests" / "samples").glob("*.yaml")):
+        if not path.name.endswith(".patch.yaml"):
+            found[path.stem] = yaml.safe_load(path.read_text())
+    return found
+
+
+@pytest.fixture
+def made(api: Api) -> Iterator[Any]:
+    """Creates objects as given and deletes them afterwards."""
+    objects = []
+
+    def create(manifest: Manifest, user: str = ADMIN) -> Manifest:
+        answer = api.create(copy.deepcopy(manifest), user=user)
+        assert answer.ok, answer.message
+        objects.append(answer.body)
+        return answer.body
+
+    yield create
+    for manifest in objects:
+        api.delete(manifest)
+
+
+def in_force(api: Api, samples: dict[str, Manifest]) -> bool:
+    """Whether both alice's forged run and her forged model are refused by policy."""
+    run = api.create(samples["training-run-minimal"], user="alice", dry_run=True)
+    model = api.create(samples["model"], user="alice", dry_run=True)
+    return "ValidatingAdmissionPolicy" in run.message and "ValidatingAdmissionPolicy" in model.message
+
+
+def until(condition: Any, what: str, seconds: float = 30.0) -> None:
+    """Wait for something that the API server does a moment later."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)

@@ -1,0 +1,330 @@
+"""Who may say what: alice edits, bob approves, carol does both, the operator operates; each with an own token."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+Manifest = dict[str, Any]
+
+WEAK = [{"required": 0}, {"required": 1, "distinctFromAuthor": False}]
+RUN = "millrace.dev/training-run"
+RUN_UID = "millrace.dev/training-run-uid"
+
+
+def imported(samples: dict[str, Manifest], author: str | None, **spec: Any) -> Manifest:
+    """A model that somebody brings along."""
+    model = copy.deepcopy(samples["model-minimal"])
+    model["spec"].update(spec)
+    if author is None:
+        del model["spec"]["provenance"]
+    else:
+        model["spec"]["provenance"] = {"author": author}
+    return model
+
+
+def run_by(samples: dict[str, Manifest], author: str, policy: Manifest | None = None) -> Manifest:
+    run = copy.deepcopy(samples["training-run-minimal"])
+    run["spec"]["author"] = author
+    if policy is not None:
+        run["spec"]["output"]["approvalPolicy"] = policy
+    return run
+
+
+def entry(model: Manifest, user: str, decision: str = "Approve", **more: str) -> Manifest:
+    return {"user": user, "decision": decision, "digest": model["spec"]["artifact"]["digest"], **more}
+
+
+def decide(api: Any, model: Manifest, by: str, *entries: Manifest) -> Any:
+    """Add decisions at the end, as `by`."""
+    so_far = api.get(model)["spec"].get("approvals", [])
+    return api.patch(model, {"spec": {"approvals": [*so_far, *entries]}}, user=by)
+
+
+def refused(answer: Any, *fragments: str) -> None:
+    assert answer.code == 403, f"{answer.code} {answer.message}"
+    assert "ValidatingAdmissionPolicy 'millrace-" in answer.message
+    for fragment in fragments:
+        assert fragment in answer.message
+
+
+def accepted(answer: Any) -> None:
+    assert answer.ok, f"{answer.code} {answer.message}"
+
+
+@pytest.fixture
+def model(made: Any, samples: dict[str, Manifest]) -> Manifest:
+    """What the operator made of alice's run."""
+    manifest = copy.deepcopy(samples["model"])
+    manifest["spec"]["provenance"]["author"] = "alice"
+    manifest["metadata"]["labels"] |= {RUN: "churn-gb", RUN_UID: "4f6c"}
+    created: Manifest = made(manifest, user="operator")
+    return created
+
+
+@pytest.fixture
+def carols(made: Any, samples: dict[str, Manifest]) -> Manifest:
+    """What the operator made of a run by carol, who may approve."""
+    manifest = copy.deepcopy(samples["model"])
+    manifest["spec"]["provenance"]["author"] = "carol"
+    created: Manifest = made(manifest, user="operator")
+    return created
+
+
+# ------------------------------------------------------------------------------------------------------- decisions
+def test_an_editor_edits_a_label(api: Any, model: Manifest) -> None:
+    accepted(api.patch(model, {"metadata": {"labels": {"team": "growth"}}}, user="alice"))
+
+
+def test_an_editor_does_not_approve(api: Any, model: Manifest) -> None:
+    refused(decide(api, model, "alice", entry(model, "alice")), "alice lacks the verb approve", "millrace-approver")
+
+
+def test_an_editor_does_not_reject_either(api: Any, model: Manifest) -> None:
+    refused(decide(api, model, "alice", entry(model, "alice", "Reject")), "alice lacks the verb approve")
+
+
+def test_nobody_creates_a_model_that_carries_somebody_elses_approval(api: Any, samples: dict[str, Manifest]) -> None:
+    for user in ("alice", "carol", "operator"):
+        forged = imported(samples, user)
+        forged["spec"]["approvals"] = [entry(forged, "bob")]
+        refused(api.create(forged, user=user, dry_run=True))
+
+
+def test_an_approver_does_not_decide_in_another_name(api: Any, model: Manifest) -> None:
+    refused(decide(api, model, "bob", entry(model, "alice")), "your own user name: set user: bob")
+
+
+def test_an_approver_approves(api: Any, model: Manifest) -> None:
+    accepted(decide(api, model, "bob", entry(model, "bob", comment="looked at the card")))
+
+
+def test_an_approver_takes_it_back_and_nobody_brings_it_forward_again(api: Any, model: Manifest) -> None:
+    yes, no = entry(model, "bob", comment="yes"), entry(model, "bob", "Revoke")
+    accepted(decide(api, model, "bob", yes))
+    accepted(decide(api, model, "bob", no))
+    refused(decide(api, model, "alice", yes), "alice lacks the verb approve")
+    refused(decide(api, model, "carol", yes), "your own user name: set user: carol")
+    swapped = api.patch(model, {"spec": {"approvals": [no, yes]}}, user="alice")
+    assert swapped.code == 422
+    assert "append-only" in swapped.message
+
+
+@pytest.mark.parametrize("user", ["alice", "bob", "operator"])
+def test_decisions_are_not_removed(user: str, api: Any, model: Manifest) -> None:
+    accepted(decide(api, model, "bob", entry(model, "bob")))
+    if user == "operator":
+        assert api.patch(model, {"spec": {"approvals": []}}, user=user).code == 403
+        return
+    emptied = api.patch(model, {"spec": {"approvals": []}}, user=user)
+    removed = api.patch(model, [{"op": "remove", "path": "/spec/approvals"}], user=user, patch="json-patch")
+    assert (emptied.code, removed.code) == (422, 422)
+    assert "append-only" in emptied.message
+    assert "append-only" in removed.message
+
+
+def test_an_approval_is_about_this_artifact(api: Any, model: Manifest) -> None:
+    answer = decide(api, model, "bob", entry(model, "bob") | {"digest": "sha256:" + "0" * 64})
+    assert answer.code == 422
+    assert "must name this artifact's digest" in answer.message
+
+
+def test_the_author_does_not_approve_even_with_the_verb(api: Any, carols: Manifest) -> None:
+    refused(decide(api, carols, "carol", entry(carols, "carol")), "carol is the author")
+    accepted(decide(api, carols, "bob", entry(carols, "bob")))
+
+
+def test_the_author_may_reject(api: Any, carols: Manifest) -> None:
+    accepted(decide(api, carols, "carol", entry(carols, "carol", "Reject")))
+
+
+def test_the_author_does_not_loosen_the_rule_that_binds_them(api: Any, carols: Manifest) -> None:
+    for policy in WEAK:
+        refused(api.patch(carols, {"spec": {"approvalPolicy": policy}}, user="carol"), "carol is the author")
+    both = {"approvalPolicy": {"distinctFromAuthor": False}, "approvals": [entry(carols, "carol")]}
+    refused(api.patch(carols, {"spec": both}, user="carol"), "carol is the author")
+
+
+def test_where_another_person_has_waived_the_distinction_the_author_approves(api: Any, carols: Manifest) -> None:
+    accepted(api.patch(carols, {"spec": {"approvalPolicy": {"distinctFromAuthor": False}}}, user="bob"))
+    accepted(decide(api, carols, "carol", entry(carols, "carol")))
+
+
+# --------------------------------------------------------------------------------------------------------- policies
+@pytest.mark.parametrize("policy", [*WEAK, {"required": 2}])
+def test_an_editor_does_not_change_the_policy(policy: Manifest, api: Any, model: Manifest) -> None:
+    refused(api.patch(model, {"spec": {"approvalPolicy": policy}}, user="alice"), "needs the verb approve")
+
+
+def test_an_editor_does_not_remove_a_stronger_policy(api: Any, model: Manifest) -> None:
+    accepted(api.patch(model, {"spec": {"approvalPolicy": {"required": 2}}}, user="bob"))
+    removal = [{"op": "remove", "path": "/spec/approvalPolicy"}]
+    refused(api.patch(model, removal, user="alice", patch="json-patch"), "needs the verb approve")
+
+
+def test_an_approver_changes_the_policy(api: Any, model: Manifest) -> None:
+    for policy in ({"required": 2}, {"required": 0}):
+        accepted(api.patch(model, {"spec": {"approvalPolicy": policy}}, user="bob"))
+
+
+@pytest.mark.parametrize("policy", WEAK)
+def test_a_model_with_a_weak_policy_is_created_by_approvers_and_the_operator_only(
+    policy: Manifest, api: Any, samples: dict[str, Manifest]
+) -> None:
+    def create(user: str) -> Any:
+        return api.create(imported(samples, user, approvalPolicy=policy), user=user, dry_run=True)
+
+    refused(create("alice"), "needs the verb approve")
+    accepted(create("carol"))
+    accepted(create("operator"))
+
+
+# ------------------------------------------------------------------------------------------------------- provenance
+def test_an_editor_does_not_claim_a_training_run(api: Any, samples: dict[str, Manifest]) -> None:
+    for user in ("alice", "carol"):
+        claim = imported(samples, user)
+        claim["spec"]["provenance"]["trainingRunRef"] = {"name": "churn-gb"}
+        refused(api.create(claim, user=user, dry_run=True), "needs the verb register")
+
+
+def test_an_import_in_ones_own_name_is_accepted(api: Any, samples: dict[str, Manifest]) -> None:
+    accepted(api.create(imported(samples, "alice"), user="alice", dry_run=True))
+
+
+def test_an_import_in_another_name_or_in_none_is_refused(api: Any, samples: dict[str, Manifest]) -> None:
+    for author in ("bob", None):
+        answer = api.create(imported(samples, author), user="alice", dry_run=True)
+        refused(answer, "spec.provenance.author must be your own user name: set author: alice")
+
+
+def test_whoever_imports_a_model_does_not_approve_it(api: Any, made: Any, samples: dict[str, Manifest]) -> None:
+    model = made(imported(samples, "carol"), user="carol")
+    refused(decide(api, model, "carol", entry(model, "carol")), "carol is the author")
+    born_approved = imported(samples, "carol")
+    born_approved["metadata"]["name"], born_approved["spec"]["version"] = "rent-2", "2"
+    born_approved["spec"]["approvals"] = [entry(born_approved, "carol")]
+    refused(api.create(born_approved, user="carol", dry_run=True), "carol is the author")
+
+
+@pytest.mark.parametrize("label", [RUN, RUN_UID])
+def test_the_labels_that_tie_a_model_to_its_run_are_the_operators(
+    label: str, api: Any, model: Manifest, samples: dict[str, Manifest]
+) -> None:
+    labelled = imported(samples, "alice")
+    labelled["metadata"]["labels"] = {label: "4f6c"}
+    refused(api.create(labelled, user="alice", dry_run=True), "to the operator")
+    for value in ("other", None):
+        refused(api.patch(model, {"metadata": {"labels": {label: value}}}, user="bob"), "to the operator")
+
+
+# ------------------------------------------------------------------------------------------------------------- runs
+def test_a_run_is_asked_for_in_ones_own_name(api: Any, samples: dict[str, Manifest]) -> None:
+    accepted(api.create(run_by(samples, "alice"), user="alice", dry_run=True))
+    for author in ("bob", "operator"):
+        answer = api.create(run_by(samples, author), user="alice", dry_run=True)
+        refused(answer, "spec.author must be your own user name: set author: alice")
+
+
+@pytest.mark.parametrize("policy", WEAK)
+def test_automatic_approval_is_asked_for_by_those_who_may_approve(
+    policy: Manifest, api: Any, samples: dict[str, Manifest]
+) -> None:
+    refused(api.create(run_by(samples, "alice", policy), user="alice", dry_run=True), "verb approve")
+    accepted(api.create(run_by(samples, "carol", policy), user="carol", dry_run=True))
+
+
+def test_the_operator_clones_a_run_with_its_author_and_its_policy(api: Any, samples: dict[str, Manifest]) -> None:
+    accepted(api.create(run_by(samples, "carol", {"required": 0}), user="operator", dry_run=True))
+
+
+def test_the_name_that_the_operator_asks_with_is_refused_to_all(api: Any, samples: dict[str, Manifest]) -> None:
+    for user in ("admin", "operator"):
+        probe = run_by(samples, user)
+        probe["metadata"]["name"] = "millrace-policy-probe"
+        refused(api.create(probe, user=user, dry_run=True), "reserved")
+
+
+# ---------------------------------------------------------------------------------------------------------- secrets
+def test_a_dataset_names_only_secrets_that_its_writer_may_get(
+    api: Any, made: Any, samples: dict[str, Manifest], control_plane: Any
+) -> None:
+    refused(api.create(samples["dataset"], user="alice", dry_run=True), "may not get the Secret lake-reader")
+    without = copy.deepcopy(samples["dataset"])
+    del without["spec"]["source"]["secretRef"]
+    accepted(api.create(without, user="alice", dry_run=True))
+
+    control_plane.kubectl(
+        "-n", "ml", "create", "role", "lake", "--verb=get", "--resource=secrets", "--resource-name=lake-reader"
+    )
+    control_plane.kubectl("-n", "ml", "create", "rolebinding", "lake", "--role=lake", "--user=carol")
+    stored = made(samples["dataset"], user="carol")
+    accepted(api.patch(stored, {"spec": {"refresh": {"interval": "1h"}}}, user="alice"))
+    for source in ({"storageUri": "s3://payroll/"}, {"secretRef": {"name": "payroll"}}):
+        refused(api.patch(stored, {"spec": {"source": source}}, user="alice"), "may not get the Secret")
+    refused(api.patch(stored, {"spec": {"source": {"secretRef": {"name": "payroll"}}}}, user="carol"), "payroll")
+    accepted(api.patch(stored, {"spec": {"source": {"storageUri": "s3://lake/other/"}}}, user="carol"))
+    accepted(api.patch(stored, {"spec": {"source": {"secretRef": None}}}, user="alice"))
+
+
+# ---------------------------------------------------------------------------------------------------------- actions
+ACTION = {"revision": "3aa210c4"}
+VERBS = {"abort": "abort", "retry": "retry", "unquarantine": "approve"}
+
+
+@pytest.fixture
+def deployment(made: Any, samples: dict[str, Manifest]) -> Manifest:
+    created: Manifest = made(samples["deployment-monitored"], user="alice")
+    return created
+
+
+@pytest.mark.parametrize("action,verb", VERBS.items())
+def test_an_action_needs_its_verb(action: str, verb: str, api: Any, deployment: Manifest) -> None:
+    asked = {"spec": {"actions": {action: ACTION}}}
+    refused(api.patch(deployment, asked, user="alice"), f"spec.actions.{action}: alice lacks the verb {verb}")
+    accepted(api.patch(deployment, asked, user="bob"))
+    accepted(api.patch(deployment, {"spec": {"replicas": 3}}, user="alice"))
+    other = {"spec": {"actions": {action: {"revision": "c0ffee01"}}}}
+    refused(api.patch(deployment, other, user="alice"), f"spec.actions.{action}")
+
+
+def test_taking_an_abort_back_needs_the_verb_as_well(api: Any, deployment: Manifest) -> None:
+    actions = {"abort": ACTION, "retry": ACTION, "unquarantine": ACTION}
+    accepted(api.patch(deployment, {"spec": {"actions": actions}}, user="bob"))
+    refused(api.patch(deployment, {"spec": {"actions": {"abort": None}}}, user="alice"), "spec.actions.abort")
+    refused(api.patch(deployment, {"spec": {"actions": None}}, user="alice"), "spec.actions.abort")
+    accepted(api.patch(deployment, {"spec": {"actions": {"retry": None, "unquarantine": None}}}, user="alice"))
+    accepted(api.patch(deployment, {"spec": {"actions": None}}, user="bob"))
+
+
+def test_a_deployment_is_not_created_with_actions_by_an_editor(api: Any, samples: dict[str, Manifest]) -> None:
+    refused(api.create(samples["deployment"], user="alice", dry_run=True), "spec.actions.abort")
+
+
+# ------------------------------------------------------------------------------------------------------------ roles
+@pytest.mark.parametrize("user", ["alice", "bob", "carol"])
+@pytest.mark.parametrize("kind", ["dataset", "training-run", "model", "deployment"])
+def test_nobody_but_the_operator_writes_a_status(
+    user: str, kind: str, api: Any, made: Any, samples: dict[str, Manifest]
+) -> None:
+    stored = made(samples[kind])
+    status = {"status": {"phase": "Approved"}}
+    assert api.patch(stored, status, user=user, subresource="/status").code == 403
+    accepted(api.patch(stored, status, user="operator", subresource="/status"))
+
+
+def test_the_operator_may_not_approve_nor_read_secrets(control_plane: Any) -> None:
+    def may(question: str) -> bool:
+        answer = control_plane.kubectl("auth", "can-i", *question.split(), "-n", "ml", user="operator", check=False)
+        return bool(answer.stdout.strip() == "yes")
+
+    forbidden = ["approve models.millrace.dev", "update models.millrace.dev", "get secrets", "list secrets"]
+    assert [question for question in forbidden if may(question)] == []
+    needed = ["register models.millrace.dev", "register trainingruns.millrace.dev", "create jobs.batch"]
+    assert [question for question in needed if not may(question)] == []
+
+
+def test_an_editor_scales(control_plane: Any, deployment: Manifest, api: Any) -> None:
+    control_plane.kubectl("-n", "ml", "scale", "mdep/readings", "--replicas=2", user="alice")
+    assert api.get(deployment)["spec"]["replicas"] == 2
