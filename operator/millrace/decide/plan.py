@@ -1,0 +1,57 @@
+"""The only vocabulary a decision may use. `millrace.apply` carries a Plan out, in the order of its fields."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from ..api.base import Frozen
+from ..api.resources import ResourceType
+
+Manifest = dict[str, Any]
+
+
+class Doomed(Frozen):
+    """An object to delete: explicit, never by omission. `uid` is a precondition, re-read live before the delete."""
+
+    resource: ResourceType
+    namespace: str
+    name: str
+    uid: str
+
+
+class Touch(Frozen):
+    """An annotation to set on a pod, so that its kubelet refreshes what is mounted in it."""
+
+    namespace: str
+    pod: str
+    annotation: str
+    value: str
+
+
+class Event(Frozen):
+    """Something a person wants to know, said once the status that shows it has landed."""
+
+    type: Literal["Normal", "Warning"] = "Normal"
+    reason: str
+    message: str
+
+
+class Plan(Frozen):
+    """What should be true after this pass.
+
+    `children` are whole intents, server-side applied and owned; a field that is no longer stated is removed.
+    `creates` are POSTed once and never applied again: one that exists already asks for another pass.
+    `status` is the whole status; None leaves it alone. `wake_after` is in seconds: nothing else is a timer.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    children: tuple[Manifest, ...] = ()
+    creates: tuple[Manifest, ...] = ()
+    doomed: tuple[Doomed, ...] = ()
+    touches: tuple[Touch, ...] = ()
+    status: dict[str, Any] | None = None
+    events: tuple[Event, ...] = ()
+    wake_after: float | None = None

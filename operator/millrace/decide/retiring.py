@@ -1,0 +1,78 @@
+"""The end of a revision: its pods and its cluster go 30 seconds after every router was seen without its weight.
+
+Pods that belong to nobody, left by a pass that died before it told of them, go the same way.
+"""
+
+from __future__ import annotations
+
+from millrace.api import resources
+from millrace.api.deployment_status import DeploymentStatus, Retiring
+from millrace.render import names
+
+from .plan import Doomed
+from .rollout import router_config
+from .seen import Observation, Server, later
+
+LINGER_SECONDS = 30.0
+MOST = 8
+
+
+def sane(state: DeploymentStatus) -> DeploymentStatus:
+    """The memory with its laws restored, should somebody have edited it: one role a revision, weights that add up."""
+    stable, canary = state.stable, state.canary
+    if canary is not None and stable is not None and canary.revision == stable.revision:
+        canary = None
+    if canary is not None and stable is None and canary.weight != 100:
+        canary = canary.model_copy(update={"weight": 0})
+    if stable is not None:
+        stable = stable.model_copy(update={"weight": 100 - (canary.weight if canary is not None else 0)})
+    taken = {one.revision for one in (stable, canary) if one is not None}
+    retiring: dict[str, Retiring] = {}
+    for one in state.retiring:
+        if one.revision not in taken:
+            retiring.setdefault(one.revision, one)
+    changes = {"stable": stable, "canary": canary, "retiring": tuple(retiring.values())}
+    return state.model_copy(update=changes)
+
+
+def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> DeploymentStatus:
+    """Let servers that have no role retire, but not those of the revision that is about to start."""
+    known = {one.revision for one in (state.stable, state.canary, *state.retiring) if one is not None}
+    strays = [one for one in seen.servers if one.bundle.revision not in known | {wanted}]
+    fresh = tuple(
+        Retiring(revision=one.bundle.revision, model=one.bundle.model, digest=one.bundle.digest, since=seen.now)
+        for one in strays
+    )
+    return state.model_copy(update={"retiring": (*state.retiring, *fresh)[:MOST]}) if fresh else state
+
+
+def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Doomed, ...]]:
+    """Note whom every router has left, and doom whoever was left for long enough."""
+    generation = router_config(seen, state).generation
+    kept: list[Retiring] = []
+    doomed: list[Doomed] = []
+    for one in state.retiring:
+        left = seen.reported(generation, after=one.since)
+        drained = one.drained_time or (seen.now if left else None)
+        if left and drained is not None and seen.now >= later(drained, LINGER_SECONDS):
+            doomed += _parts(seen, one.revision)
+        else:
+            kept.append(one if drained == one.drained_time else one.model_copy(update={"drained_time": drained}))
+    return state.model_copy(update={"retiring": tuple(kept)}), tuple(doomed)
+
+
+def _parts(seen: Observation, revision: str) -> list[Doomed]:
+    server = seen.server(revision)
+    if server is None:
+        return []
+    owner = seen.deployment.metadata
+    name = names.server(owner.name, revision)
+    parts = [Doomed(resource=resources.WORKLOADS, namespace=owner.namespace, name=name, uid=server.uid)]
+    return parts + _service(seen, server, name)
+
+
+def _service(seen: Observation, server: Server, name: str) -> list[Doomed]:
+    if server.service_uid is None:
+        return []
+    namespace = seen.deployment.metadata.namespace
+    return [Doomed(resource=resources.SERVICES, namespace=namespace, name=name, uid=server.service_uid)]

@@ -1,0 +1,290 @@
+"""When drift starts a new TrainingRun: a clone of the one that spec.retraining names, within the limits.
+
+What stands in the way is a chain of findings; the first that holds is told in RetrainingBlocked. The limits are
+computed from the runs labelled with the Deployment's UID, read live, so that neither a restart nor a lost status starts
+one twice.
+The clone's name is a hash of its cause: the same drift of the same model on the same data is answered once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from millrace import api
+from millrace.api import conditions, keys
+from millrace.api.base import Frozen
+from millrace.api.conditions import Mark
+from millrace.api.deployment import Retraining, Trigger
+from millrace.api.deployment_status import DeploymentStatus, RetrainingStatus, RevisionStatus
+from millrace.api.quantities import seconds
+from millrace.render import metadata, names
+
+from . import target
+from .monitoring import DRIFT_DETECTED, Watch
+from .plan import Event, Manifest
+from .seen import Observation, later
+
+BLOCKED = "RetrainingBlocked"
+CAUSE = f"{keys.GROUP}/cause"
+DAY = timedelta(hours=24)
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class Cause(Frozen):
+    """A trigger that fires: everything a clone is made from."""
+
+    seen: Observation
+    wish: Retraining
+    trigger: Trigger
+    stable: RevisionStatus
+    rolling: bool
+
+    @property
+    def name(self) -> str:
+        """The clone's name."""
+        owner, dataset = self.seen.deployment.metadata, self.seen.dataset
+        current = dataset.status.current if dataset is not None else None
+        digest = current.digest if current is not None else ""
+        return names.clone(owner.name, owner.uid, self.trigger.name, digest, self.stable.digest)
+
+
+class Obstacle(Frozen):
+    """Why no run starts; `until` is when time alone takes it away."""
+
+    reason: str
+    message: str
+    blocks: bool = True
+    until: datetime | None = None
+
+
+class Retrained(Frozen):
+    """What is to be said and done."""
+
+    status: RetrainingStatus | None = None
+    mark: Mark | None = None
+    creates: tuple[Manifest, ...] = ()
+    events: tuple[Event, ...] = ()
+    until: datetime | None = None
+
+
+def retrain(seen: Observation, state: DeploymentStatus, watched: Watch, *, rolling: bool) -> Retrained:
+    """Start a run, or say why not; `rolling` is whether a rollout is under way."""
+    wish = seen.deployment.spec.retraining
+    if wish is None:
+        return Retrained()
+    fires, waits_until = _firing(seen, wish, watched)
+    if fires is None or state.stable is None:
+        return _told(seen, Obstacle(reason="WithinLimits", message="no trigger fires", blocks=False, until=waits_until))
+    cause = Cause(seen=seen, wish=wish, trigger=fires, stable=state.stable, rolling=rolling)
+    for finding in OBSTACLES:
+        found = finding(cause)
+        if found is not None:
+            return _told(seen, found)
+    return _started(cause)
+
+
+def _firing(seen: Observation, wish: Retraining, watched: Watch) -> tuple[Trigger | None, datetime | None]:
+    """The first trigger whose drift has lasted long enough, else when the next one's will have."""
+    if watched.mark is None or watched.mark.status != "True":
+        return None, None
+    known = conditions.find(seen.deployment.status.conditions, DRIFT_DETECTED)
+    since = known.last_transition_time if known is not None and known.status == "True" else seen.now
+    due = [(later(since, seconds(trigger.drift.for_)), trigger) for trigger in wish.triggers]
+    ripe = next((trigger for moment, trigger in due if moment <= seen.now), None)
+    return ripe, min(moment for moment, _ in due) if ripe is None else None
+
+
+def _a_rollout_is_under_way(cause: Cause) -> Obstacle | None:
+    if not cause.rolling:
+        return None
+    return Obstacle(reason="RolloutInProgress", message="no run starts while a rollout is under way")
+
+
+def _the_run_is_missing(cause: Cause) -> Obstacle | None:
+    if cause.seen.run is not None:
+        return None
+    name, namespace = cause.wish.training_run_ref.name, cause.seen.deployment.metadata.namespace
+    text = (
+        f"TrainingRun {name}, which is to be cloned, does not exist. Create it, or see: kubectl -n {namespace} get mtr"
+    )
+    return Obstacle(reason="TrainingRunMissing", message=text)
+
+
+def _the_data_is_missing(cause: Cause) -> Obstacle | None:
+    seen = cause.seen
+    if seen.dataset is not None and seen.dataset.status.current is not None:
+        return None
+    name = seen.run.spec.dataset_ref.name if seen.run is not None else ""
+    namespace = seen.deployment.metadata.namespace
+    text = f"Dataset {name} has no version to train on. See: kubectl -n {namespace} get mds {name}"
+    return Obstacle(reason="DatasetMissing", message=text)
+
+
+def _the_data_is_old(cause: Cause) -> Obstacle | None:
+    dataset, model = cause.seen.dataset, target.model_called(cause.seen, cause.stable.model)
+    current = dataset.status.current if dataset is not None else None
+    trained = model.spec.provenance.dataset if model is not None and model.spec.provenance is not None else None
+    if dataset is None or current is None or trained is None or trained.name != dataset.metadata.name:
+        return None
+    if current.version > trained.version and current.digest != trained.digest:
+        return None
+    text = (
+        f"drift was seen, but Dataset {dataset.metadata.name} has no version newer than {trained.version}, which "
+        f"{cause.stable.model} was trained on; a run starts by itself when one is frozen. Upload new rows, then: "
+        f"kubectl -n {dataset.metadata.namespace or cause.seen.deployment.metadata.namespace} get mds "
+        f"{dataset.metadata.name} --watch"
+    )
+    return Obstacle(reason="NoNewData", message=text)
+
+
+def _it_was_started(cause: Cause) -> Obstacle | None:
+    run = next((run for run in cause.seen.runs if run.metadata.name == cause.name), None)
+    if run is None:
+        return None
+    namespace = cause.seen.deployment.metadata.namespace
+    if not _is_over(run):
+        return Obstacle(reason="RunStarted", message=f"{cause.name} is under way", blocks=False)
+    if run.status.model_ref is not None:
+        text = f"{cause.name} made {run.status.model_ref.name}, which is served once it is approved"
+        return Obstacle(reason="RunStarted", message=text, blocks=False)
+    text = f"{cause.name} was started for this drift and this data and made no Model. See why: kubectl -n {namespace} "
+    return Obstacle(reason="AlreadyTried", message=f"{text}describe mtr {cause.name}")
+
+
+def _the_runs_are_unknown(cause: Cause) -> Obstacle | None:
+    if cause.seen.runs_are_live:
+        return None
+    text = "the runs started so far are being looked up"
+    return Obstacle(reason="RunsUnknown", message=text, until=later(cause.seen.now, LOOK_AGAIN_SECONDS))
+
+
+def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
+    running, most = [run for run in cause.seen.runs if not _is_over(run)], cause.wish.limits.max_concurrent
+    if len(running) < most:
+        return None
+    text = f"{len(running)} runs of this Deployment are under way, {most} may be (limits.maxConcurrent)"
+    return Obstacle(reason="ConcurrencyLimit", message=text)
+
+
+def _it_cools_down(cause: Cause) -> Obstacle | None:
+    known = cause.seen.deployment.status.retraining
+    told = [known.last_trigger_time] if known is not None and known.last_trigger_time is not None else []
+    last = max([*_starts(cause.seen), *told], default=None)
+    until = later(last, seconds(cause.wish.limits.cooldown)) if last is not None else cause.seen.now
+    if until <= cause.seen.now:
+        return None
+    text = f"the last run was started less than {cause.wish.limits.cooldown} ago (limits.cooldown)"
+    return Obstacle(reason="CoolingDown", message=text, until=until)
+
+
+def _the_day_is_full(cause: Cause) -> Obstacle | None:
+    today, most = sorted(_today(cause.seen)), cause.wish.limits.max_runs_per_day
+    if len(today) < most:
+        return None
+    text = f"{len(today)} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
+    return Obstacle(reason="DailyLimit", message=text, until=today[len(today) - most] + DAY)
+
+
+OBSTACLES: tuple[Callable[[Cause], Obstacle | None], ...] = (
+    _a_rollout_is_under_way,
+    _the_run_is_missing,
+    _the_data_is_missing,
+    _the_data_is_old,
+    _it_was_started,
+    _the_runs_are_unknown,
+    _enough_runs_are_under_way,
+    _it_cools_down,
+    _the_day_is_full,
+)
+
+
+def _started(cause: Cause) -> Retrained:
+    seen, run = cause.seen, cause.seen.run
+    if run is None:
+        return Retrained()
+    why = f"{cause.trigger.name}: drift of {cause.stable.model}"
+    labels = metadata.labels(
+        deployment=seen.deployment.metadata.name,
+        deployment_uid=seen.deployment.metadata.uid,
+        trigger=cause.trigger.name,
+    )
+    clone = {
+        "apiVersion": keys.API_VERSION,
+        "kind": "TrainingRun",
+        "metadata": {
+            "name": cause.name,
+            "namespace": seen.deployment.metadata.namespace,
+            "labels": labels,
+            "annotations": {CAUSE: why},
+        },
+        "spec": run.spec.wire(),
+    }
+    told = _told(seen, Obstacle(reason="RunStarted", message=f"{cause.name} is started ({why})", blocks=False))
+    before = told.status or RetrainingStatus()
+    status = before.model_copy(
+        update={
+            "state": "Running",
+            "last_trigger": cause.trigger.name,
+            "last_trigger_time": seen.now,
+            "last_run": cause.name,
+            "next_allowed_time": later(seen.now, seconds(cause.wish.limits.cooldown)),
+            "runs_last24h": before.runs_last24h + 1,
+        }
+    )
+    return Retrained(status=status, mark=told.mark, creates=(clone,), events=(_said(cause.name, why),))
+
+
+def _told(seen: Observation, obstacle: Obstacle) -> Retrained:
+    """The status by the runs that are there; a start that no status told of yet is told now."""
+    known = seen.deployment.status.retraining or RetrainingStatus()
+    last = max(
+        seen.runs, key=lambda run: (run.metadata.creation_timestamp or seen.now, run.metadata.name), default=None
+    )
+    events: tuple[Event, ...] = ()
+    if last is not None and _is_untold(known, last):
+        limits, began = seen.deployment.spec.retraining, last.metadata.creation_timestamp or seen.now
+        cooldown = seconds(limits.limits.cooldown) if limits is not None else 0.0
+        trigger = last.metadata.labels.get(keys.TRIGGER)
+        known = known.model_copy(
+            update={
+                "last_trigger": trigger,
+                "last_trigger_time": began,
+                "last_run": last.metadata.name,
+                "next_allowed_time": later(began, cooldown),
+            }
+        )
+        events = (_said(last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),)
+    running = any(not _is_over(run) for run in seen.runs)
+    cooling = obstacle.reason in ("CoolingDown", "DailyLimit")
+    state = "Running" if running else "Cooldown" if cooling else "Blocked" if obstacle.blocks else "Idle"
+    status = known.model_copy(update={"state": state, "runs_last24h": len(_today(seen))})
+    mark = Mark(
+        type=BLOCKED, status="True" if obstacle.blocks else "False", reason=obstacle.reason, message=obstacle.message
+    )
+    return Retrained(status=status, mark=mark, events=events, until=obstacle.until)
+
+
+def _is_untold(known: RetrainingStatus, last: api.TrainingRun) -> bool:
+    """Whether the newest run is one that the status does not tell of: the operator died between starting and telling.
+
+    An older one is seen when the newest was deleted or has not arrived in the cache; that is no news.
+    """
+    began, told = last.metadata.creation_timestamp, known.last_trigger_time
+    return known.last_run != last.metadata.name and (told is None or (began is not None and began > told))
+
+
+def _said(run: str, why: str) -> Event:
+    return Event(reason="RetrainingStarted", message=f"TrainingRun {run} was started: {why}")
+
+
+def _is_over(run: api.TrainingRun) -> bool:
+    return any(conditions.is_true(run.status.conditions, kind) for kind in ("Complete", "Failed"))
+
+
+def _starts(seen: Observation) -> list[datetime]:
+    return [run.metadata.creation_timestamp or seen.now for run in seen.runs]
+
+
+def _today(seen: Observation) -> list[datetime]:
+    return [start for start in _starts(seen) if start > seen.now - DAY]

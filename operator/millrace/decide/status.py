@@ -1,0 +1,113 @@
+"""How a decision says where an object stands: three kstatus conditions, one sentence, events on transitions.
+
+    Ready        it can be used
+    Reconciling  the operator works on it, or waits for something that will wake it
+    Stalled      nothing will change until a person changes something
+
+A message is what happened, why, and one next command. It is cut in its middle, never in its command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Literal
+
+from millrace.api import conditions
+from millrace.api.base import Frozen
+from millrace.api.conditions import Condition, Mark
+from millrace.api.reasons import Reason
+from millrace.decide.plan import Event
+
+LONGEST = 1000
+LONGEST_WAIT = timedelta(days=3650)
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+
+
+class Standing(Frozen):
+    """Where an object stands, in one place."""
+
+    ready: bool
+    progress: Literal["Settled", "Reconciling", "Stalled"]
+    reason: str
+    message: str
+
+    def marks(self) -> tuple[Mark, Mark, Mark]:
+        """Ready, Reconciling and Stalled."""
+        return (
+            _mark(conditions.READY, self.ready, self.reason, self.message),
+            _mark(conditions.RECONCILING, self.progress == "Reconciling", self.reason, self.message),
+            _mark(conditions.STALLED, self.progress == "Stalled", self.reason, self.message),
+        )
+
+
+def _mark(kind: str, holds: bool, reason: str, message: str) -> Mark:
+    return Mark(type=kind, status="True" if holds else "False", reason=reason, message=message)
+
+
+def mark(kind: str, holds: bool | None, reason: Reason | str, message: str = "") -> Mark:
+    """A condition; None is Unknown."""
+    truth: conditions.Truth = "Unknown" if holds is None else "True" if holds else "False"
+    return Mark(type=kind, status=truth, reason=reason if isinstance(reason, str) else reason.name, message=message)
+
+
+def remembered(known: Iterable[Condition], kind: str, otherwise: Mark) -> Mark:
+    """What the status said about a condition, to be said again."""
+    found = conditions.find(known, kind)
+    if found is None:
+        return otherwise
+    return Mark(type=kind, status=found.status, reason=found.reason, message=found.message)
+
+
+def message(reason: Reason | None, why: str = "", *, namespace: str, name: str, **more: str) -> str:
+    """`why`, or the reason's own sentence, and the reason's next command; at most `LONGEST` characters."""
+    what = why or (reason.sentence if reason is not None else "")
+    command = _command(reason.next_step, {"namespace": namespace, "name": name, **more}) if reason is not None else ""
+    if not command:
+        return _cut(what, LONGEST)
+    room = max(0, LONGEST - len(command) - 8)
+    return f"{_ended(_cut(what, room))} Next: {command}"[:LONGEST]
+
+
+def named(reasons: type[Reason], text: str) -> Reason | None:
+    """The documented reason of that name."""
+    return reasons.__members__.get(text)
+
+
+def wire_reason(text: str, otherwise: Reason) -> str:
+    """A reason that a pod stated, if it can stand in a condition; else one of ours."""
+    return text if _REASON.fullmatch(text) else otherwise.name
+
+
+def transitions(before: Iterable[Condition], marks: Iterable[Mark], normal: frozenset[str], *kinds: str) -> list[Event]:
+    """One event for each condition of these kinds whose status or reason is not what it was."""
+    known = {condition.type: (condition.status, condition.reason) for condition in before}
+    return [
+        Event(type="Normal" if one.reason in normal else "Warning", reason=one.reason, message=one.message)
+        for one in marks
+        if one.type in kinds and known.get(one.type) != (one.status, one.reason)
+    ]
+
+
+def later(moment: datetime, seconds: float) -> datetime:
+    """`moment + seconds`, as far as calendars go."""
+    wait = LONGEST_WAIT if seconds >= LONGEST_WAIT.total_seconds() else timedelta(seconds=max(0.0, seconds))
+    try:
+        return moment + wait
+    except OverflowError:
+        return moment
+
+
+def _command(template: str, fields: dict[str, str]) -> str:
+    for field, value in fields.items():
+        template = template.replace("{" + field + "}", value)
+    return template
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: max(0, limit - 1)]}…"
+
+
+def _ended(text: str) -> str:
+    return text if not text or text[-1] in ".!?…" else f"{text}."

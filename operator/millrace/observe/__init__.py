@@ -1,0 +1,1 @@
+"""Reads the world into one frozen Observation a kind."""

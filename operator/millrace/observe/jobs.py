@@ -1,0 +1,135 @@
+"""Jobs and their pods, sorted into what decisions read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from millrace.api import resources
+from millrace.clients.store import Manifest
+from millrace.clients.world import World
+from millrace.decide.job import Container, Job, Pod
+from millrace.render.pod import Platform
+
+JOB_NAME = "batch.kubernetes.io/job-name"
+_TIME: TypeAdapter[datetime] = TypeAdapter(datetime)
+
+
+def platform(world: World) -> Platform:
+    """The settings as far as pods are made of them."""
+    return Platform.model_validate(world.settings, from_attributes=True)
+
+
+async def owned(world: World, owner_uid: str, answers: str | None) -> tuple[Job, ...]:
+    """The Jobs controlled by this object, by name.
+
+    Of the one called `answers` the pods are listed live once it has finished: the Job's end and the pod's termination
+    message travel on two watches, and an answer that has not arrived yet must not count as none.
+    """
+    found = []
+    for manifest in world.store.owned(resources.JOBS, owner_uid):
+        seen = view(manifest, ())
+        is_asked = seen.is_finished and seen.name == answers
+        found.append(view(manifest, await _pods(world, manifest, live=is_asked)))
+    return tuple(found)
+
+
+async def _pods(world: World, job: Manifest, *, live: bool) -> Iterable[Manifest]:
+    metadata = job["metadata"]
+    if live:
+        labels = {JOB_NAME: metadata["name"]}
+        pods: list[Manifest] = await world.kube.list(resources.PODS, metadata["namespace"], labels)
+        return [pod for pod in pods if _belongs(pod, metadata["uid"])]
+    return world.store.owned(resources.PODS, metadata["uid"])
+
+
+def _belongs(pod: Mapping[str, Any], job_uid: str) -> bool:
+    return any(reference.get("uid") == job_uid for reference in pod["metadata"].get("ownerReferences") or ())
+
+
+def view(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Job:
+    """A Job and its pods. Total: what is missing or malformed counts as not there."""
+    metadata, status = job["metadata"], job.get("status") or {}
+    ending = _ending(status)
+    state: Literal["Active", "Succeeded", "Failed"] = "Active"
+    if ending:
+        state = "Succeeded" if ending.get("type") == "Complete" else "Failed"
+    attempts = sorted((_pod(pod) for pod in pods), key=lambda pod: (pod.created is not None, pod.created, pod.name))
+    return Job(
+        name=metadata["name"],
+        uid=metadata.get("uid") or "",
+        state=state,
+        reason=str(ending.get("reason") or ""),
+        message=str(ending.get("message") or ""),
+        failed=int(status.get("failed") or 0),
+        is_going="deletionTimestamp" in metadata,
+        started=_time(status.get("startTime")),
+        finished=_time(status.get("completionTime") or ending.get("lastTransitionTime")),
+        pods=tuple(attempts),
+    )
+
+
+def _ending(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The condition that ends a Job: Complete or Failed. FailureTarget and SuccessCriteriaMet only announce it."""
+    for condition in status.get("conditions") or ():
+        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
+            found: Mapping[str, Any] = condition
+            return found
+    return {}
+
+
+def _pod(pod: Mapping[str, Any]) -> Pod:
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    told = {
+        one.get("name"): one for key in ("initContainerStatuses", "containerStatuses") for one in status.get(key) or ()
+    }
+    names = [one.get("name") for key in ("initContainers", "containers") for one in spec.get(key) or ()] or list(told)
+    reason, message = status.get("reason"), status.get("message")
+    unscheduled = _unscheduled(status)
+    if not reason and unscheduled:
+        reason, message = unscheduled.get("reason"), unscheduled.get("message")
+    return Pod(
+        name=metadata["name"],
+        created=_time(metadata.get("creationTimestamp")),
+        phase=str(status.get("phase") or ""),
+        reason=str(reason or ""),
+        message=str(message or ""),
+        containers=tuple(_container(str(name), told.get(name) or {}) for name in names),
+    )
+
+
+def _unscheduled(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            found: Mapping[str, Any] = condition
+            return found
+    return {}
+
+
+def _container(name: str, status: Mapping[str, Any]) -> Container:
+    state = status.get("state") or {}
+    ended, running, waiting = state.get("terminated"), state.get("running"), state.get("waiting") or {}
+    if ended is not None:
+        return Container(
+            name=name,
+            state="Terminated",
+            reason=str(ended.get("reason") or ""),
+            message=str(ended.get("message") or ""),
+            exit_code=int(ended.get("exitCode") or 0),
+        )
+    return Container(
+        name=name,
+        state="Running" if running is not None else "Waiting",
+        reason=str(waiting.get("reason") or ""),
+        message=str(waiting.get("message") or ""),
+    )
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return _TIME.validate_python(text) if text is not None else None
+    except ValidationError:
+        return None

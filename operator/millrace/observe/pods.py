@@ -1,0 +1,87 @@
+"""Reading Pods: whose they are, where they answer, and why they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from millrace.api import resources
+from millrace.clients.store import Manifest, Store
+from millrace.contract.record import MalformedRecord
+from millrace.contract.report import StageFailure
+from millrace.decide.rollout import HOPELESS
+from millrace.decide.seen import Trouble
+from millrace.render import router_workload, server
+
+WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})
+LONGEST = 400
+
+
+def routers(store: Store, namespace: str, deployment: str) -> list[Manifest]:
+    """Router pods whose container runs, terminating ones too: they still answer callers."""
+    found = store.list(resources.PODS, namespace, router_workload.selector(deployment))
+    return [one for one in found if any("running" in (part.get("state") or {}) for part in _statuses(one))]
+
+
+def servers(store: Store, namespace: str, deployment: str, revision: str) -> list[Manifest]:
+    """Server pods of a revision that are not being deleted."""
+    found = store.list(resources.PODS, namespace, server.selector(deployment, revision))
+    return [one for one in found if not is_going(one)]
+
+
+def uid(pod: Manifest) -> str:
+    """The pod's identity; another pod of the same name has another."""
+    return str(pod["metadata"].get("uid") or pod["metadata"]["name"])
+
+
+def address(pod: Manifest) -> str:
+    """The pod's IP address, empty before it has one."""
+    return str((pod.get("status") or {}).get("podIP") or "")
+
+
+def is_going(pod: Manifest) -> bool:
+    """Whether somebody deleted it."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_ready(pod: Manifest) -> bool:
+    """Whether its Ready condition is True."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def trouble(found: Iterable[Manifest]) -> Trouble | None:
+    """Why these pods do not get ready: what no retry can help with first."""
+    troubles = [one for pod in found if not is_ready(pod) for one in _troubles(pod)]
+    return next((one for one in troubles if one.reason in HOPELESS), troubles[0] if troubles else None)
+
+
+def _troubles(pod: Manifest) -> Iterator[Trouble]:
+    for part in (*_statuses(pod, "initContainerStatuses"), *_statuses(pod)):
+        for state in (part.get("state") or {}, part.get("lastState") or {}):
+            ended = state.get("terminated")
+            if ended and ended.get("exitCode"):
+                yield _ended(part, ended)
+        waiting = (part.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") and waiting["reason"] not in WAITING_IN_PEACE:
+            yield Trouble(reason=str(waiting["reason"]), message=str(waiting.get("message") or "")[:LONGEST])
+    for one in (pod.get("status") or {}).get("conditions") or ():
+        if one.get("type") == "PodScheduled" and one.get("status") == "False":
+            yield Trouble(
+                reason=str(one.get("reason") or "Unschedulable"), message=str(one.get("message") or "")[:LONGEST]
+            )
+
+
+def _ended(part: Mapping[str, Any], ended: Mapping[str, Any]) -> Trouble:
+    """A container that ended: by its own words if it left any."""
+    text = str(ended.get("message") or "")
+    try:
+        said = StageFailure.from_json(text)
+        return Trouble(reason=said.reason, message=said.message[:LONGEST])
+    except MalformedRecord:
+        reason = str(ended.get("reason") or "Error")
+        return Trouble(reason=reason, message=f"container {part.get('name')}: {text.strip()[-200:]}".strip())
+
+
+def _statuses(pod: Manifest, kind: str = "containerStatuses") -> list[Mapping[str, Any]]:
+    return list((pod.get("status") or {}).get(kind) or ())

@@ -1,0 +1,283 @@
+"""What routers and servers say of themselves, asked in the background by the leader.
+
+    every 2 s while a rollout or a retirement is under way, else every min(drift interval, 15 s)
+
+The newest answers are kept per Deployment; `observe.deployment` reads them and never waits. A Deployment is enqueued
+only when something changed that a decision depends on, so a cluster where nothing happens writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from millrace import api
+from millrace.api import resources
+from millrace.api.quantities import seconds
+from millrace.clients import scrape
+from millrace.clients.scrape import Fetch, ScrapeFailed
+from millrace.clients.store import Manifest
+from millrace.clients.world import World
+from millrace.contract import environment, exposition
+from millrace.contract import router as routers
+from millrace.decide import analysis, drift, rollout
+from millrace.decide.analysis import Tally
+from millrace.decide.seen import Measured, Observation, Router, Traffic, Watched
+from millrace.observe import pods
+from millrace.observe.counting import BinCounter, TrafficCounter
+from millrace.observe.exposition import server_page
+from millrace.render import pod
+from millrace.render.router_bootstrap import GENERATION_PATH
+from millrace.render.server import METRICS_PATH
+from millrace.telemetry import Log
+
+log = Log(__name__)
+
+BUSY_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 15.0
+TICK_SECONDS: Final = 0.5
+STALE_SECONDS: Final = 10.0
+"""A router that did not answer for so long, beyond its period, has said nothing."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a router said, when."""
+
+    generation: str
+    healthy: dict[str, int]
+    asked: datetime
+    at: float
+    period: float
+
+
+@dataclass
+class Known:
+    """Everything known of one Deployment."""
+
+    uid: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """By router pod UID."""
+    traffic: TrafficCounter = field(default_factory=TrafficCounter)
+    baselines: dict[tuple[str, str, datetime], Tally] = field(default_factory=dict)
+    """(rollout or step, revision, moment): what had been counted when it was first seen."""
+    revision: str = ""
+    """Whose rows are counted: stable's."""
+    bins: BinCounter = field(default_factory=BinCounter)
+    reference: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    memory: drift.Memory = field(default_factory=drift.Memory)
+    verdict: drift.Verdict | None = None
+    routers_asked: float = -math.inf
+    servers_asked: float = -math.inf
+    signature: Any = None
+
+
+class Scrapes:
+    """The background task, and what it knows."""
+
+    def __init__(self, world: World, fetch: Fetch | None = None) -> None:
+        self._world = world
+        self._fetch = fetch
+        self._known: dict[Key, Known] = {}
+
+    async def run(self) -> None:
+        """Ask, for as long as this replica leads. What an earlier term left behind is forgotten."""
+        self._known.clear()
+        async with scrape.opened() as fetch:
+            self._fetch = self._fetch or fetch
+            while True:
+                await self.round()
+                await asyncio.sleep(TICK_SECONDS)
+
+    async def round(self) -> None:
+        """Ask whoever is due, and enqueue the Deployments whose answers matter."""
+        found = list(self._deployments())
+        self._known = {key: self._known[key] for key, _ in found if key in self._known}
+        await asyncio.gather(*(self._visit(key, deployment) for key, deployment in found))
+
+    def router(self, namespace: str, name: str, pod_uid: str) -> Router | None:
+        """What a router said, unless that is too old."""
+        known = self._known.get((namespace, name))
+        answer = known.answers.get(pod_uid) if known is not None else None
+        if answer is None or self._world.clock.monotonic() - answer.at > answer.period + STALE_SECONDS:
+            return None
+        return Router(pod=pod_uid, generation=answer.generation, healthy=answer.healthy, asked=answer.asked)
+
+    def measured(self, deployment: api.Deployment) -> Measured:
+        """Traffic of the canary and drift of stable, as of the last answers."""
+        metadata = deployment.metadata
+        known = self._known.get((metadata.namespace, metadata.name))
+        return _measured(known, deployment) if known is not None and known.uid == metadata.uid else Measured()
+
+    def _deployments(self) -> Iterator[tuple[Key, api.Deployment]]:
+        for manifest in self._world.store.list(resources.DEPLOYMENTS):
+            try:
+                deployment = api.Deployment.model_validate(manifest)
+            except ValidationError:
+                continue  # its own reconcile says so
+            if deployment.metadata.deletion_timestamp is None:
+                yield (deployment.metadata.namespace, deployment.metadata.name), deployment
+
+    async def _visit(self, key: Key, deployment: api.Deployment) -> None:
+        known = self._known.get(key)
+        if known is None or known.uid != deployment.metadata.uid:
+            known = self._known[key] = Known(deployment.metadata.uid)
+        now, period = self._world.clock.monotonic(), _period(deployment)
+        if now >= known.routers_asked + period:
+            known.routers_asked = now
+            await self._ask_routers(key, known, deployment, period)
+        if now >= known.servers_asked + _server_period(deployment):
+            known.servers_asked = now
+            await self._ask_servers(key, known, deployment)
+        self._tell(key, known, deployment)
+
+    async def _ask_routers(self, key: Key, known: Known, deployment: api.Deployment, period: float) -> None:
+        found = [one for one in pods.routers(self._world.store, *key) if pods.address(one)]
+        await asyncio.gather(*(self._ask_router(known, one, period) for one in found))
+        uids = {pods.uid(one) for one in found}
+        known.answers = {uid: answer for uid, answer in known.answers.items() if uid in uids}
+        status = deployment.status
+        roles = {one.revision for one in (status.stable, status.canary, *status.retiring) if one is not None}
+        known.traffic.keep(roles, uids)
+        _mark(known, status)
+
+    async def _ask_router(self, known: Known, found: Manifest, period: float) -> None:
+        host, uid, port = pods.address(found), pods.uid(found), environment.ROUTER_STATS_PORT
+        asked, at = self._world.clock.now(), self._world.clock.monotonic()
+        try:
+            generation, page = await asyncio.gather(
+                self._get(host, port, GENERATION_PATH), self._get(host, port, routers.SCRAPE_PATH)
+            )
+            traffic = routers.revisions(exposition.parse(page))
+        except (ScrapeFailed, ValueError, KeyError, OverflowError) as error:
+            log.debug("a router could not be asked", pod=found["metadata"]["name"], why=str(error))
+            return
+        healthy = {revision: counted.healthy for revision, counted in traffic.items()}
+        known.answers[uid] = Answer(generation.strip(), healthy, asked, at, period)
+        known.traffic.add(uid, traffic)
+
+    async def _ask_servers(self, key: Key, known: Known, deployment: api.Deployment) -> None:
+        stable, monitoring = deployment.status.stable, deployment.spec.monitoring
+        revision = stable.revision if stable is not None else ""
+        if revision != known.revision:
+            known.revision, known.bins, known.reference = revision, BinCounter(), {}
+            known.memory, known.verdict = drift.Memory(), None
+        if not revision or monitoring is None:
+            return
+        found = [one for one in pods.servers(self._world.store, *key, revision) if pods.address(one)]
+        await asyncio.gather(*(self._ask_server(known, one) for one in found))
+        known.bins.keep({pods.uid(one) for one in found})
+        asked = monitoring.drift
+        rule = drift.Rule(asked.false_alarm_rate, asked.margin, asked.min_samples)
+        known.memory, known.verdict = drift.look(known.memory, known.bins.totals, known.reference, rule)
+
+    async def _ask_server(self, known: Known, found: Manifest) -> None:
+        try:
+            page = server_page(await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH))
+        except (ScrapeFailed, ValueError) as error:
+            log.debug("a server could not be asked", pod=found["metadata"]["name"], why=str(error))
+            return
+        if page.reference and not known.reference:
+            known.reference = page.reference
+        known.bins.add(pods.uid(found), page.live)
+
+    async def _get(self, host: str, port: int, path: str) -> str:
+        if self._fetch is None:
+            raise ScrapeFailed("the scrapes have not begun")
+        return await self._fetch(host, port, path)
+
+    def _tell(self, key: Key, known: Known, deployment: api.Deployment) -> None:
+        """Enqueue the Deployment if what is known of it has changed in a way that matters."""
+        signature = (self._routers_signature(key, known), _verdicts(known, deployment), _drift_signature(known))
+        if signature != known.signature:
+            first, known.signature = known.signature is None, signature
+            if not first or any(signature):
+                self._world.enqueue(resources.DEPLOYMENTS, *key)
+
+    def _routers_signature(self, key: Key, known: Known) -> Any:
+        found = []
+        for uid in sorted(known.answers):
+            router = self.router(*key, uid)
+            healthy = frozenset(name for name, count in router.healthy.items() if count) if router is not None else None
+            found.append((uid, router.generation if router is not None else None, healthy))
+        return tuple(found)
+
+
+def platform(world: World) -> pod.Platform:
+    """What the installation decides for every pod."""
+    settings = world.settings
+    return pod.Platform(
+        trainer_image=settings.trainer_image,
+        server_image=settings.server_image,
+        router_image=settings.router_image,
+        image_pull_policy=settings.image_pull_policy,
+        store_uri=settings.store_uri,
+        store_secret=settings.store_secret,
+    )
+
+
+def _period(deployment: api.Deployment) -> float:
+    status = deployment.status
+    busy = status.canary is not None or status.retiring or status.stable is None
+    return BUSY_SECONDS if busy else _server_period(deployment)
+
+
+def _server_period(deployment: api.Deployment) -> float:
+    monitoring = deployment.spec.monitoring
+    return min(IDLE_SECONDS, seconds(monitoring.drift.interval)) if monitoring is not None else IDLE_SECONDS
+
+
+def _mark(known: Known, status: api.DeploymentStatus) -> None:
+    """Remember the counters when a step is first seen; a rollout counts all of its canary's, whose cluster is no older."""
+    canary, memory = status.canary, status.rollout
+    if canary is None or memory is None or memory.started_time is None or memory.step_started_time is None:
+        known.baselines.clear()
+        return
+    total = known.traffic.totals.get(canary.revision, Tally())
+    wanted = {
+        ("rollout", canary.revision, memory.started_time): Tally(),
+        ("step", canary.revision, memory.step_started_time): total,
+    }
+    known.baselines = {mark: known.baselines.get(mark, tally) for mark, tally in wanted.items()}
+
+
+def _measured(known: Known, deployment: api.Deployment) -> Measured:
+    watched = Watched(revision=known.revision, verdict=known.verdict) if known.verdict is not None else None
+    found: dict[str, Any] = {}
+    for (kind, revision, moment), before in known.baselines.items():
+        total = known.traffic.totals.get(revision, Tally())
+        found |= {"revision": revision, kind: moment, f"since_{kind}": total.minus(before)}
+    canary = deployment.status.canary
+    matches = canary is not None and found.get("revision") == canary.revision
+    return Measured(traffic=(Traffic(**found),) if matches else (), drift=watched)
+
+
+def _verdicts(known: Known, deployment: api.Deployment) -> Any:
+    """What the analyses say, as far as a status tells it."""
+    if deployment.status.canary is None:
+        return ()
+    seen = Observation(
+        now=datetime.min.replace(tzinfo=UTC),
+        deployment=deployment,
+        platform=pod.Platform(trainer_image="", server_image="", router_image="", store_uri="", store_secret=""),
+        measured=_measured(known, deployment),
+    )
+    return tuple(
+        (result.name, result.phase, analysis.rounded(result.samples))
+        for result in rollout.judged(seen, deployment.status)
+    )
+
+
+def _drift_signature(known: Known) -> Any:
+    verdict = known.verdict
+    if verdict is None or not verdict.samples:
+        return ()
+    return (known.revision, verdict.state, f"{verdict.score:.2f}", verdict.worst_feature, verdict.samples.bit_length())

@@ -1,0 +1,68 @@
+"""What is known about a TrainingRun: itself, its Dataset, its Job, and the Models it is compared and counted with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from millrace.api import keys, resources
+from millrace.api.dataset import Dataset
+from millrace.api.training_run import TrainingRun
+from millrace.clients.store import Manifest
+from millrace.clients.world import Watches, World
+from millrace.decide import training_run
+from millrace.decide.training_run import ModelView, Observation
+from millrace.observe import jobs
+from millrace.render import names
+
+
+async def observe(world: World, namespace: str, name: str) -> Observation | None:
+    """None if the run is gone. Raises pydantic.ValidationError on one that is no TrainingRun, ApiError."""
+    manifest = world.store.get(resources.TRAINING_RUNS, namespace, name)
+    if manifest is None:
+        return None
+    run = TrainingRun.model_validate(manifest)
+    seen = Observation(now=world.clock.now(), run=run, platform=jobs.platform(world))
+    if training_run.is_over(run):
+        return seen
+    if run.status.resolved is None:
+        found = world.store.get(resources.DATASETS, namespace, run.spec.dataset_ref.name)
+        dataset = Dataset.model_validate(found) if found is not None else None
+        models = world.store.list(resources.MODELS, namespace)
+        return seen.model_copy(update={"dataset": dataset, "models": tuple(view(model) for model in models)})
+    wanted = run.status.job_name or names.training_job(run.metadata.name, run.metadata.uid)
+    owned = await jobs.owned(world, run.metadata.uid, wanted)
+    job = next((job for job in owned if job.name == wanted), None)
+    if job is None or job.state != "Succeeded":
+        return seen.model_copy(update={"job": job})
+    # Counting versions and finding our own Model must not depend on how far a watch has come.
+    live = await world.kube.list(resources.MODELS, namespace)
+    return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in live), "models_are_live": True})
+
+
+def view(model: Mapping[str, Any]) -> ModelView:
+    """A Model as far as runs care. Total: what is malformed counts as not there."""
+    metadata, spec, status = model["metadata"], model.get("spec") or {}, model.get("status") or {}
+    artifact, number = spec.get("artifact") or {}, str(spec.get("version") or "")
+    return ModelView(
+        name=metadata["name"],
+        model_name=str(spec.get("modelName") or ""),
+        version=int(number) if number.isascii() and number.isdigit() and len(number) <= 9 else 0,
+        digest=str(artifact.get("digest") or ""),
+        storage_uri=str(artifact.get("storageUri") or ""),
+        aliases=tuple(str(alias) for alias in status.get("aliases") or ()),
+        run_uid=str((metadata.get("labels") or {}).get(keys.TRAINING_RUN_UID) or ""),
+    )
+
+
+def _runs_on(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
+    """The runs that wait for this Dataset: those that have not pinned a version yet."""
+    metadata = dataset["metadata"]
+    for run in world.store.list(resources.TRAINING_RUNS, metadata.get("namespace") or ""):
+        wanted = ((run.get("spec") or {}).get("datasetRef") or {}).get("name")
+        if wanted == metadata["name"] and not (run.get("status") or {}).get("resolved"):
+            yield run["metadata"]["namespace"], run["metadata"]["name"]
+
+
+WATCHES: Watches = {resources.DATASETS: _runs_on}
+"""The Job comes by ownerReference, its pods and the Model by label."""

@@ -1,0 +1,1 @@
+"""Pure manifests: what should exist in the cluster."""

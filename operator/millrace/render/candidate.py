@@ -1,0 +1,59 @@
+"""The Model that a successful run registers: immutable, and owned by nobody, so that history outlives its cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from millrace.api import keys
+from millrace.api.model import Model, ModelSpec, Provenance
+from millrace.api.refs import NameRef
+from millrace.api.training_run import Candidate, ChampionRef, Resolved, TrainingRun
+from millrace.render import metadata, names
+
+
+def render(run: TrainingRun, resolved: Resolved, candidate: Candidate, version: int) -> dict[str, Any]:
+    """The manifest to POST; labels find it again by the run's UID."""
+    spec = ModelSpec(
+        model_name=run.spec.output.model_name,
+        version=str(version),
+        artifact=candidate.artifact,
+        signature=candidate.signature,
+        provenance=Provenance(
+            training_run_ref=NameRef(name=run.metadata.name), author=run.spec.author, dataset=resolved.dataset
+        ),
+        golden_set_uri=candidate.golden_set_uri,
+        reference_profile_uri=candidate.reference_profile_uri,
+        approval_policy=run.spec.output.approval_policy,
+    )
+    return {
+        "apiVersion": keys.API_VERSION,
+        "kind": Model.model_fields["kind"].default,
+        "metadata": {
+            "name": names.model(run.spec.output.model_name, version),
+            "namespace": run.metadata.namespace,
+            "labels": metadata.labels(
+                model_name=run.spec.output.model_name,
+                training_run=run.metadata.name,
+                training_run_uid=run.metadata.uid,
+            ),
+        },
+        "spec": spec.wire(),
+    }
+
+
+def champion(name: str, digest: str, storage_uri: str) -> ChampionRef | None:
+    """A reference to the serving version; None when its parts are none that can be pinned."""
+    try:
+        return ChampionRef(name=name, digest=digest, storage_uri=storage_uri)
+    except ValidationError:
+        return None
+
+
+def reference(name: str) -> NameRef | None:
+    """A reference by name; None when the API has no room for such a name."""
+    try:
+        return NameRef(name=name)
+    except ValidationError:
+        return None

@@ -1,0 +1,51 @@
+"""Deterministic names of everything the operator makes. At most 63 characters each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def digest(*parts: Any, length: int = 8) -> str:
+    """First hex digits of SHA-256 over the canonical JSON of the parts."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def snapshot_job(dataset: str, uid: str, attempt: str) -> str:
+    """The Job that looks at a Dataset's source once."""
+    return f"{dataset[:45]}-snapshot-{digest(uid, attempt)}"
+
+
+def training_job(run: str, uid: str) -> str:
+    """The Job of a TrainingRun; the UID keeps a run that was deleted and made again apart."""
+    return f"{run}-{digest(uid)}"
+
+
+def revision(model_digest: str, template: Any) -> str:
+    """A served revision: these bytes under this server template."""
+    return digest(model_digest, template)
+
+
+def server(deployment: str, revision_id: str) -> str:
+    """Workload and headless Service of one revision."""
+    return f"{deployment}-{revision_id}"
+
+
+def router(deployment: str) -> str:
+    """Workload and ConfigMap of the router."""
+    return f"{deployment}-router"
+
+
+def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_digest: str, stable_digest: str) -> str:
+    """A retraining run: the same cause gives the same name, so it is started once however often it is decided.
+
+    At most 52 characters, which is what a TrainingRun's name may have.
+    """
+    return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{digest(deployment_uid, trigger, dataset_digest, stable_digest)}"
+
+
+def model(model_name: str, version: int) -> str:
+    """One version of a registered model."""
+    return f"{model_name}-{version}"

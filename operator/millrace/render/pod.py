@@ -1,0 +1,104 @@
+"""Pods as Pod Security `restricted` wants them: no root, no privileges, no API token, a read-only root file system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from millrace.api.base import Frozen
+from millrace.api.training_run import ResourceRequirements
+
+Part = dict[str, Any]
+USER = 65532
+TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
+TMP_VOLUME = "tmp"
+
+
+class Platform(Frozen):
+    """What the installation decides for every pod; equal in name to the operator's settings."""
+
+    trainer_image: str
+    server_image: str
+    router_image: str
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    store_uri: str
+    store_secret: str
+
+
+def container(
+    name: str,
+    image: str,
+    command: Sequence[str],
+    *,
+    platform: Platform,
+    env: Mapping[str, str] | None = None,
+    secrets: Sequence[Part] = (),
+    mounts: Mapping[str, str] | None = None,
+    resources: ResourceRequirements | None = None,
+    **more: Any,
+) -> Part:
+    """One restricted container; `mounts` maps volume names to paths, /tmp is always writable.
+
+    `more` are further fields of the container in Kubernetes' own names (`ports`, `readinessProbe`, ...).
+    """
+    variables = {"HOME": TMP, **(env or {})}
+    part: Part = {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": platform.image_pull_policy,
+        "command": list(command),
+        "env": [{"name": variable, "value": value} for variable, value in sorted(variables.items())],
+        "volumeMounts": [
+            {"name": volume, "mountPath": path} for volume, path in {TMP_VOLUME: TMP, **(mounts or {})}.items()
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        # A container that dies without a word leaves the end of its log instead.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **more,
+    }
+    if secrets:
+        part["envFrom"] = list(secrets)
+    wanted = resources.wire() if resources is not None else {}
+    if wanted:
+        part["resources"] = wanted
+    return part
+
+
+def secret(name: str, prefix: str = "") -> Part:
+    """An `envFrom` entry: every key of a Secret as a variable. The operator itself never reads it."""
+    found: Part = {"secretRef": {"name": name}}
+    return {"prefix": prefix, **found} if prefix else found
+
+
+def spec(
+    containers: Sequence[Part],
+    *,
+    init: Sequence[Part] = (),
+    volumes: Sequence[str] = (),
+    configured: Sequence[Part] = (),
+    restart: Literal["Always", "Never"] = "Always",
+    grace_seconds: int = 30,
+) -> Part:
+    """A restricted pod spec. `volumes` are emptyDirs (/tmp is one already), `configured` are volumes as manifests."""
+    part: Part = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": restart,
+        "terminationGracePeriodSeconds": grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": [*({"name": name, "emptyDir": {}} for name in (TMP_VOLUME, *volumes)), *configured],
+    }
+    if init:
+        part["initContainers"] = list(init)
+    return part
