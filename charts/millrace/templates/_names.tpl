@@ -1,0 +1,56 @@
+{{/* Labels of everything the chart installs. */}}
+{{- define "millrace.labels" -}}
+app.kubernetes.io/name: millrace
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: millrace
+{{- end -}}
+
+{{/* What selects one component's pods: (list . "operator") */}}
+{{- define "millrace.selector" -}}
+app.kubernetes.io/name: millrace
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* An image's full name: (list . "operator") */}}
+{{- define "millrace.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index $root.Values.images (index . 1) -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) | quote -}}
+{{- end -}}
+
+{{/* Whether the embedded store is installed: "true" or nothing. */}}
+{{- define "millrace.embedded" -}}
+{{- if not .Values.store.existingSecret }}true{{ end -}}
+{{- end -}}
+
+{{/* The bucket of store.uri. */}}
+{{- define "millrace.bucket" -}}
+{{- .Values.store.uri | trimPrefix "s3://" | splitList "/" | first -}}
+{{- end -}}
+
+{{/* The pod security standard "restricted", for a container. */}}
+{{- define "millrace.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
+{{- end -}}
+
+{{- define "millrace.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "millrace.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,111 @@
+"""The server's life: listen, load, verify, take traffic, drain, exit. It listens first, so that probes are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from types import FrameType
+
+import uvicorn
+
+from millrace.contract.environment import ServerEnvironment
+from millrace.contract.reasons import Reason
+from millrace_runtime.serving import artifact, log, verification
+from millrace_runtime.serving.app import App, Phase
+from millrace_runtime.serving.dataplane import DataPlane
+from millrace_runtime.serving.failure import ServerFailed
+from millrace_runtime.serving.session import Session
+from millrace_runtime.serving.telemetry import Telemetry
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the router's idle time-out, so that the router closes first and no request meets a closed connection."""
+GRACEFUL_SECONDS = 10
+
+
+def run(settings: ServerEnvironment) -> None:
+    """Serve until SIGTERM and the drain that follows. Raises ServerFailed when the server never became ready."""
+    app = App(settings, Telemetry(settings))
+    server = _Server(app, settings)
+    server.run()
+    if server.failure is not None:
+        raise server.failure
+
+
+class _Server(uvicorn.Server):
+    """uvicorn with a drain before the shutdown, and a model to load after the start."""
+
+    def __init__(self, app: App, settings: ServerEnvironment) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                date_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            )
+        )
+        self.failure: ServerFailed | None = None
+        self._app = app
+        self._settings = settings
+        self._loading: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Listen, then load beside it."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if not self.should_exit:
+            self._loading = asyncio.create_task(self._load())
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """SIGTERM: not ready at once, exit after the drain. A second signal, or Ctrl-C: exit now."""
+        if sig == signal.SIGINT or self._app.phase is not Phase.READY:
+            self.should_exit = True
+            return
+        self._app.enter(Phase.DRAINING)
+        log.write("info", "draining", seconds=self._settings.drain_seconds)
+        self._drained_at = time.monotonic() + self._settings.drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: is the drain over?"""
+        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    _drained_at: float | None = None
+
+    async def _load(self) -> None:
+        started = time.monotonic()
+        try:
+            plane, rows = await asyncio.to_thread(load, self._settings, self._app.telemetry)
+        except ServerFailed as failure:
+            self.failure, self.should_exit = failure, True
+            return
+        except Exception as error:  # noqa: BLE001 - else the pod would stay unready without a reason
+            text = f"{type(error).__name__}: {error}"
+            self.failure, self.should_exit = ServerFailed(Reason.MODEL_NOT_LOADABLE, text), True
+            return
+        self._app.plane = plane
+        self._app.enter(Phase.READY)
+        seconds = round(time.monotonic() - started, 3)
+        log.write(
+            "info", "ready", model=self._settings.model, golden_rows=rows, seconds=seconds, port=self._settings.port
+        )
+
+
+def load(settings: ServerEnvironment, telemetry: Telemetry) -> tuple[DataPlane, int]:
+    """Read, check and verify the model; return its data plane and the number of golden rows. Raises ServerFailed."""
+    session = Session(artifact.read_model(settings))
+    rows = verification.reproduce(session, artifact.read_golden(settings))
+    plane = DataPlane(settings, session, artifact.read_profile(settings), telemetry)
+    telemetry.golden_rows = rows
+    return plane, rows

@@ -1,0 +1,160 @@
+"""Tensors of the Open Inference Protocol as JSON, to and from numpy. Row-major; nested or flat data.
+
+Strict where a guess could change a prediction: strings are no numbers, fractions no integers, 1 no boolean. `null`
+is NaN in floating-point tensors and an error elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from millrace_runtime.serving.failure import RequestFailed
+
+type_of = type
+Array = npt.NDArray[Any]
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(object),
+}
+"""Protocol datatype -> numpy dtype; BYTES are Python strings."""
+
+_NUMBERS = frozenset({int, float})
+_ACCEPTED: Mapping[str, tuple[frozenset[type], str]] = {
+    "b": (frozenset({bool}), "true or false"),
+    "i": (frozenset({int}), "integers"),
+    "u": (frozenset({int}), "integers"),
+    "f": (_NUMBERS | {type(None)}, "numbers or null"),
+    "O": (frozenset({str}), "strings"),
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the model; -1 in the shape is a free dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy dtype onnxruntime takes and gives."""
+        return DTYPES[self.datatype]
+
+
+def decode(spec: TensorSpec, tensor: Mapping[str, Any]) -> Array:
+    """One input of a request as the array the model takes. Raises RequestFailed(400) naming input, expected and got."""
+    datatype = tensor.get("datatype")
+    if datatype != spec.datatype:
+        raise _refused(spec, f"expected datatype {spec.datatype}, got {_short(datatype)}")
+    shape = _shape(spec, tensor.get("shape"))
+    data = tensor.get("data")
+    if type_of(data) is not list:
+        got = "no data" if data is None else _short(data)
+        raise _refused(spec, f"expected data as a list, got {got}")
+    flat = _flatten(spec, data, shape)
+    accepted, words = _ACCEPTED[spec.dtype.kind]
+    if not accepted.issuperset(map(type_of, flat)):
+        index = next(index for index, value in enumerate(flat) if type_of(value) not in accepted)
+        raise _refused(spec, f"expected {words}, got {_short(flat[index])} at element {index}")
+    return _array(spec, flat).reshape(shape)
+
+
+def encode(spec: TensorSpec, array: Array) -> dict[str, Any]:
+    """One output as the protocol has it, flat; numeric data stay numpy for a serialiser that knows them.
+
+    NaN and infinities become `null` there: JSON has no other word for them.
+    """
+    flat = np.ascontiguousarray(array).reshape(-1)
+    data = flat.tolist() if spec.datatype in ("BYTES", "FP16") else flat
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape), "data": data}
+
+
+def _array(spec: TensorSpec, flat: list[Any]) -> Array:
+    try:
+        if spec.datatype == "BYTES":
+            array = np.empty(len(flat), dtype=object)
+            array[:] = flat
+            return array
+        with np.errstate(over="ignore"):
+            return np.array(flat, dtype=spec.dtype)
+    except (OverflowError, ValueError) as error:
+        index = next((index for index, value in enumerate(flat) if not _fits(spec, value)), 0)
+        message = f"expected {spec.datatype}, got {_short(flat[index])} at element {index}, which is out of its range"
+        raise _refused(spec, message) from error
+
+
+def _fits(spec: TensorSpec, value: Any) -> bool:
+    try:
+        np.array([value], dtype=spec.dtype)
+    except (OverflowError, ValueError):
+        return False
+    return True
+
+
+def _shape(spec: TensorSpec, shape: Any) -> tuple[int, ...]:
+    if type_of(shape) is not list or any(type_of(size) is not int for size in shape):
+        raise _refused(spec, f"expected a shape as a list of integers, got {_short(shape)}")
+    agrees = len(shape) == len(spec.shape) and all(
+        want in (-1, got) for want, got in zip(spec.shape, shape, strict=True)
+    )
+    if not agrees or any(size < 1 for size in shape):
+        raise _refused(spec, f"expected shape {_shown(spec.shape)} with at least one row, got {_shown(shape)}")
+    return tuple(shape)
+
+
+def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Flat data as it is; nested data level by level, each checked against the shape."""
+    if len(shape) > 1 and data and type_of(data[0]) is list:
+        for axis, size in enumerate(shape[:-1]):
+            width = shape[axis + 1]
+            if len(data) != size * (1 if axis == 0 else math.prod(shape[:axis])):
+                raise _refused(
+                    spec, f"expected data nested as shape {_shown(shape)}, got {len(data)} parts at depth {axis}"
+                )
+            if any(type_of(part) is not list or len(part) != width for part in data):
+                raise _refused(
+                    spec,
+                    f"expected data nested as shape {_shown(shape)}, got parts of another size at depth {axis + 1}",
+                )
+            data = list(itertools.chain.from_iterable(data))
+    count = math.prod(shape)
+    if len(data) != count:
+        raise _refused(spec, f"expected {count} elements for shape {_shown(shape)}, got {len(data)}")
+    return data
+
+
+def _refused(spec: TensorSpec, text: str) -> RequestFailed:
+    return RequestFailed(400, f"input {spec.name}: {text}")
+
+
+def _shown(shape: Any) -> str:
+    return "[" + ",".join(map(str, shape))[:80] + "]"
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,33 @@
+"""`python -m millrace_runtime.snapshot`: exit code 0 says that the report is final, 1 that trying again may help."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from millrace.contract.report import SnapshotOutcome, SnapshotReport
+from millrace_runtime.snapshot import outcome, spec
+
+
+def main() -> int:
+    """Read the task from the environment and leave a SnapshotReport in the termination message."""
+    try:
+        task = spec.read(os.environ)
+        from millrace_runtime.snapshot import run  # pyarrow only once the task is known to be good
+
+        report, code = run.snapshot(task), 0
+    except outcome.StageError as error:
+        report = SnapshotReport(SnapshotOutcome.FAILED, error.reason, error.message)
+        code = 1 if error.retry else 0
+    except MemoryError:
+        text = "The source does not fit into the container's memory."
+        report, code = SnapshotReport(SnapshotOutcome.FAILED, "SnapshotOutOfMemory", text), 0
+    except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
+        report = SnapshotReport(SnapshotOutcome.FAILED, "SnapshotCrashed", outcome.last_line(error))
+        code = 1
+    outcome.leave(report)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

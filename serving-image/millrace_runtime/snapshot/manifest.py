@@ -1,0 +1,123 @@
+"""manifest.json: what a version consists of. Its digest is the version's identity and is checked by every reader."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from millrace.contract.reasons import Reason
+from millrace.contract.record import MalformedRecord, Record
+from millrace_runtime import store
+from millrace_runtime.snapshot.outcome import StageError, store_error
+from millrace_runtime.snapshot.spec import Field, Role, Split
+
+FILE = "manifest.json"
+INDEX_FILE = "index.parquet"
+
+
+@dataclass(frozen=True)
+class Part(Record):
+    """One Parquet file of the version."""
+
+    digest: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest(Record):
+    """`files` maps train, validation and test; `identity` names the columns that make a row the same row."""
+
+    files: Mapping[str, Part]
+    fields: tuple[Field, ...]
+    split: Split
+    identity: tuple[str, ...]
+    content_digest: str
+    """Over the fields and every row's content and part, whatever wrote the files."""
+    source_digest: str
+    spec_digest: str
+    """Over everything else that decides what is frozen."""
+
+    @property
+    def digest(self) -> str:
+        """The version's digest: over the files' digests, the schema and the split."""
+        return of(
+            {
+                "files": {name: part.digest for name, part in self.files.items()},
+                "schema": [field.to_dict() for field in self.fields],
+                "split": self.split.to_dict(),
+            }
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return sum(part.rows for part in self.files.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all parts."""
+        return sum(part.bytes for part in self.files.values())
+
+    def names(self, *roles: Role) -> tuple[str, ...]:
+        """Names of the fields with one of the roles, in schema order."""
+        return tuple(field.name for field in self.fields if field.role in roles)
+
+
+def of(value: Any) -> str:
+    """`sha256:<hex>` of the value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def of_bytes(data: bytes) -> str:
+    """`sha256:<hex>` of the bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def schema_digest(fields: Iterable[Field]) -> str:
+    """`sha256:<hex>` of the fields."""
+    return of([field.to_dict() for field in fields])
+
+
+def location(store_uri: str, namespace: str, name: str, digest: str) -> str:
+    """The folder of a version, with a trailing slash."""
+    return f"{store_uri.rstrip('/')}/datasets/{namespace}/{name}/{digest.replace(':', '-')[:23]}/"
+
+
+def join(folder: str, name: str) -> str:
+    """The URI of a file in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def load(folder: str, digest: str, missing: Reason = Reason.STORE_UNAVAILABLE) -> Manifest:
+    """Read a version's manifest and check that it is the one meant. Raises StageError."""
+    data = read(join(folder, FILE), missing)
+    try:
+        manifest = Manifest.from_json(data)
+    except MalformedRecord as error:
+        raise StageError(Reason.DIGEST_MISMATCH, f"{join(folder, FILE)} is damaged: {error}. Restore it.") from error
+    if manifest.digest != digest:
+        wrong = f"{join(folder, FILE)} is not the version with digest {digest}, but {manifest.digest}"
+        raise StageError(Reason.DIGEST_MISMATCH, f"{wrong}. Restore it from a backup, or freeze the Dataset anew.")
+    return manifest
+
+
+def read(uri: str, missing: Reason = Reason.STORE_UNAVAILABLE) -> bytes:
+    """Read one object of the store. Raises StageError; an object that is gone is never retried."""
+    try:
+        return store.read_bytes(uri)
+    except store.StoreError as error:
+        raise store_error(error, missing, "the store's Secret") from error
+
+
+def read_part(folder: str, name: str, part: Part) -> bytes:
+    """Read one of the version's Parquet files and check its bytes. Raises StageError."""
+    uri = join(folder, f"{name}.parquet")
+    data = read(uri, Reason.SOURCE_NOT_FOUND)
+    if of_bytes(data) != part.digest:
+        raise StageError(Reason.DIGEST_MISMATCH, f"{uri} was changed after it was frozen. Restore it from a backup.")
+    return data

@@ -1,0 +1,64 @@
+"""How a stage ends: a named reason for people and for the operator, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+from millrace.contract import environment, report
+from millrace.contract.reasons import Reason
+from millrace.contract.record import Record
+from millrace_runtime import store
+
+
+class StageError(Exception):
+    """Something the user can act on. `retry` says that the same work may succeed later without any change."""
+
+    def __init__(self, reason: Reason | str, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.reason = str(reason)
+        self.message = message
+        self.retry = retry
+
+
+class TaskError(StageError):
+    """The task the operator wrote is not one this image understands: the two are of different versions."""
+
+    def __init__(self, message: str) -> None:
+        text = f"{environment.SPEC}: {message}. The operator and the trainer image are of different versions."
+        super().__init__("MalformedReport", text)
+
+
+def store_error(error: store.StoreError, missing: Reason, whose: str) -> StageError:
+    """Name a StoreError; `whose` says which credentials were used, `missing` what an absent object means."""
+    text = f"{error}".rstrip(".")
+    if isinstance(error, store.StoreMissing):
+        return StageError(missing, f"{text}.")
+    if isinstance(error, store.StoreDenied):
+        return StageError(Reason.STORE_DENIED, f"{text}. Check the keys in {whose}.")
+    return StageError(Reason.STORE_UNAVAILABLE, f"{text}. It is tried again.", retry=True)
+
+
+def last_line(error: BaseException, limit: int = 400) -> str:
+    """`ValueError: what it said`, one line, without the traceback."""
+    said = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    name = type(error).__name__
+    return f"{name}: {said[-1]}"[:limit] if said else name
+
+
+def leave(record: Record) -> None:
+    """Write the record where the kubelet picks it up; a path that cannot be written is only reported on stdout."""
+    path = pathlib.Path(os.environ.get(environment.TERMINATION_LOG_VARIABLE, environment.TERMINATION_LOG))
+    message = report.termination_message(record)
+    say(message)
+    try:
+        path.write_text(message, encoding="utf-8")
+    except OSError as error:
+        say(f"cannot write {path}: {error.strerror}")
+
+
+def say(text: str) -> None:
+    """One line of progress on stdout: the container's log."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,82 @@
+"""Brings the source's files to local disk, hashing them on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+from dataclasses import dataclass
+
+from millrace.contract.environment import SOURCE_PREFIX
+from millrace.contract.reasons import Reason
+from millrace_runtime import store
+from millrace_runtime.snapshot.outcome import StageError, store_error
+from millrace_runtime.snapshot.spec import Format, Source
+
+CHUNK_BYTES = 8 * 1024 * 1024
+SUFFIXES = {Format.CSV: ".csv", Format.PARQUET: ".parquet"}
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the source: its name below the source's URI, and its local copy."""
+
+    name: str
+    path: pathlib.Path
+    digest: str
+
+
+def fetch(source: Source, kind: Format, into: pathlib.Path) -> tuple[File, ...]:
+    """Return the files in name order. Raises StageError: SourceNotFound, SourceEmpty, StoreDenied, StoreUnavailable."""
+    whose = f"Secret {source.secret_ref.name}" if source.secret_ref else "the store's Secret"
+    try:
+        uris = matching(store.list_files(source.storage_uri, prefix=SOURCE_PREFIX), source.storage_uri, kind)
+        files = tuple(_download(uri, name, into / f"{i:06}") for i, (name, uri) in enumerate(sorted(uris.items())))
+    except store.StoreError as error:
+        raise store_error(error, Reason.SOURCE_NOT_FOUND, whose) from error
+    empty = [file.name for file in files if file.path.stat().st_size == 0]
+    if empty:
+        raise StageError(Reason.SOURCE_EMPTY, f"{empty[0]} in {source.storage_uri} has no bytes. Upload it again.")
+    return files
+
+
+def matching(found: list[str], root: str, kind: Format) -> dict[str, str]:
+    """Name -> URI of the files to read: the one named, else those under the prefix with the format's suffix.
+
+    Names that start with `_` or `.` are markers of other tools (`_SUCCESS`), never data. Raises StageError.
+    """
+    if len(found) == 1 and not root.endswith("/") and _tail(found[0]) == _tail(root):
+        return {_tail(root): found[0]}
+    suffix = SUFFIXES[kind]
+    stem = "/".join(root.rstrip("/").split("/")[3:])
+    chosen = {}
+    for uri in found:
+        name = uri.split(stem + "/", 1)[-1] if stem else uri.split("://", 1)[-1]
+        if name.lower().endswith(suffix) and not _tail(name).startswith(("_", ".")):
+            chosen[name] = uri
+    if not chosen:
+        others = f"{len(found)} other file(s) are there, such as {_tail(found[0])}"
+        raise StageError(
+            Reason.SOURCE_NOT_FOUND, f"No {suffix} file under {root}; {others}. Check format and storageUri."
+        )
+    return chosen
+
+
+def digest(files: tuple[File, ...]) -> str:
+    """`sha256:<hex>` over the names and bytes of all files."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{len(file.name.encode())}:{file.name}{file.digest}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _download(uri: str, name: str, path: pathlib.Path) -> File:
+    content = hashlib.sha256()
+    with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
+        while chunk := remote.read(CHUNK_BYTES):
+            content.update(chunk)
+            local.write(chunk)
+    return File(name, path, content.hexdigest())
+
+
+def _tail(uri: str) -> str:
+    return uri.rstrip("/").rsplit("/", 1)[-1]

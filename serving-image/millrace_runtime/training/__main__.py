@@ -1,0 +1,71 @@
+"""`python -m millrace_runtime.training fetch|train|evaluate`.
+
+Exit code 0: the stage is done (`evaluate`: or its verdict is final, good or bad). 1: trying again may help.
+2 (`fetch`, `train`): it would end the same way again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from millrace.contract.reasons import Reason
+from millrace.contract.record import Record
+from millrace.contract.report import EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
+from millrace_runtime.snapshot.outcome import StageError, last_line, leave
+from millrace_runtime.training import spec
+
+STAGES = ("fetch", "train", "evaluate")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one stage; on failure leave a StageFailure, from `evaluate` always a TrainingReport."""
+    if len(arguments) != 1 or arguments[0] not in STAGES:
+        sys.stderr.write(f"usage: python -m millrace_runtime.training {'|'.join(STAGES)}\n")
+        return 64
+    stage = arguments[0]
+    try:
+        done = _run(stage)
+    except StageError as error:
+        leave(_failure(stage, error))
+        if error.retry:
+            return 1
+        return 0 if stage == "evaluate" else EXIT_VERDICT
+    except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
+        reason = {"train": Reason.TRAINER_CRASHED, "evaluate": Reason.EVALUATION_FAILED}.get(stage, "FetchFailed")
+        leave(_failure(stage, StageError(reason, f"{last_line(error)}.")))
+        return 1
+    if done is not None:
+        leave(done)
+    return 0
+
+
+def _run(stage: str) -> Record | None:
+    task, volume = spec.read(os.environ), spec.Volume.of(os.environ)
+    if stage == "fetch":
+        from millrace_runtime.training import fetch
+
+        fetch.fetch(task, volume)
+        return None
+    if stage == "train":
+        from millrace_runtime.training import train
+
+        train.train(task, volume)
+        return None
+    # A pod's home is read-only, and matplotlib warns when it cannot keep its font list.
+    os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
+    from millrace_runtime.training import evaluate
+
+    return evaluate.evaluate(task, volume)
+
+
+def _failure(stage: str, error: StageError) -> Record:
+    if stage == "evaluate":
+        return TrainingReport(TrainingOutcome.FAILED, error.reason, error.message)
+    return StageFailure(stage, error.reason, error.message)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

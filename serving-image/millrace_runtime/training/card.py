@@ -1,0 +1,157 @@
+"""The model card: one HTML file without scripts or links, readable by whoever approves the model."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from sklearn import metrics
+
+from millrace.contract.profile import NUMERIC, Histogram, Profile
+from millrace.contract.report import TrainingReport
+from millrace_runtime.training.features import Tensors
+from millrace_runtime.training.spec import Task
+
+SHOWN_FEATURES = 12
+_BLUE, _GREY, _ORANGE = "#2b6cb0", "#a0aec0", "#dd6b20"
+mpl.use("Agg")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the card shows. `facts` is the trainer's own account."""
+
+    task: Task
+    report: TrainingReport
+    facts: dict[str, Any]
+    truth: npt.NDArray[Any]
+    outputs: Tensors
+    classes: list[Any]
+    profile: Profile
+
+
+def render(card: Card) -> bytes:
+    """Return the page in UTF-8."""
+    plots = _class_plots(card) if card.classes else _number_plots(card)
+    plots.append(("What the model was trained on", _histograms(card.profile)))
+    figures = "".join(
+        f"<h2>{html.escape(title)}</h2><img alt='{html.escape(title)}' src='{src}'>" for title, src in plots
+    )
+    title = html.escape(f"{card.task.model_name}, run {card.task.raw.run}")
+    body = f"<h1>{title}</h1>{_origin(card)}<h2>Metrics on the test rows</h2>{_metrics(card.report)}{figures}"
+    page = f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>{_STYLE}</head>"
+    return f"{page}<body>{body}</body></html>\n".encode()
+
+
+_STYLE = (
+    "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1a202c}"
+    "table{border-collapse:collapse}td,th{border-bottom:1px solid #e2e8f0;padding:.2rem .8rem .2rem 0;text-align:left}"
+    "img{max-width:100%}code{font-size:.85em;word-break:break-all}</style>"
+)
+
+
+def _origin(card: Card) -> str:
+    raw, report = card.task.raw, card.report
+    rows = [
+        ("Estimator", card.task.builtin.estimator),
+        ("Parameters", ", ".join(f"{key}={value}" for key, value in card.task.parameters.items()) or "defaults"),
+        ("Seed", str(raw.seed)),
+        ("Dataset", f"{raw.dataset.name} version {raw.dataset.version}, {raw.dataset.digest}"),
+        ("Train rows", str(card.profile.rows)),
+        ("Test rows", str(len(card.truth))),
+        ("Model", f"{report.artifact.digest}, {report.artifact.size_bytes} bytes" if report.artifact else ""),
+        ("Champion", f"{raw.champion.name}, {raw.champion.digest}" if raw.champion else "none"),
+        ("Training", f"{card.facts.get('seconds', '?')} s, scikit-learn {card.facts.get('scikitLearn', '?')}"),
+    ]
+    cells = "".join(
+        f"<tr><th>{html.escape(name)}</th><td><code>{html.escape(value)}</code></td></tr>" for name, value in rows
+    )
+    return f"<table>{cells}</table>"
+
+
+def _metrics(report: TrainingReport) -> str:
+    rivals = {each.name: each.value for each in report.champion_metrics}
+    head = "<tr><th>metric</th><th>this model</th>" + ("<th>champion</th>" if rivals else "") + "</tr>"
+    rows = "".join(
+        f"<tr><td>{each.name}</td><td>{each.value}</td>"
+        + (f"<td>{rivals.get(each.name, '')}</td>" if rivals else "")
+        + "</tr>"
+        for each in report.metrics
+    )
+    return f"<table>{head}{rows}</table>"
+
+
+def _class_plots(card: Card) -> list[tuple[str, str]]:
+    probabilities = card.outputs["probabilities"].astype(float)
+    columns = [1] if len(card.classes) == 2 else list(range(min(len(card.classes), 5)))
+    roc, curve = _axes("false positive rate", "true positive rate")
+    calibration, reliable = _axes("predicted probability", "observed share")
+    for axes in (curve, reliable):
+        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    for column in columns:
+        positive = card.truth == card.classes[column]
+        if positive.all() or not positive.any():
+            continue
+        wrong, right, _ = metrics.roc_curve(positive, probabilities[:, column])
+        curve.plot(wrong, right, label=str(card.classes[column])[:24])
+        reliable.plot(
+            *_reliability(positive, probabilities[:, column]), marker="o", label=str(card.classes[column])[:24]
+        )
+    curve.legend(loc="lower right")
+    reliable.legend(loc="upper left")
+    return [("ROC curve", _png(roc)), ("Calibration", _png(calibration))]
+
+
+def _reliability(positive: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> tuple[list[float], list[float]]:
+    bins = np.minimum((probabilities * 10).astype(int), 9)
+    used = [each for each in range(10) if (bins == each).any()]
+    return [float(probabilities[bins == b].mean()) for b in used], [float(positive[bins == b].mean()) for b in used]
+
+
+def _number_plots(card: Card) -> list[tuple[str, str]]:
+    predicted = card.outputs["prediction"].astype(float).ravel()
+    shown = slice(0, 2000)
+    scatter, axes = _axes("predicted", "actual")
+    axes.scatter(predicted[shown], card.truth[shown], s=8, color=_BLUE, alpha=0.5)
+    low, high = float(min(predicted.min(), card.truth.min())), float(max(predicted.max(), card.truth.max()))
+    axes.plot([low, high], [low, high], color=_GREY, linewidth=1, linestyle="--")
+    residuals, spread = _axes("actual - predicted", "test rows")
+    spread.hist(card.truth - predicted, bins=30, color=_BLUE)
+    return [("Actual against predicted", _png(scatter)), ("Residuals", _png(residuals))]
+
+
+def _histograms(profile: Profile) -> str:
+    shown: list[Histogram] = [*profile.features[:SHOWN_FEATURES], *profile.outputs[:3]]
+    lines = (len(shown) + 2) // 3
+    figure = Figure(figsize=(9, 1.9 * max(lines, 1)), dpi=72)
+    for place, histogram in enumerate(shown, start=1):
+        axes = figure.add_subplot(lines, 3, place)
+        special = 1 if histogram.kind == NUMERIC else 2
+        colours = [_BLUE] * (histogram.bins - special) + [_GREY] * special
+        axes.bar(range(histogram.bins), histogram.counts, color=colours)
+        axes.set_title(histogram.name[:28], fontsize=9)
+        axes.set_xticks([])
+        axes.tick_params(labelsize=7)
+    return _png(figure)
+
+
+def _axes(horizontal: str, vertical: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(6, 3.6), dpi=72)
+    axes = figure.add_subplot()
+    axes.set_xlabel(horizontal)
+    axes.set_ylabel(vertical)
+    return figure, axes
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.tight_layout()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,126 @@
+"""What the three stages are told, read from the task's JSON."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from millrace.contract import environment
+from millrace.contract.record import MalformedRecord, Record
+from millrace_runtime.snapshot.outcome import TaskError
+
+CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
+REGRESSION_METRICS = ("rmse", "mae", "r2")
+WORK_DIR_VARIABLE = "MILLRACE_WORK_DIR"
+"""Moves the shared volume outside Kubernetes."""
+
+
+class TaskKind(StrEnum):
+    """What is predicted."""
+
+    CLASSIFICATION = "Classification"
+    REGRESSION = "Regression"
+
+
+@dataclass(frozen=True)
+class Builtin(Record):
+    """A scikit-learn estimator of the platform's own image."""
+
+    estimator: str
+    task: TaskKind
+
+
+@dataclass(frozen=True)
+class Trainer(Record):
+    """What trains."""
+
+    builtin: Builtin
+
+
+@dataclass(frozen=True)
+class Evaluation(Record):
+    """Metrics to measure; empty means all that suit the task."""
+
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Output(Record):
+    """The registered model."""
+
+    model_name: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run. `raw` is the record as the operator wrote it."""
+
+    raw: environment.TrainingTask
+    builtin: Builtin
+    metrics: tuple[str, ...]
+    model_name: str
+    parameters: Mapping[str, str]
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether labels are classes."""
+        return self.builtin.task is TaskKind.CLASSIFICATION
+
+    @property
+    def folder(self) -> str:
+        """Where the run's artifacts go."""
+        raw = self.raw
+        return f"{raw.store_uri.rstrip('/')}/models/{raw.namespace}/{self.model_name}/{raw.run_uid}"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The files the stages leave for each other."""
+
+    root: pathlib.Path
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Volume:
+        """The volume's place in this container."""
+        return cls(pathlib.Path(environ.get(WORK_DIR_VARIABLE, environment.WORK_DIR)))
+
+    @property
+    def data(self) -> pathlib.Path:
+        """train.parquet, validation.parquet, schema.json."""
+        return self.root / "data"
+
+    @property
+    def model(self) -> pathlib.Path:
+        """model.onnx, train.json."""
+        return self.root / "model"
+
+
+def read(environ: Mapping[str, str]) -> Task:
+    """Raises TaskError naming the field at fault."""
+    if environment.SPEC not in environ:
+        raise TaskError("not set")
+    try:
+        raw = environment.TrainingTask.from_json(environ[environment.SPEC])
+        builtin = Trainer.from_dict(raw.trainer, "trainer").builtin
+        metrics = Evaluation.from_dict(raw.evaluation, "evaluation").metrics
+        output = Output.from_dict(raw.output, "output")
+    except MalformedRecord as error:
+        raise TaskError(str(error)) from error
+    return Task(raw, builtin, _metrics(metrics, builtin.task), output.model_name, _texts(raw.parameters))
+
+
+def _metrics(asked: tuple[str, ...], kind: TaskKind) -> tuple[str, ...]:
+    valid = CLASSIFICATION_METRICS if kind is TaskKind.CLASSIFICATION else REGRESSION_METRICS
+    unknown = [name for name in asked if name not in valid]
+    if unknown:
+        raise TaskError(f"evaluation.metrics: {unknown[0]!r} is not one of {', '.join(valid)}")
+    return asked or valid
+
+
+def _texts(parameters: Mapping[str, object]) -> dict[str, str]:
+    for name, value in parameters.items():
+        if not isinstance(value, str):
+            raise TaskError(f"parameters.{name}: expected text, got {type(value).__name__}")
+    return {name: str(value) for name, value in parameters.items()}

@@ -1,0 +1,97 @@
+"""Stage 2: one estimator, one ONNX file. Reads and writes the volume and nothing else; has no credentials."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import sklearn
+
+from millrace.contract.reasons import Reason
+from millrace_runtime.snapshot.outcome import StageError, last_line, say
+from millrace_runtime.snapshot.spec import Schema
+from millrace_runtime.training import estimators, export, features, fit
+from millrace_runtime.training.spec import Task, Volume
+
+
+def train(task: Task, volume: Volume) -> None:
+    """Write model/model.onnx and model/train.json. Raises StageError."""
+    started = time.monotonic()
+    allowed = estimators.find(task.builtin)
+    estimator = estimators.make(task.builtin, task.parameters, task.raw.seed)
+    layout = _layout(task, volume)
+    classification = task.is_classification
+    table = features.labelled(features.read((volume.data / "train.parquet").read_bytes()), layout.label.name)
+    labels = features.targets(table, layout.label, classification=classification)
+    rows = features.of(table, layout)
+    _check_labels(labels, layout.label.name, classification=classification)
+    say(f"training {task.builtin.estimator} on {table.num_rows} rows, {len(layout.columns)} features")
+    with _crashes_named():
+        fitted = fit.fit(fit.pipeline(estimator, rows, scaled=allowed.scaled), rows, labels)
+    say(f"trained in {time.monotonic() - started:.1f} s")
+    with _crashes_named():
+        model = export.to_onnx(fitted, layout, classification=classification)
+        difference = export.check_parity(fitted, model, rows, classification=classification)
+    say(f"exported {len(model)} bytes; largest difference from the estimator {difference:.2g}")
+    _score_validation(task, volume, layout, fitted)
+    volume.model.mkdir(parents=True, exist_ok=True)
+    (volume.model / "model.onnx").write_bytes(model)
+    facts = _facts(task, table.num_rows, difference, time.monotonic() - started)
+    (volume.model / "train.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _layout(task: Task, volume: Volume) -> features.Layout:
+    schema = Schema.from_json((volume.data / "schema.json").read_bytes())
+    return features.layout(schema.fields, classification=task.is_classification)
+
+
+def _check_labels(labels: Any, name: str, *, classification: bool) -> None:
+    if len(labels) == 0:
+        raise StageError(Reason.LABEL_MISSING, f'No train row has a value in label "{name}". Correct the source.')
+    if classification and len(np.unique(labels)) < 2:
+        text = f'All train rows have the same value in label "{name}", {labels[0]}. Add rows of another class.'
+        raise StageError(Reason.LABEL_MISSING, text)
+
+
+def _score_validation(task: Task, volume: Volume, layout: features.Layout, fitted: Any) -> None:
+    """For the log only: what decides is measured by the evaluator."""
+    table = features.labelled(features.read((volume.data / "validation.parquet").read_bytes()), layout.label.name)
+    if table.num_rows:
+        labels = features.targets(table, layout.label, classification=task.is_classification)
+        score = fitted.score(fit.frame(features.of(table, layout)), labels)
+        say(f"validation {'accuracy' if task.is_classification else 'r2'} {score:.4f} on {table.num_rows} rows")
+
+
+def _facts(task: Task, rows: int, difference: float, seconds: float) -> dict[str, Any]:
+    return {
+        "estimator": task.builtin.estimator,
+        "parameters": dict(task.parameters),
+        "seed": task.raw.seed,
+        "rows": rows,
+        "seconds": round(seconds, 3),
+        "parity": difference,
+        "scikitLearn": sklearn.__version__,
+    }
+
+
+@contextmanager
+def _crashes_named() -> Iterator[None]:
+    """Name whatever the estimator raises; its warnings go to the log."""
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            yield
+    except StageError:
+        raise
+    except MemoryError as error:
+        text = "The estimator did not fit into memory. Raise spec.trainer.resourcesPerNode.limits.memory."
+        raise StageError(Reason.TRAINER_OUT_OF_MEMORY, text) from error
+    except Exception as error:
+        raise StageError(Reason.TRAINER_CRASHED, f"{last_line(error)}. Change spec.parameters or the data.") from error
+    for text in sorted({last_line(warning.message) for warning in seen if isinstance(warning.message, Warning)})[:5]:
+        say(f"warning: {text}")

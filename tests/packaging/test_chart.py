@@ -1,0 +1,206 @@
+"""The chart: what it renders, what it refuses, and that manifests/base is the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import millrace_cluster
+from millrace.contract import series
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "millrace"
+Manifest = dict[str, Any]
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(millrace_cluster.binary("helm")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def template(*settings: str) -> list[Manifest]:
+    """What `helm template` renders with `--set` for each setting."""
+    options = [word for setting in settings for word in ("--set", setting)]
+    release = ["template", "millrace", str(CHART), "--namespace", "millrace", "--kube-version", "v1.36.3"]
+    done = helm(*release, *options)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def by_name(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
+    return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+
+
+def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    for manifest in manifests:
+        if manifest["kind"] in {"Deployment", "StatefulSet"}:
+            yield manifest["metadata"]["name"], manifest["spec"]["template"]["spec"]
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[Manifest]:
+    return template()
+
+
+def test_lint_finds_nothing():
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_install_needs_no_value_and_renders_the_same_twice(rendered: list[Manifest]):
+    assert rendered == template()
+    assert not [manifest for manifest in rendered if manifest["kind"] == "Secret"]
+
+
+@pytest.mark.parametrize(
+    "setting, path",
+    [
+        ("operator.replicas=two", "/operator/replicas"),
+        ("operator.replicas=-1", "/operator/replicas"),
+        ("operator.logLevel=LOUD", "/operator/logLevel"),
+        ("operator.surprise=1", "/operator"),
+        ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
+        ("images.server.repository=Not A Name", "/images/server/repository"),
+        ("store.uri=file:///tmp", "/store/uri"),
+        ("store.persistence.size=large", "/store/persistence/size"),
+        ("crds.enabled=perhaps", "/crds/enabled"),
+        ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
+        ("surprise=1", ""),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_path(setting: str, path: str):
+    done = helm("template", "millrace", str(CHART), "--kube-version", "v1.36.3", "--set", setting)
+    assert done.returncode != 0
+    assert "values don't meet the specifications" in done.stderr
+    assert f"'{path}'" in done.stderr
+
+
+def test_every_pod_passes_pod_security_restricted(rendered: list[Manifest]):
+    for name, pod in pods(rendered):
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in containers(pod):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, container["name"]
+            assert context["capabilities"] == {"drop": ["ALL"]}, container["name"]
+            assert context["readOnlyRootFilesystem"] is True, container["name"]
+            assert {"requests", "limits"} <= container["resources"].keys(), container["name"]
+
+
+def test_the_operator_has_no_verb_on_secrets_and_none_cluster_wide(rendered: list[Manifest]):
+    role = by_name(rendered)["Role", "millrace-operator"]
+    assert not [rule for rule in role["rules"] if "secrets" in rule["resources"] or "*" in rule["resources"]]
+    bound = [manifest for manifest in rendered if manifest["kind"] == "ClusterRoleBinding"]
+    assert bound == []
+
+
+def test_the_store_may_create_a_secret_and_read_none_and_only_its_init_container_has_the_token(
+    rendered: list[Manifest],
+):
+    role = by_name(rendered)["Role", "millrace-store"]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+    pod = dict(pods(rendered))["millrace-store"]
+    assert pod["automountServiceAccountToken"] is False
+    holding = [part["name"] for part in containers(pod) if "token" in {mount["name"] for mount in part["volumeMounts"]}]
+    assert holding == ["credentials"]
+
+
+def test_definitions_outlive_the_release_and_can_be_left_out(rendered: list[Manifest]):
+    definitions = [manifest for manifest in rendered if manifest["kind"] == "CustomResourceDefinition"]
+    assert len(definitions) == 4
+    assert {item["metadata"]["annotations"]["helm.sh/resource-policy"] for item in definitions} == {"keep"}
+    kinds = {
+        manifest["kind"] for manifest in template("crds.enabled=false", "admission.enabled=false", "rbac.create=false")
+    }
+    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ClusterRole"}
+
+
+def test_with_a_secret_of_ones_own_no_store_is_installed():
+    manifests = by_name(template("store.existingSecret=mine", "store.uri=s3://bucket/prefix"))
+    assert ("StatefulSet", "millrace-store") not in manifests
+    assert ("ServiceAccount", "millrace-store") not in manifests
+    operator = manifests["Deployment", "millrace-operator"]["spec"]["template"]["spec"]["containers"][0]
+    environment = {item["name"]: item.get("value") for item in operator["env"]}
+    assert environment["MILLRACE_STORE_SECRET"] == "mine"
+    assert environment["MILLRACE_STORE_URI"] == "s3://bucket/prefix"
+
+
+def test_the_store_makes_the_bucket_that_the_uri_names():
+    pod = dict(pods(template("store.uri=s3://other/prefix")))["millrace-store"]
+    assert "--bucket-directory=/data/other" in pod["initContainers"][0]["args"]
+
+
+def test_the_volume_can_be_left_out_and_its_class_chosen():
+    stateful = by_name(template("store.persistence.enabled=false"))["StatefulSet", "millrace-store"]["spec"]
+    assert "volumeClaimTemplates" not in stateful
+    assert {"name": "data", "emptyDir": {}} in stateful["template"]["spec"]["volumes"]
+    settings = ("store.persistence.size=1Gi", "store.persistence.storageClass=fast")
+    claim = by_name(template(*settings))["StatefulSet", "millrace-store"]["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert claim["storageClassName"] == "fast"
+    assert claim["resources"] == {"requests": {"storage": "1Gi"}}
+
+
+def test_every_setting_reaches_the_operator_by_a_name_it_knows(rendered: list[Manifest]):
+    from millrace import settings
+
+    operator = dict(pods(rendered))["millrace-operator"]["containers"][0]
+    given = {item["name"] for item in operator["env"]}
+    assert given <= settings.PARSED.keys()
+    assert given >= set(settings.REQUIRED)
+
+
+def test_scraping_is_by_annotation_or_by_pod_monitor(rendered: list[Manifest]):
+    pod = by_name(rendered)["Deployment", "millrace-operator"]["spec"]["template"]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == "8080"
+    monitors = by_name(template("monitoring.podMonitor.enabled=true", "monitoring.podAnnotations=false"))
+    endpoints = {
+        name: manifest["spec"]["podMetricsEndpoints"][0]["port"]
+        for (kind, name), manifest in monitors.items()
+        if kind == "PodMonitor"
+    }
+    assert endpoints == {"millrace-operator": "metrics", "millrace-server": "http", "millrace-router": "stats"}
+
+
+def test_network_policies_come_only_when_asked_for(rendered: list[Manifest]):
+    assert "NetworkPolicy" not in {manifest["kind"] for manifest in rendered}
+    names = {name for kind, name in by_name(template("networkPolicy.enabled=true")) if kind == "NetworkPolicy"}
+    assert names == {"millrace-operator", "millrace-store"}
+
+
+def test_applying_the_base_is_installing_the_chart(rendered: list[Manifest]):
+    command = [str(millrace_cluster.binary("kubectl")), "kustomize", str(ROOT / "manifests" / "base")]
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert by_name(list(yaml.safe_load_all(built))) == by_name(rendered)
+
+
+def test_the_dashboard_reads_only_series_that_exist():
+    from millrace.telemetry import Series
+
+    board = json.loads((ROOT / "manifests/dashboards/millrace.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    own = {metric.name for metric in Series().registry.collect()} | {item.name for item in series.SERVER_SERIES}
+    named = {name for text in expressions for name in re.findall(r"\b([a-z_]+_[a-z_]+)\{", text)}
+    known = {name for name in named if name.startswith("envoy_cluster_")}
+    known |= {name for name in named if re.sub(r"_(bucket|total|count|sum)$", "", name) in own or name in own}
+    known |= {"process_resident_memory_bytes"}  # the client library's own, on Linux
+    assert expressions
+    assert named <= known
+
+
+def test_the_dashboard_in_the_release_is_the_one_in_manifests(rendered: list[Manifest]):
+    shipped = by_name(rendered)["ConfigMap", "millrace-dashboard"]
+    assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(shipped["data"]["millrace.json"]) == json.loads(
+        (ROOT / "manifests/dashboards/millrace.json").read_text()
+    )
