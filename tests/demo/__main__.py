@@ -1,0 +1,139 @@
+"""`make demo`: the closed loop on real data, from nothing to a model that replaced itself.
+
+    python tests/demo [--down]
+
+Nobody types anything between the first line and the last. The cluster stays up to look around, unless the story failed
+or `--down` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cluster")]
+
+from millrace_demo import data, measures, objects, release, sources, timeline, traffic  # noqa: E402
+from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
+
+import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
+
+NAMESPACE = "millrace"
+NAME = "visits"
+RATE = 60.0
+ROWS_OF_A = 1500
+PATIENCE = 420.0
+
+console = Console(highlight=False)
+
+
+def main(argv: list[str]) -> int:
+    """Tell the story; 0 when every part of it was seen in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--down", action="store_true", help="take the local cluster down at the end")
+    options = parser.parse_args(argv)
+    console.rule("Millrace: the closed loop")
+    told = False
+    try:
+        told = _demo()
+    except (CommandFailed, TimedOut, millrace_cluster.ClusterError) as error:
+        console.print(f"[red]{error}[/red]", soft_wrap=True)
+    finally:
+        if options.down or not told:
+            millrace_cluster.down()
+    return 0 if told else 1
+
+
+def _demo() -> bool:
+    started = time.monotonic()
+    cluster = millrace_cluster.up()
+    release.prepare_images()
+    with console.status("helm install millrace charts/millrace"):
+        release.remove(cluster, NAMESPACE)
+        installed = release.install(cluster, NAMESPACE)
+    console.print(f"installed in {time.monotonic() - started:.0f} s")
+    idle = measures.footprint(installed)
+    with timeline.Timeline(installed.kubectl, say=_say) as seen:
+        told = _story(installed.kubectl, seen)
+    _epilogue(installed.kubectl, seen, told, time.monotonic() - started)
+    busy = measures.footprint(installed)
+    console.print(
+        f"operator memory: {idle.memory_mib:.0f} MiB idle, {busy.memory_mib:.0f} MiB after the story; "
+        f"event to reconcile: p50 <= {busy.p50_ms:g} ms, p99 <= {busy.p99_ms:g} ms over {busy.events} events"
+    )
+    return told
+
+
+def _say(moment: timeline.Moment) -> None:
+    console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {moment.detail}")
+
+
+def _story(kubectl: Kubectl, seen: timeline.Timeline) -> bool:
+    first, second = data.slices()
+    with sources.open_sources(kubectl) as store:
+        uri = store.put("sources/visits/a.csv", first.csv).rsplit("/", 1)[0] + "/"
+        author = kubectl.whoami()
+        kubectl.apply(
+            objects.dataset(NAME, uri),
+            objects.training_run(NAME, NAME, NAME, author),
+            objects.deployment(NAME, NAME, NAME),
+        )
+        kubectl.until("mdep", NAME, lambda item: is_true(item, "Ready"), PATIENCE, "Ready")
+        with (
+            kubectl.port_forward(f"svc/{NAME}", 80) as url,
+            traffic.Caller(url, NAME, first.rows, RATE) as caller,
+            _bar() as bar,
+        ):
+            task = bar.add_task("slice A", total=ROWS_OF_A)
+            while caller.tally.sent < ROWS_OF_A:
+                bar.update(task, completed=caller.tally.answered)
+                time.sleep(0.2)
+            caller.rows = second.rows
+            store.put("sources/visits/b.csv", second.csv)
+            seen.note("shift", "callers are now people of slice B; their rows were added to the source")
+            task = bar.add_task("slice B", total=None)
+            deadline = time.monotonic() + PATIENCE
+            while not seen.told() and time.monotonic() < deadline:
+                bar.update(task, completed=caller.tally.answered - ROWS_OF_A)
+                time.sleep(0.2)
+        tally = caller.tally
+    console.print(
+        f"requests {tally.sent}, failed {tally.failed}, p50 {1000 * tally.quantile(0.5):.1f} ms, "
+        f"p99 {1000 * tally.quantile(0.99):.1f} ms, by model version {dict(tally.versions)}"
+    )
+    for failure, count in tally.failures.most_common(3):
+        console.print(f"  {count} times {failure}")
+    return seen.told() and tally.failed == 0
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console,
+    )  # fmt: skip
+
+
+def _epilogue(kubectl: Kubectl, seen: timeline.Timeline, told: bool, took: float) -> None:
+    console.rule("timeline")
+    for moment in seen.moments:
+        _say(moment)
+    console.rule("where everything stands")
+    console.print(kubectl.run("get", "mds,mtr,mmd,mdep"), markup=False, soft_wrap=True)
+    missing = [word for word in timeline.STORY if word not in seen.words()]
+    if not told:
+        console.print(
+            f"[red]not seen: {', '.join(missing) or 'nothing, but not in order or with failed requests'}[/red]"
+        )
+    console.print(f"the whole story took {took:.0f} s. To look further:")
+    command = f"{kubectl.binary} --kubeconfig={kubectl.kubeconfig} -n {kubectl.namespace}"
+    for line in ("get mds,mtr,mmd,mdep", f"describe mdep {NAME}", "get events --sort-by=.lastTimestamp"):
+        console.print(f"  {command} {line}", markup=False, soft_wrap=True)
+    console.print("  make cluster-down   # when you have seen enough")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Installs Millrace as a user would: cluster, images, `helm install`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import millrace_cluster
+from millrace_cluster import Cluster
+
+from .kubectl import CommandFailed, Kubectl
+
+ROOT = Path(__file__).parents[3]
+CHART = ROOT / "charts" / "millrace"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A Helm release in its own namespace."""
+
+    cluster: Cluster
+    kubectl: Kubectl
+    name: str
+
+    def operator_pod(self) -> str:
+        """The name of the operator pod that runs now."""
+        pods = self.kubectl.list("pods", "app.kubernetes.io/component=operator")
+        running = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return str(running[-1]["metadata"]["name"])
+
+
+def remove(cluster: Cluster, namespace: str, name: str = "millrace") -> None:
+    """Take an earlier release and everything in its namespace away; nothing happens when there is none."""
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    if kubectl.get("namespace", namespace) is None:
+        return
+    _helm(cluster, "uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait")
+    kubectl.run("delete", "namespace", namespace, "--wait", timeout=180)
+
+
+def prepare_images() -> None:
+    """Build what is not built and load what is not loaded; progress goes to this terminal."""
+    for verb in ("build", "load", "push") if os.environ.get("IMAGE_PREFIX") else ("build", "load"):
+        subprocess.run([sys.executable, str(ROOT / "tests" / "images"), verb], check=True)
+
+
+def install(
+    cluster: Cluster, namespace: str, name: str = "millrace", values: Mapping[str, str] | None = None
+) -> Release:
+    """`helm upgrade --install` and wait until operator and store are ready. Raises CommandFailed with Helm's words."""
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    settings = {**_image_values(), **(values or {})}
+    _helm(
+        cluster,
+        "upgrade",
+        "--install",
+        name,
+        str(CHART),
+        f"--namespace={namespace}",
+        "--create-namespace",
+        *[f"--set={key}={value}" for key, value in settings.items()],
+        "--wait",
+        "--timeout=3m",
+    )
+    return Release(cluster, kubectl, name)
+
+
+def _image_values() -> dict[str, str]:
+    listed = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "images"), "values"], check=True, capture_output=True, text=True
+    )
+    found: dict[str, str] = json.loads(listed.stdout)
+    return found
+
+
+def _helm(cluster: Cluster, *args: str) -> str:
+    environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
+    done = subprocess.run(
+        [str(millrace_cluster.binary("helm")), *args],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CommandFailed(f"helm {args[0]}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,52 @@
+"""Puts source files where a Dataset reads them: the embedded store, through a port-forward."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .kubectl import Kubectl
+
+BUCKET = "millrace"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """An S3 client on the embedded store."""
+
+    client: Any
+
+    def put(self, key: str, body: bytes) -> str:
+        """Write an object; its URI."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
+        return f"s3://{BUCKET}/{key}"
+
+    def get(self, uri: str) -> bytes:
+        """The bytes behind an `s3://` URI."""
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        return bytes(self.client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+@contextlib.contextmanager
+def open_sources(kubectl: Kubectl, service: str = "millrace-store", port: int = 7070) -> Iterator[Sources]:
+    """The embedded store of the release in kubectl's namespace, with the credentials the chart made."""
+    import botocore.config
+    import botocore.session
+
+    secret = kubectl.get("secret", "millrace-store") or {"data": {}}
+    values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    with kubectl.port_forward(f"svc/{service}", port) as url:
+        client = botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=url,
+            region_name=values.get("AWS_REGION", "us-east-1"),
+            aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+            config=botocore.config.Config(
+                s3={"addressing_style": "path"}, retries={"max_attempts": 5}, connect_timeout=5, read_timeout=30
+            ),
+        )
+        yield Sources(client)

@@ -1,0 +1,128 @@
+"""Notices what happens to the objects of the story, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from .kubectl import CommandFailed, Kubectl, is_true
+
+Manifest = dict[str, Any]
+STORY = ("frozen", "succeeded", "approved", "serving", "drift", "started", "canary", "promoted")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of the timeline: seconds since the start, the word, and what it was about."""
+
+    at: float
+    word: str
+    detail: str
+
+
+class Timeline:
+    """Polls objects whose names start with `only` in the background and keeps when each thing was first seen."""
+
+    def __init__(self, kubectl: Kubectl, say: Callable[[Moment], None] = lambda _: None, only: str = "") -> None:
+        self.moments: list[Moment] = []
+        self._kubectl = kubectl
+        self._say = say
+        self._only = only
+        self._seen: set[tuple[str, str]] = set()
+        self._begun = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="timeline", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=30)
+
+    def note(self, word: str, detail: str) -> None:
+        """Add a line, unless the same was noted before."""
+        if (word, detail) in self._seen:
+            return
+        self._seen.add((word, detail))
+        moment = Moment(time.monotonic() - self._begun, word, detail)
+        self.moments.append(moment)
+        self._say(moment)
+
+    def words(self) -> list[str]:
+        """The words of the story in the order of their first appearance."""
+        firsts = dict.fromkeys(moment.word for moment in self.moments)
+        return [word for word in firsts if word in STORY]
+
+    def told(self) -> bool:
+        """Whether the whole story was seen, in order."""
+        return self.words() == list(STORY)
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._look()
+            except CommandFailed as error:
+                self.note("unseen", str(error)[:120])
+            self._stop.wait(0.4)
+
+    def _look(self) -> None:
+        kinds = "datasets.millrace.dev,trainingruns.millrace.dev,models.millrace.dev,deployments.millrace.dev"
+        for item in self._kubectl.list(kinds):
+            if item["metadata"]["name"].startswith(self._only):
+                for word, detail in NOTICE[item["kind"]](item):
+                    self.note(word, detail)
+
+
+def _dataset(item: Manifest) -> Iterator[tuple[str, str]]:
+    name = item["metadata"]["name"]
+    for version in reversed(item.get("status", {}).get("versions", [])):
+        yield "frozen", f"Dataset {name} version {version['version']}, {version['rows']} rows"
+
+
+def _training_run(item: Manifest) -> Iterator[tuple[str, str]]:
+    name, status = item["metadata"]["name"], item.get("status", {})
+    cause = item["metadata"].get("labels", {}).get("millrace.dev/trigger")
+    if cause:
+        yield "started", f"TrainingRun {name}, because of trigger {cause}"
+    if status.get("stage") == "Training":
+        yield "training", f"TrainingRun {name}"
+    if is_true(item, "Complete"):
+        metrics = ", ".join(f"{metric['name']} {float(metric['value']):.3f}" for metric in status.get("metrics", []))
+        yield "succeeded", f"TrainingRun {name} made Model {status.get('modelRef', {}).get('name')} ({metrics})"
+    if is_true(item, "Failed"):
+        yield "failed", f"TrainingRun {name}: {status.get('message', '')}"
+
+
+def _model(item: Manifest) -> Iterator[tuple[str, str]]:
+    if is_true(item, "Approved"):
+        yield "approved", f"Model {item['metadata']['name']}"
+
+
+def _deployment(item: Manifest) -> Iterator[tuple[str, str]]:
+    status = item.get("status", {})
+    stable, canary, rollout = status.get("stable"), status.get("canary"), status.get("rollout", {})
+    replaced = [entry for entry in status.get("history", []) if entry.get("outcome") == "Replaced"]
+    if stable and is_true(item, "Ready") and not replaced and stable["weight"] == 100:
+        yield "serving", f"{stable['model']} at 100 %"
+    if is_true(item, "DriftDetected"):
+        drift = status.get("monitoring", {}).get("drift", {})
+        yield "drift", f"in {drift.get('worstFeature')}"
+    if canary and canary["weight"] > 0:
+        yield "canary", f"{canary['model']} at {canary['weight']} %"
+    if rollout.get("lastVerdict") == "RolledBack":
+        yield "rolled-back", f"{rollout.get('lastVerdictRevision')}: {rollout.get('lastVerdictReason')}"
+    if replaced and stable:
+        yield "promoted", f"{stable['model']} at 100 %"
+
+
+NOTICE: dict[str, Callable[[Manifest], Iterator[tuple[str, str]]]] = {
+    "Dataset": _dataset,
+    "TrainingRun": _training_run,
+    "Model": _model,
+    "Deployment": _deployment,
+}
