@@ -1,0 +1,304 @@
+"""Deployment: serves the newest approved Model behind a canary, watches it, and asks for the next one."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import ATOMIC, BY_NAME, Resource, Rule, Shape
+from .deployment_status import (
+    Address,
+    AnalysisResult,
+    DeploymentStatus,
+    DriftStatus,
+    MonitoringStatus,
+    Quarantined,
+    Retiring,
+    RetrainingStatus,
+    Revision,
+    RevisionStatus,
+    Rollout,
+    Served,
+    Weight,
+)
+from .quantities import Count, DnsName, Duration, ModelName
+from .refs import NameRef
+from .training_run import ResourceRequirements
+
+__all__ = [
+    "Actions",
+    "Address",
+    "Analysis",
+    "AnalysisMetric",
+    "AnalysisResult",
+    "Canary",
+    "Count",
+    "Deployment",
+    "DeploymentSpec",
+    "DeploymentStatus",
+    "Drift",
+    "DriftStatus",
+    "DriftTrigger",
+    "Limits",
+    "MaxThreshold",
+    "ModelSelector",
+    "Monitoring",
+    "MonitoringStatus",
+    "Pause",
+    "Quarantined",
+    "ResourceRequirements",
+    "Retiring",
+    "Retraining",
+    "RetrainingStatus",
+    "Revision",
+    "RevisionAction",
+    "RevisionStatus",
+    "Rollout",
+    "Served",
+    "Server",
+    "Step",
+    "Strategy",
+    "Trigger",
+    "Weight",
+]
+
+
+class ModelSelector(Shape):
+    """Follow a registered model."""
+
+    model_name: ModelName
+    """The registered model."""
+    policy: Literal["LatestApproved"] = "LatestApproved"
+    """LatestApproved is the highest version that is approved and not quarantined."""
+
+
+class Server(Shape):
+    """The serving container."""
+
+    resources: ResourceRequirements | None = None
+    """Requests and limits of every server pod."""
+
+
+class MaxThreshold(Shape):
+    """The largest value that is still good."""
+
+    max: Annotated[float, Field(ge=0)]
+    """A fraction for ErrorRate, seconds for LatencyP95."""
+
+
+class AnalysisMetric(Shape):
+    """One measured property of the canary, judged by a sequential test that may be looked at any time."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="self.builtin != 'ErrorRate' || self.thresholdRange.max < 1.0",
+            message="an ErrorRate is a fraction: thresholdRange.max must be below 1",
+            field=".thresholdRange.max",
+        ),
+    )
+    name: DnsName
+    """How the metric is called in `status.analysis`."""
+    builtin: Literal["ErrorRate", "LatencyP95"]
+    """What is measured."""
+    threshold_range: MaxThreshold
+    """What is still good."""
+    min_samples: Annotated[int, Field(ge=1, le=1000000)] = 100
+    """No verdict before this many requests."""
+    confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
+    """How sure a verdict is, over all looks together."""
+
+
+class Analysis(Shape):
+    """What must be shown before the rollout goes on. No data never passes."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="duration(self.maxDuration) >= duration('1s')",
+            message="maxDuration must be at least 1s",
+            field=".maxDuration",
+        ),
+    )
+    metrics: Annotated[list[AnalysisMetric], Field(min_length=1, max_length=8), BY_NAME]
+    """Every metric must pass."""
+    max_duration: Duration = "1h"
+    """Without a verdict by then the rollout holds where it is and asks for a person."""
+
+
+class Pause(Shape):
+    """Wait that long."""
+
+    duration: Duration
+    """For how long."""
+
+
+class Step(Shape):
+    """One step of a canary."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="[has(self.setWeight), has(self.pause), has(self.analysis)].filter(x, x).size() == 1",
+            message="exactly one of setWeight, pause, analysis is required",
+        ),
+    )
+    set_weight: Weight | None = None
+    """Send this share of the traffic, in percent, to the canary."""
+    pause: Pause | None = None
+    """Wait."""
+    analysis: Analysis | None = None
+    """Wait for a verdict."""
+
+
+class Canary(Shape):
+    """Steps, then 100 %."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="self.steps.map(s, has(s.analysis)).indexOf(true) < 0 || "
+            "(self.steps.map(s, has(s.setWeight) && s.setWeight > 0).indexOf(true) >= 0 && "
+            "self.steps.map(s, has(s.setWeight) && s.setWeight > 0).indexOf(true) < "
+            "self.steps.map(s, has(s.analysis)).indexOf(true))",
+            message="an analysis step needs a setWeight above 0 before it: a canary without traffic has no data",
+            field=".steps",
+        ),
+    )
+    steps: Annotated[list[Step], Field(min_length=1, max_length=30), ATOMIC]
+    """In this order; promotion follows the last one."""
+    analysis: Analysis | None = None
+    """Watched throughout: rolls back at any step, and must pass before promotion."""
+
+
+class Strategy(Shape):
+    """How a newer model takes over."""
+
+    canary: Canary
+    """In steps."""
+
+
+class Drift(Shape):
+    """When the served rows count as different from the training rows."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="duration(self.interval) >= duration('1s')",
+            message="interval must be at least 1s",
+            field=".interval",
+        ),
+    )
+    interval: Duration = "1m"
+    """How often the servers' histograms are read."""
+    min_samples: Annotated[int, Field(ge=50, le=10000000)] = 500
+    """No verdict before this many rows."""
+    false_alarm_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    """Probability of ever alarming while a model serves and nothing has changed, over all features together."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """The largest difference between two distribution functions that does not matter."""
+
+
+class Monitoring(Shape):
+    """What is watched while serving."""
+
+    drift: Drift
+    """Whether the served rows still look like the training rows."""
+
+
+class DriftTrigger(Shape):
+    """Fires on drift."""
+
+    for_: Annotated[Duration, Field(alias="for")] = "0s"
+    """How long drift must have lasted."""
+
+
+class Trigger(Shape):
+    """One reason to train again."""
+
+    name: DnsName
+    """How the trigger is called in `status.retraining.lastTrigger`."""
+    drift: DriftTrigger
+    """Fires on drift."""
+
+
+class Limits(Shape):
+    """How often training may be started by itself."""
+
+    cooldown: Duration = "6h"
+    """Time from one start to the next, at least."""
+    max_runs_per_day: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Starts within 24 hours, at most."""
+    max_concurrent: Annotated[int, Field(ge=1, le=10)] = 1
+    """Runs of this Deployment at a time, at most."""
+
+
+class Retraining(Shape):
+    """Which run is cloned, when, and how often at most."""
+
+    training_run_ref: NameRef
+    """The TrainingRun whose spec, author included, is cloned."""
+    triggers: Annotated[list[Trigger], Field(min_length=1, max_length=8), BY_NAME]
+    """Any of them starts a run."""
+    limits: Limits
+    """Mandatory; `{}` takes the defaults."""
+
+
+class RevisionAction(Shape):
+    """A request about one revision: ignored once another revision is meant, so it can live in Git."""
+
+    revision: Revision
+    """Eight hexadecimal digits, as shown in status."""
+    reason: Annotated[str, Field(max_length=256)] | None = None
+    """Why."""
+
+
+class Actions(Shape):
+    """Requests by people. Each is level-based and never replays on another revision."""
+
+    abort: RevisionAction | None = None
+    """Return all traffic to stable and stop this canary (verb `abort`)."""
+    retry: RevisionAction | None = None
+    """Start this aborted or rolled back canary again, or give its held analysis more time (verb `retry`)."""
+    unquarantine: RevisionAction | None = None
+    """Let this quarantined revision be rolled out again (verb `approve`)."""
+
+
+class DeploymentSpec(Shape):
+    """What a user asks of a Deployment."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="[has(self.modelRef), has(self.modelSelector)].filter(x, x).size() == 1",
+            message="exactly one of modelRef, modelSelector is required",
+        ),
+        Rule(
+            rule="!has(self.retraining) || (has(self.monitoring) && has(self.monitoring.drift))",
+            message="a drift trigger needs monitoring.drift",
+            field=".retraining.triggers",
+        ),
+        Rule(
+            rule="!has(self.retraining) || has(self.modelSelector)",
+            message="retraining needs modelSelector: a pinned modelRef would never serve the new model",
+            field=".retraining",
+        ),
+    )
+    model_ref: NameRef | None = None
+    """Serve this Model. It must be approved."""
+    model_selector: ModelSelector | None = None
+    """Follow a registered model."""
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Server pods of the stable revision; `kubectl scale` writes it."""
+    server: Server = Server()
+    """The serving container."""
+    strategy: Strategy | None = None
+    """How a newer model takes over. Absent: at once, when it is ready."""
+    monitoring: Monitoring | None = None
+    """What is watched while serving."""
+    retraining: Retraining | None = None
+    """When a new TrainingRun is started by itself."""
+    actions: Actions | None = None
+    """Requests by people."""
+
+
+class Deployment(Resource[DeploymentSpec, DeploymentStatus]):
+    """Serves the newest approved Model behind a canary. Short name mdep: `kubectl get deployments` means apps/v1."""
+
+    kind: str = "Deployment"
+    status: DeploymentStatus = DeploymentStatus()

@@ -1,0 +1,216 @@
+"""What a Deployment says about itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import ATOMIC, BY_TYPE, Shape, Time
+from .conditions import Condition
+from .quantities import LARGEST_EXACT, Count, Decimal, Digest, DnsName, Message
+
+Weight = Annotated[int, Field(ge=0, le=100)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", max_length=8)]
+Replicas = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class RevisionStatus(Shape):
+    """A served revision: one model under one server template."""
+
+    revision: Revision
+    """Hash of the model's digest and the server template."""
+    model: DnsName
+    """The Model."""
+    version: Annotated[int, Field(ge=1, le=999999999)]
+    """Its version."""
+    digest: Digest
+    """Its file's digest."""
+    weight: Weight
+    """Its share of the traffic, in percent."""
+    replicas: Replicas = 0
+    """Pods wanted."""
+    ready_replicas: Replicas = 0
+    """Pods that reproduced the golden set and answer."""
+    since: Time
+    """When it became what it is."""
+
+
+class Retiring(Shape):
+    """A revision without traffic whose pods stay until every caller has left it."""
+
+    revision: Revision
+    """The revision."""
+    model: DnsName
+    """Its Model."""
+    digest: Digest
+    """Its file's digest."""
+    since: Time
+    """When its traffic ended."""
+    drained_time: Time | None = None
+    """When every router was seen without it: its pods go 30 seconds later."""
+
+
+class Rollout(Shape):
+    """The operator's memory of a canary in progress, and the verdict on the last one."""
+
+    current_step_index: Replicas | None = None
+    """The step it is at, from 0."""
+    steps: Replicas | None = None
+    """How many steps there are."""
+    started_time: Time | None = None
+    """When the canary began."""
+    step_started_time: Time | None = None
+    """When the step began."""
+    unready_since: Time | None = None
+    """Since when fewer servers of the canary are ready than it needs."""
+    waiting_for: Annotated[str, Field(max_length=256)] | None = None
+    """What it waits for."""
+    last_verdict: Literal["Promoted", "RolledBack", "Aborted", "Superseded"] | None = None
+    """How the last canary ended."""
+    last_verdict_reason: Annotated[str, Field(max_length=256)] | None = None
+    """Why it ended so."""
+    last_verdict_revision: Revision | None = None
+    """Which revision it was."""
+    handled: Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=3), ATOMIC] = ()
+    """Requests of `spec.actions` that were carried out, by hash: none is carried out twice."""
+
+
+class AnalysisResult(Shape):
+    """What the sequential test says now."""
+
+    name: DnsName
+    """The metric."""
+    phase: Literal["Pending", "Running", "Successful", "Failed", "Inconclusive"]
+    """The verdict so far."""
+    value: Decimal | None = None
+    """What was measured."""
+    threshold: Annotated[str, Field(max_length=32)] | None = None
+    """What it was held against."""
+    samples: Count = 0
+    """On how many requests."""
+    message: Message | None = None
+    """Why, in words."""
+
+
+class Quarantined(Shape):
+    """A digest that failed: never rolled out again unless a person says so."""
+
+    revision: Revision
+    """The revision that failed."""
+    model: DnsName
+    """Its Model."""
+    digest: Digest
+    """Its file's digest."""
+    reason: Annotated[str, Field(max_length=256)]
+    """What failed."""
+    time: Time
+    """When."""
+
+
+class Served(Shape):
+    """What was stable when."""
+
+    revision: Revision
+    """The revision."""
+    model: DnsName
+    """Its Model."""
+    digest: Digest
+    """Its file's digest."""
+    from_: Annotated[Time, Field(alias="from")]
+    """When it became stable."""
+    to: Time | None = None
+    """When another one did."""
+    outcome: Literal["Serving", "Replaced"]
+    """Whether it still serves."""
+
+
+class DriftStatus(Shape):
+    """The newest verdict on drift."""
+
+    state: Literal["None", "Drifted", "InsufficientData"]
+    """The verdict."""
+    revision: Revision | None = None
+    """The stable revision that it is about."""
+    score: Decimal | None = None
+    """The largest distance between distribution functions: what the verdict is about."""
+    psi: Decimal | None = None
+    """Population stability index of the worst feature: told, never decides."""
+    worst_feature: Annotated[str, Field(max_length=128)] | None = None
+    """The feature that differs most."""
+    samples: Count = 0
+    """On how many rows."""
+    evaluated_time: Time | None = None
+    """When."""
+
+
+class MonitoringStatus(Shape):
+    """What monitoring says."""
+
+    drift: DriftStatus | None = None
+    """The newest verdict on drift."""
+
+
+class RetrainingStatus(Shape):
+    """What the loop did and may do next."""
+
+    state: Literal["Idle", "Running", "Blocked", "Cooldown"] = "Idle"
+    """What it does now."""
+    last_trigger: DnsName | None = None
+    """The trigger that fired last."""
+    last_trigger_time: Time | None = None
+    """When it fired."""
+    last_run: DnsName | None = None
+    """The TrainingRun it started."""
+    next_allowed_time: Time | None = None
+    """No run starts before this."""
+    runs_last24h: Annotated[Count, Field(alias="runsLast24h")] = 0
+    """Starts within the last 24 hours."""
+
+
+class Address(Shape):
+    """Where callers go."""
+
+    rest_url: Annotated[str, Field(max_length=512)]
+    """Root of the Open Inference Protocol over REST."""
+
+
+class DeploymentStatus(Shape):
+    """Where a Deployment stands."""
+
+    observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
+    """The generation of the spec that this status is about."""
+    phase: Annotated[str, Field(max_length=32)] | None = None
+    """One word for people. Automate on conditions."""
+    message: Message | None = None
+    """Where it is and what comes next, in one line."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
+    """Ready, Reconciling, Stalled, Available, Progressing, DriftDetected, RetrainingBlocked."""
+    replicas: Replicas = 0
+    """Server pods of all revisions."""
+    ready_replicas: Replicas = 0
+    """Server pods that are ready."""
+    selector: Annotated[str, Field(max_length=256)] | None = None
+    """Label selector of the server pods, for the scale subresource."""
+    url: Annotated[str, Field(max_length=512)] | None = None
+    """Where to send an inference request."""
+    address: Address | None = None
+    """Where callers go."""
+    stable: RevisionStatus | None = None
+    """What serves."""
+    canary: RevisionStatus | None = None
+    """What is being tried."""
+    retiring: Annotated[tuple[Retiring, ...], Field(max_length=8), ATOMIC] = ()
+    """What goes once every caller has left it."""
+    rollout: Rollout | None = None
+    """How the canary goes, and how the last one ended."""
+    analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=16), ATOMIC] = ()
+    """What the sequential tests say now."""
+    quarantined: Annotated[tuple[Quarantined, ...], Field(max_length=50), ATOMIC] = ()
+    """What failed and is not rolled out again by itself."""
+    history: Annotated[tuple[Served, ...], Field(max_length=20), ATOMIC] = ()
+    """What was stable when, newest first."""
+    monitoring: MonitoringStatus | None = None
+    """What monitoring says."""
+    retraining: RetrainingStatus | None = None
+    """What the loop did and may do next."""

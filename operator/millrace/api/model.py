@@ -1,0 +1,197 @@
+"""Model: one immutable version of a registered model, and the decisions people took about it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from .base import ATOMIC, BY_NAME, BY_TYPE, Resource, Rule, Shape, Time
+from .conditions import Condition
+from .quantities import LARGEST_EXACT, Digest, DnsName, Message, ModelName, Uri, UserName
+from .refs import NameRef
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+]
+MOST_APPROVALS = 64
+POSITIONS = "[" + ",".join(str(position) for position in range(MOST_APPROVALS)) + "]"
+"""CEL has no loop over positions on every supported API server: a literal list of all of them is one."""
+
+
+class Artifact(Shape):
+    """The ONNX file, pinned by digest."""
+
+    storage_uri: Uri
+    """Where the file is."""
+    digest: Digest
+    """SHA-256 of the file: what approvals are about, and what a server checks before it loads anything."""
+    size_bytes: Annotated[int, Field(ge=1, le=LARGEST_EXACT)] | None = None
+    """Size of the file."""
+
+
+class Tensor(Shape):
+    """A tensor in Open Inference Protocol v2 terms."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128)]
+    """The name callers use."""
+    datatype: Datatype
+    """The type of every element."""
+    shape: Annotated[list[Annotated[int, Field(ge=-1, le=LARGEST_EXACT)]], Field(max_length=8), ATOMIC]
+    """Size of every dimension; -1 is variable."""
+
+
+class Signature(Shape):
+    """What goes in and what comes out."""
+
+    inputs: Annotated[list[Tensor], Field(min_length=1, max_length=64), BY_NAME]
+    """Tensors of a request."""
+    outputs: Annotated[list[Tensor], Field(min_length=1, max_length=64), BY_NAME]
+    """Tensors of an answer."""
+
+
+class DatasetVersionRef(Shape):
+    """A frozen Dataset version."""
+
+    name: DnsName
+    """The Dataset."""
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """The version's number."""
+    digest: Digest
+    """The version's content."""
+
+
+class Provenance(Shape):
+    """Where the model comes from."""
+
+    training_run_ref: NameRef | None = None
+    """The TrainingRun that made it. Only the operator may claim one (verb `register`)."""
+    author: UserName | None = None
+    """The user behind it: the run's author, or whoever imported it (must be the caller's own user name)."""
+    dataset: DatasetVersionRef | None = None
+    """What it was trained on."""
+
+
+class ApprovalPolicy(Shape):
+    """How many people must agree. A policy weaker than the default needs the verb `approve` of whoever sets it."""
+
+    required: Annotated[int, Field(ge=0, le=10)] = 1
+    """How many approvals it takes. 0 approves by gates alone."""
+    distinct_from_author: bool = True
+    """Whether the author's own approval is refused."""
+
+
+class Approval(Shape):
+    """One person's decision about one digest. The API server checks who wrote it."""
+
+    user: UserName
+    """Who decides: must be the caller's own user name."""
+    decision: Literal["Approve", "Reject", "Revoke"]
+    """Revoke takes the same user's earlier decision back."""
+    digest: Digest
+    """The artifact the decision is about."""
+    comment: Annotated[str, Field(max_length=1024)] | None = None
+    """Why."""
+    time: Time | None = None
+    """When, as the user says. The API server's audit log knows better."""
+
+
+def _immutable(field: str) -> Rule:
+    return Rule(
+        rule=f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        message=f"{field} is immutable: create a new version",
+        field=f".{field}",
+    )
+
+
+class ModelSpec(Shape):
+    """Identity, bytes, provenance and decisions. Only approvalPolicy and approvals may change."""
+
+    RULES: ClassVar = (
+        _immutable("modelName"),
+        _immutable("version"),
+        _immutable("artifact"),
+        _immutable("signature"),
+        _immutable("provenance"),
+        _immutable("goldenSetUri"),
+        _immutable("referenceProfileUri"),
+        # By position: an old entry that is moved or repeated would change who decided last.
+        Rule(
+            rule="!has(oldSelf.approvals) || (has(self.approvals) && "
+            "oldSelf.approvals.size() <= self.approvals.size() && "
+            f"{POSITIONS}.all(i, i >= oldSelf.approvals.size() || self.approvals[i] == oldSelf.approvals[i]))",
+            message="approvals are append-only: add a Revoke entry at the end, do not remove, change or move one",
+            field=".approvals",
+        ),
+        Rule(
+            rule="!has(self.approvals) || self.approvals.all(a, a.digest == self.artifact.digest)",
+            message="an approval must name this artifact's digest (spec.artifact.digest)",
+            field=".approvals",
+        ),
+    )
+    model_name: ModelName
+    """The registered model that this is a version of."""
+    version: Annotated[str, Field(pattern=r"^[1-9][0-9]*$", max_length=9)]
+    """Counts from 1 within the registered model. metadata.name is `<modelName>-<version>`."""
+    artifact: Artifact
+    """The ONNX file."""
+    signature: Signature
+    """What goes in and what comes out."""
+    provenance: Provenance | None = None
+    """Where it comes from."""
+    golden_set_uri: Uri
+    """Requests with the answers a server must reproduce before it takes traffic."""
+    reference_profile_uri: Uri
+    """Histograms of the training rows: what drift is measured against."""
+    approval_policy: ApprovalPolicy = ApprovalPolicy()
+    """How many people must agree."""
+    approvals: Annotated[list[Approval], Field(max_length=MOST_APPROVALS), ATOMIC] | None = None
+    """What people decided, in order. Append-only."""
+
+
+class ApprovalCount(Shape):
+    """How far the quorum is."""
+
+    required: Annotated[int, Field(ge=0, le=10)]
+    """How many approvals it takes."""
+    granted: Annotated[int, Field(ge=0, le=MOST_APPROVALS)]
+    """How many people approve now."""
+    rejected: Annotated[int, Field(ge=0, le=MOST_APPROVALS)]
+    """How many people reject now."""
+
+
+class DeployedIn(Shape):
+    """A Deployment that serves this model."""
+
+    name: DnsName
+    """The Deployment."""
+    role: Literal["Stable", "Canary"]
+    """What the model is there."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Its share of the traffic, in percent."""
+
+
+class ModelStatus(Shape):
+    """Where a version stands."""
+
+    observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
+    """The generation of the spec that this status is about."""
+    phase: Annotated[str, Field(max_length=32)] | None = None
+    """One word for people. Automate on conditions."""
+    message: Message | None = None
+    """Where it is and what comes next, in one line."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
+    """Ready, Reconciling, Stalled, Approved, InUse."""
+    aliases: Annotated[tuple[DnsName, ...], Field(max_length=4), ATOMIC] = ()
+    """`champion` is the version that new candidates are compared with."""
+    approvals: ApprovalCount | None = None
+    """How far the quorum is."""
+    deployed_in: Annotated[tuple[DeployedIn, ...], Field(max_length=64), ATOMIC] = ()
+    """Where it is served now."""
+
+
+class Model(Resource[ModelSpec, ModelStatus]):
+    """One immutable version of a registered model, and the decisions people took about it."""
+
+    kind: str = "Model"
+    status: ModelStatus = ModelStatus()

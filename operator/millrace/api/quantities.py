@@ -1,0 +1,43 @@
+"""Scalars of the API: checked by pattern at admission, turned into numbers at the edge."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+LARGEST_EXACT = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly."""
+
+# At most six digits a part: sums stay within what a date can be moved by.
+DURATION_PATTERN = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32)]
+DnsName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=53)]
+"""A registered model: `<modelName>-<version>` must fit in 63 characters."""
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253)]
+"""Any object's name: an RFC 1123 subdomain."""
+FieldName = Annotated[str, Field(min_length=1, max_length=128)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9][-.a-z0-9]*[a-z0-9](/.*)?$", max_length=1024)]
+"""A place in an S3 bucket. Other schemes come with the images that can open them."""
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$", max_length=32)]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
+Message = Annotated[str, Field(max_length=1024)]
+UserName = Annotated[str, Field(min_length=1, max_length=256)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What NumPy takes as a seed."""
+Count = Annotated[int, Field(ge=0, le=LARGEST_EXACT)]
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a Go-style duration such as `1h30m`, `45s` or `250ms`.
+
+    Raises ValueError when the text is not such a duration.
+    """
+    if not duration or not re.fullmatch(DURATION_PATTERN, duration):
+        raise ValueError(f"{duration!r} is not a duration such as 30s, 5m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))

@@ -1,0 +1,79 @@
+"""Reasons of a Deployment: each with its sentence and the user's next command."""
+
+from __future__ import annotations
+
+from millrace.api.reasons import Reason
+
+_LOOK = "kubectl -n {namespace} describe mdep {name}"
+_WATCH = "kubectl -n {namespace} get mdep {name} --watch"
+_PODS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=server"
+_ROUTERS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=router"
+_MODELS = "kubectl -n {namespace} get mmd"
+_ACT = (
+    "kubectl -n {namespace} patch mdep {name} --type merge "
+    """-p '{"spec":{"actions":{"%s":{"revision":"{revision}"}}}}'"""
+)
+
+
+class DeploymentReason(Reason):
+    """Why a Deployment stands where it stands."""
+
+    Serving = "The stable revision answers.", ""
+    NoApprovedModel = "There is no approved version of the model to serve.", _MODELS
+    Quarantined = "The newest approved version failed before and is not tried again by itself.", _ACT % "unquarantine"
+    Starting = "The first model is being started.", _WATCH
+    ServersNotReady = "Too few server pods are ready.", _PODS
+    RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
+    AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
+    ApprovalRevoked = "The model's approval was taken back.", _MODELS
+    PolicyNotInForce = (
+        "The admission policies that check who approves are not in force, so nothing is promoted.",
+        ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
+    )
+
+    RolloutStarted = "A revision is tried.", _WATCH
+    WeightSet = "The canary's share of the traffic changed.", _WATCH
+    CanaryProgressing = "The canary is on its way through its steps.", _WATCH
+    CanaryPaused = "The canary waits for its pause to end.", _WATCH
+    CanaryAnalysing = "The canary waits for a verdict of its analysis.", _WATCH
+    AnalysisInconclusive = "The analysis came to no verdict in its time; the canary stays where it is.", _ACT % "retry"
+    AnalysisExtended = "The held analysis was begun again.", _WATCH
+    AnalysisFailed = "The analysis showed that the canary is worse than allowed.", _ACT % "unquarantine"
+    ProgressDeadlineExceeded = "The canary's servers did not get ready in time.", _ACT % "unquarantine"
+    Retiring = "The pods of an earlier revision wait until every caller has left them.", _WATCH
+    Settled = "There is nothing to do.", ""
+    Promoted = "The canary became stable.", ""
+    RolledBack = "The canary failed and its traffic went back to stable.", _ACT % "unquarantine"
+    Aborted = "A person stopped the canary.", _ACT % "unquarantine"
+    Superseded = "Another revision is wanted, so the canary gave way.", _WATCH
+    Unquarantined = "A person lets a revision be rolled out again.", _WATCH
+    DigestMismatch = "The bytes in the store are not those that were approved.", _ACT % "unquarantine"
+    ModelNotLoadable = "The runtime cannot load the model.", _ACT % "unquarantine"
+    GoldenSetMismatch = "The loaded model does not reproduce its golden set.", _ACT % "unquarantine"
+
+    DriftDetected = "The rows served differ from the rows trained on.", _LOOK
+    NoDrift = "The rows served look like the rows trained on.", ""
+    InsufficientData = "Too few rows were served to say anything about drift.", _LOOK
+    NoStable = "Nothing serves, so there is nothing to watch.", _LOOK
+
+    RetrainingStarted = "A TrainingRun was started.", "kubectl -n {namespace} get mtr"
+    WithinLimits = "No trigger fires, or its run was started.", ""
+    RunStarted = "The run that this drift asks for was started.", "kubectl -n {namespace} get mtr,mmd"
+    RolloutInProgress = "No run starts while a rollout is under way.", _WATCH
+    TrainingRunMissing = (
+        "The TrainingRun of spec.retraining.trainingRunRef does not exist.",
+        ("kubectl -n {namespace} get mtr"),
+    )
+    DatasetMissing = "The Dataset of the run to clone has no version to train on.", "kubectl -n {namespace} get mds"
+    NoNewData = (
+        "The Dataset has no version newer than the one the stable model was trained on.",
+        ("kubectl -n {namespace} get mds"),
+    )
+    AlreadyTried = (
+        "A run was started for this drift and this data, and has ended.",
+        "kubectl -n {namespace} get mtr,mmd",
+    )
+    ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", "kubectl -n {namespace} get mtr"
+    CoolingDown = "limits.cooldown has not passed since the last start.", "kubectl -n {namespace} get mtr"
+    DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", "kubectl -n {namespace} get mtr"
+    RunsUnknown = "The runs started so far are being looked up.", _WATCH

@@ -1,0 +1,140 @@
+"""The chart as a user installs it, with the operator's pods scaled to nothing: the operator runs out here instead."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from millrace.clients import credentials
+from millrace_cluster import Cluster
+from millrace_demo import release
+from millrace_demo.kubectl import CommandFailed, Kubectl
+
+from . import access
+from .points import Points
+from .supervisor import Supervisor
+
+OPERATOR = "millrace-operator"
+IDENTITY = "millrace-operator-outside"
+"""One name for every start, as a restarted container has its pod's: the Lease is taken up again at once."""
+
+SHARED = {
+    "crds.enabled": ("crd", "datasets.millrace.dev"),
+    "admission.enabled": ("validatingadmissionpolicy", "models.millrace.dev"),
+    "rbac.create": ("clusterrole", "millrace-view"),
+}
+"""Chart value -> one of the cluster-wide objects that it makes."""
+
+
+class Unreachable(RuntimeError):
+    """This machine has no route to the cluster's pods."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A release without operator pods."""
+
+    cluster: Cluster
+    kubectl: Kubectl
+
+    def supervisor(self, points: Points, folder: Path) -> Supervisor:
+        """The operator of this checkout, as the release's own ServiceAccount, behind the fault proxy."""
+        token = self.kubectl.run("create", "token", OPERATOR, "--duration=6h").strip()
+        namespace = self.kubectl.namespace
+        return Supervisor(
+            [sys.executable, "-m", "millrace", "run"],
+            self._environment(folder),
+            access.upstream(credentials.from_kubeconfig(self.cluster.kubeconfig)),
+            points,
+            folder=folder,
+            kubeconfig_of=lambda server: access.kubeconfig(server, token, namespace),
+        )
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """What the chart gives the operator's container, but for where it runs."""
+        operator = self.kubectl.get("deployments.apps", OPERATOR)
+        if operator is None:
+            raise CommandFailed(f"the chart made no Deployment {OPERATOR} in {self.kubectl.namespace}")
+        (container,) = operator["spec"]["template"]["spec"]["containers"]
+        given = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+        return {
+            **given,
+            "MILLRACE_NAMESPACE": self.kubectl.namespace,
+            "MILLRACE_POD_NAME": IDENTITY,
+            "MILLRACE_METRICS_PORT": "0",
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+        }
+
+    def check_reachable(self) -> None:
+        """Raises Unreachable unless pods can be scraped from here, as the operator will."""
+        for pod in self.kubectl.list("pods"):
+            address, ports = pod["status"].get("podIP"), pod["spec"]["containers"][0].get("ports", [])
+            if not address or not ports:
+                continue
+            try:
+                socket.create_connection((address, ports[0]["containerPort"]), timeout=3).close()
+            except OSError as error:
+                raise Unreachable(
+                    f"pods cannot be reached from this machine ({address}: {error}), so an operator out here could not "
+                    "scrape them. Use the embedded cluster: MILLRACE_CLUSTER=embedded make kill-sweep"
+                ) from error
+            return
+
+
+@contextmanager
+def installed(cluster: Cluster, namespace: str, *, keep: bool = False) -> Iterator[Installation]:
+    """Install into a fresh namespace, and take everything away again in the end, unless told to `keep` it."""
+    release.remove(cluster, namespace)
+    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    values = {"operator.replicas": "0", **_left_to_others(kubectl)}
+    try:
+        made = release.install(cluster, namespace, values=values)
+        found = Installation(cluster, made.kubectl)
+        found.check_reachable()
+        yield found
+    finally:
+        if not keep:
+            _remove(cluster, kubectl, with_kinds="crds.enabled" not in values)
+
+
+def _remove(cluster: Cluster, kubectl: Kubectl, *, with_kinds: bool) -> None:
+    _forget(kubectl)
+    release.remove(cluster, kubectl.namespace)
+    names = _crds(kubectl) if with_kinds else []
+    if names:  # Helm keeps them, and a release of another namespace could not take them over
+        kubectl.run("delete", "crd", "--ignore-not-found", *names, timeout=120)
+
+
+def _left_to_others(kubectl: Kubectl) -> dict[str, str]:
+    """What another release on this cluster owns is used as it is."""
+    values = {}
+    for value, (kind, name) in SHARED.items():
+        found = kubectl.get(kind, name)
+        if found is not None and _owner(found) not in ("", kubectl.namespace):
+            values[value] = "false"
+    return values
+
+
+def _owner(manifest: Mapping[str, Any]) -> str:
+    annotations = manifest["metadata"].get("annotations") or {}
+    return str(annotations.get("meta.helm.sh/release-namespace", ""))
+
+
+def _crds(kubectl: Kubectl) -> list[str]:
+    names = kubectl.run("get", "crd", "-o", "name").split()
+    return [name.partition("/")[2] for name in names if name.endswith(".millrace.dev")]
+
+
+def _forget(kubectl: Kubectl) -> None:
+    """Delete the story's objects; there is nothing to delete where the installation failed."""
+    try:
+        kubectl.run("delete", "mdep,mmd,mtr,mds", "--all", "--wait=false")
+    except CommandFailed as error:
+        if "the server doesn't have a resource type" not in str(error):
+            raise

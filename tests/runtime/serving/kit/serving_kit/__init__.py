@@ -1,0 +1,1 @@
+"""Real models and real server processes for the tests of server and router."""

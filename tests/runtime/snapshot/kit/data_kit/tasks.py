@@ -1,0 +1,110 @@
+"""Tasks as the operator writes them, run in this process or in one of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from millrace.contract.report import SnapshotReport
+from millrace_runtime.snapshot import run, spec
+
+
+@dataclasses.dataclass
+class Dataset:
+    """A Dataset whose source is a folder of this machine."""
+
+    folder: Path
+    previous: SnapshotReport | None = None
+    spec: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        path = self.folder / "source"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def store(self) -> str:
+        return f"file://{self.folder}/store"
+
+    def write(self, name: str, text: str) -> None:
+        (self.source / name).write_text(text, encoding="utf-8")
+
+    def task(self, **changes: Any) -> dict[str, Any]:
+        previous = None
+        if self.previous is not None:
+            seen = self.previous
+            previous = {"uri": seen.uri, "digest": seen.digest, "sourceDigest": seen.source_digest}
+        return {
+            "namespace": "ml",
+            "name": "churn",
+            "storeUri": self.store,
+            "source": {"storageUri": f"file://{self.source}/"},
+            "format": "CSV",
+            "previous": previous,
+            **self.spec,
+            **changes,
+        }
+
+    def look(self, **changes: Any) -> SnapshotReport:
+        """Read the source once; a frozen version becomes the one that the next look is compared with."""
+        report = run.snapshot(spec.read({"MILLRACE_SPEC": json.dumps(self.task(**changes))}))
+        if report.outcome == "Frozen":
+            self.previous = report
+        return report
+
+
+def contained(main: Callable[[], int], task: object, folder: Path, **environ: str) -> tuple[int, dict[str, Any], str]:
+    """Return exit code, termination message and log of a container's entry point, called in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, out, before = folder / "termination-log", io.StringIO(), dict(os.environ)
+    log.unlink(missing_ok=True)
+    os.environ.update(_environment(task, folder) | environ)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            code = main()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return code, _message(log), out.getvalue()
+
+
+def in_a_process(
+    module: str, task: object, folder: Path, *arguments: str, **environ: str
+) -> tuple[int, dict[str, Any], str]:
+    """The same for `python -m module arguments`, as the image starts it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "termination-log"
+    log.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | _environment(task, folder) | environ,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, _message(log), done.stdout + done.stderr
+
+
+def _environment(task: object, folder: Path) -> dict[str, str]:
+    return {
+        "MILLRACE_TERMINATION_LOG": str(folder / "termination-log"),
+        "MILLRACE_WORK_DIR": str(folder / "work"),
+        "MILLRACE_SPEC": task if isinstance(task, str) else json.dumps(task),
+    }
+
+
+def _message(log: Path) -> dict[str, Any]:
+    message = log.read_bytes() if log.exists() else b"{}"
+    assert len(message) <= 4096
+    assert b"Traceback" not in message
+    return dict(json.loads(message))

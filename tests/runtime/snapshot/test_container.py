@@ -1,0 +1,107 @@
+"""The container: its task, its exit code, its termination message, and a real object store."""
+
+from __future__ import annotations
+
+import pytest
+from data_kit import data, gateway, tasks
+
+from millrace_runtime.snapshot.__main__ import main
+
+MODULE = "millrace_runtime.snapshot"
+CSV = "age,paid\n" + "".join(f"{20 + i},{'true' if i % 3 else 'false'}\n" for i in range(60))
+
+
+def task_on(uri, **changes):
+    return {
+        "namespace": "ml",
+        "name": "churn",
+        "storeUri": "s3://lake/millrace",
+        "source": {"storageUri": uri},
+        "format": "CSV",
+    } | changes
+
+
+def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
+    store.files.pipe_file("lake/good/a.csv", CSV.encode())
+    code, report, _ = tasks.in_a_process(MODULE, task_on("s3://lake/good/"), tmp_path, **store.environment())
+    assert (code, report["outcome"], report["rows"]) == (0, "Frozen", 60)
+    names = sorted(path.rsplit("/", 1)[1] for path in store.files.find(report["uri"]))
+    assert names == [
+        "index.parquet",
+        "manifest.json",
+        "profile.json",
+        "test.parquet",
+        "train.parquet",
+        "validation.parquet",
+    ]
+    assert report["uri"].endswith(f"/datasets/ml/churn/{report['digest'].replace(':', '-')[:23]}/")
+    previous = {"uri": report["uri"], "digest": report["digest"], "sourceDigest": report["sourceDigest"]}
+    again = tasks.contained(main, task_on("s3://lake/good/", previous=previous), tmp_path, **store.environment())
+    assert (again[0], again[1]["outcome"]) == (0, "Unchanged")
+
+
+def test_the_source_may_have_credentials_of_its_own(store, tmp_path):
+    store.files.pipe_file("lake/own/a.csv", CSV.encode())
+    source = {f"SOURCE_{name}": value for name, value in store.environment(secret="wrong").items()}
+    task = task_on("s3://lake/own/", source={"storageUri": "s3://lake/own/", "secretRef": {"name": "lake-reader"}})
+    code, report, _ = tasks.contained(main, task, tmp_path, **store.environment(), **source)
+    assert (code, report["outcome"], report["reason"]) == (0, "Failed", "StoreDenied")
+    assert "Secret lake-reader" in report["message"]
+    code, report, _ = tasks.contained(
+        main, task, tmp_path, **store.environment(), **source | {"SOURCE_AWS_SECRET_ACCESS_KEY": gateway.SECRET}
+    )
+    assert (code, report["outcome"]) == (0, "Frozen")
+
+
+@pytest.mark.parametrize("uri", ["s3://lake/nothing/", "s3://lake/nothing.csv", "s3://no-such-bucket/a/"])
+def test_a_source_that_is_not_there_is_a_verdict(store, tmp_path, uri):
+    code, report, _ = tasks.contained(main, task_on(uri), tmp_path, **store.environment())
+    assert (code, report["outcome"], report["reason"]) == (0, "Rejected", "SourceNotFound")
+
+
+def test_a_store_that_does_not_answer_is_tried_again(tmp_path):
+    dead = gateway.Gateway(f"http://127.0.0.1:{gateway.free_port()}", tmp_path)
+    code, report, _ = tasks.contained(main, task_on("s3://lake/a/"), tmp_path, **dead.environment())
+    assert (code, report["outcome"], report["reason"]) == (1, "Failed", "StoreUnavailable")
+
+
+def test_wrong_keys_are_named_without_being_shown(store, tmp_path):
+    environ = store.environment(secret="not-the-secret")
+    code, report, log = tasks.contained(main, task_on("s3://lake/good/"), tmp_path, **environ)
+    assert (code, report["outcome"], report["reason"]) == (0, "Failed", "StoreDenied")
+    assert "not-the-secret" not in log
+
+
+@pytest.mark.parametrize(
+    "task,said",
+    [
+        ("{", "not JSON"),
+        ({"namespace": "ml"}, "name: required"),
+        (task_on("file:///x", format="XML"), "spec.format: 'XML' is not one of CSV, Parquet"),
+        (task_on("file:///x", split={"fractions": {"train": 0.5, "validation": 0.1, "test": 0.1}}), "add up to 1"),
+        (task_on("file:///x", split={"method": "Stratified"}), "split.field"),
+        (task_on("file:///x", schema={"mode": "Strict"}), "schema.fields"),
+        (task_on("file:///x", validation={"rules": [{"name": "r"}]}), "exactly one of"),
+    ],
+)
+def test_a_task_of_another_version_is_named_and_not_tried_again(tmp_path, task, said):
+    code, report, _ = tasks.contained(main, task, tmp_path)
+    assert (code, report["outcome"], report["reason"]) == (0, "Failed", "MalformedReport")
+    assert said in report["message"]
+
+
+def test_hundreds_of_findings_still_fit_into_the_message(tmp_path):
+    (tmp_path / "wide.csv").write_text(",".join(f"column_{i:03}" for i in range(300)) + "\n" + "," * 299 + "\n")
+    fields = [{"name": f"missing_{i:03}_{'x' * 40}", "type": "Int64"} for i in range(200)]
+    task = task_on(f"file://{tmp_path}/wide.csv", schema={"mode": "Strict", "fields": fields})
+    code, report, _ = tasks.contained(main, task, tmp_path)
+    assert (code, report["reason"]) == (0, "SchemaMismatch")
+    assert "and 495 more" in report["message"]
+
+
+def test_the_demo_data_is_frozen_as_it_is(tmp_path):
+    low, _ = data.slices()
+    low.to_csv(tmp_path / "a.csv", index=False)
+    task = task_on(f"file://{tmp_path}/a.csv", storeUri=f"file://{tmp_path}/store")
+    code, report, _ = tasks.contained(main, task, tmp_path)
+    assert (code, report["outcome"], report["rows"]) == (0, "Frozen", 11867)
