@@ -270,10 +270,10 @@ class SimulatedCluster:
             self.pass_once()
             self.tick(seconds)
 
-    def is_quiet(self) -> bool:
-        """Whether another pass would write nothing."""
+    def pending(self) -> list[Any]:
+        """What another pass would write: nothing, if the last one was right."""
         plan = decision.decide(self.observe())
-        return not plan.creates and not plan.doomed and not any(True for _ in self._changes(plan))
+        return [*plan.creates, *plan.doomed, *self._changes(plan)]
 
     # --- bookkeeping
 
@@ -292,7 +292,7 @@ class SimulatedCluster:
                     service_uid=service["metadata"]["uid"] if service is not None else None,
                     replicas=replicas,
                     ready=min(self.ready.get(bundle.revision, 0), replicas),
-                    trouble=self.broken.get(bundle.digest),
+                    trouble=self.broken.get(bundle.digest) if bundle.revision in self.ready else None,
                 )
             )
         return found
@@ -330,7 +330,8 @@ class SimulatedCluster:
             if router is not None and router.annotation != touch.value:
                 yield ("touch", touch)
         if plan.status is not None and plan.status != self.status.wire():
-            yield ("status", plan.status)
+            now = self.status.wire()
+            yield ("status", {k: (now.get(k), v) for k, v in plan.status.items() if now.get(k) != v}, plan.events)
 
     def _stored(self, child: Manifest) -> Manifest | None:
         found = self.objects.get((child["kind"], child["metadata"]["name"]))

@@ -265,6 +265,7 @@ async def _until(answer: aiohttp.ClientResponse, broken: asyncio.Event) -> Async
     try:
         while True:
             reading = asyncio.ensure_future(answer.content.readany())
+            reading.add_done_callback(lambda task: task.cancelled() or task.exception())  # may end unwatched
             await asyncio.wait({reading, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 reading.cancel()

@@ -61,8 +61,10 @@ class Api:
         response = connection.getresponse()
         return Answer(response.status, json.loads(response.read() or b"{}"))
 
-    def create(self, manifest: Manifest, *, user: str = ADMIN, dry_run: bool = False) -> Answer:
-        params = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    def create(
+        self, manifest: Manifest, *, user: str = ADMIN, dry_run: bool = False, unknown: str = "Strict"
+    ) -> Answer:
+        params = {"fieldValidation": unknown} | ({"dryRun": "All"} if dry_run else {})
         return self.call("POST", collection(manifest), manifest, user=user, **params)
 
     def replace(self, manifest: Manifest, *, user: str = ADMIN, subresource: str = "") -> Answer:

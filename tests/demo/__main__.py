@@ -15,12 +15,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cluster")]
 
-from millrace_demo import data, measures, objects, release, sources, timeline, traffic  # noqa: E402
-from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
+from millrace_demo import data, measures, objects, release, sources, timeline, traffic  # noqa: E402
+from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 
 NAMESPACE = "millrace"
 NAME = "visits"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from millrace_demo import data, imports, release, sources
-from millrace_demo.kubectl import Kubectl, is_true
 
 import millrace_cluster
+from millrace_demo import data, imports, release, sources
+from millrace_demo.kubectl import Kubectl, is_true
 
 NAMESPACE = "millrace"
 

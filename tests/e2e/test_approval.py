@@ -6,6 +6,7 @@ import dataclasses
 import time
 
 import pytest
+
 from millrace_demo import data, imports, objects, sources
 from millrace_demo.kubectl import CommandFailed, Kubectl, condition, has_reason, is_true
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from millrace_demo import data, objects, sources
 from millrace_demo.kubectl import Kubectl, condition, is_true
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from millrace_demo import data, imports, objects, release, traffic
 from millrace_demo.kubectl import Kubectl, is_true
 

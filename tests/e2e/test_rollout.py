@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+
 from millrace_demo import data, imports, objects, traffic
 from millrace_demo.kubectl import Kubectl, condition, is_true
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from millrace_demo import data, imports, objects, sources
 from millrace_demo.kubectl import Kubectl
 

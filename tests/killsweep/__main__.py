@@ -18,10 +18,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "demo"), str(HERE.parent / "cluster")]
 
-from millrace_killsweep import ending, installation, report, story  # noqa: E402
-from millrace_killsweep.ending import Ending  # noqa: E402
-from millrace_killsweep.points import Points  # noqa: E402
-from millrace_killsweep.supervisor import Supervisor  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
@@ -30,9 +26,13 @@ from millrace_demo import release  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, TimedOut  # noqa: E402
 from millrace_demo.timeline import STORY  # noqa: E402
 from millrace_demo.traffic import Tally  # noqa: E402
+from millrace_killsweep import ending, installation, report, story  # noqa: E402
+from millrace_killsweep.ending import Ending  # noqa: E402
+from millrace_killsweep.points import Points  # noqa: E402
+from millrace_killsweep.supervisor import Supervisor  # noqa: E402
 
 NAMESPACE = "millrace-sweep"
-PATIENCE = 1800.0
+PATIENCE = 1200.0
 MOST = 200
 
 console = Console(highlight=False, soft_wrap=True)
@@ -65,6 +65,9 @@ def main(argv: list[str]) -> int:
     except (CommandFailed, TimedOut, installation.Unreachable, millrace_cluster.ClusterError) as error:
         console.print(f"[red]{error}[/red]")
         return 1
+    except KeyboardInterrupt:
+        console.print("stopped; everything was removed")
+        return 130
     tellings = [one for one in (plain, swept) if one is not None]
     findings = [text for one in tellings for text in one.findings]
     if plain is not None and swept is not None:
@@ -89,7 +92,7 @@ def _telling(cluster: millrace_cluster.Cluster, title: str, most: int, *, keep: 
                 told = story.tell(found.kubectl, operator, PATIENCE, _shown(bar, points))
                 end = ending.read(found.kubectl, story.NAME)
         except BaseException:
-            console.print(report.listing(points), report.summary(points))
+            console.print(report.listing(points.seen), report.summary(points.seen))
             console.print(found.kubectl.run("get", "mds,mtr,mmd,mdep,jobs,pods"), markup=False)
             console.print(f"starts: {operator.starts}, crashes: {operator.crashes}; log: {operator.log}")
             raise
@@ -127,7 +130,7 @@ def _bar() -> Progress:
 def _say(told: story.Told, points: Points, operator: Supervisor) -> None:
     for moment in told.moments:
         console.print(f"  {moment.at:6.1f} s  {moment.word:<10} {moment.detail}", markup=False)
-    console.print(report.listing(points), report.summary(points))
+    console.print(report.listing(points.seen), report.summary(points.seen))
     tally = told.tally
     console.print(
         f"requests {tally.sent}, failed {tally.failed}, p50 {1000 * tally.quantile(0.5):.1f} ms, "

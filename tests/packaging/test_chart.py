@@ -136,6 +136,10 @@ def test_with_a_secret_of_ones_own_no_store_is_installed():
     assert environment["MILLRACE_STORE_URI"] == "s3://bucket/prefix"
 
 
+def test_an_upgrade_mends_a_store_that_never_started(rendered: list[Manifest]):
+    assert by_name(rendered)["StatefulSet", "millrace-store"]["spec"]["podManagementPolicy"] == "Parallel"
+
+
 def test_the_store_makes_the_bucket_that_the_uri_names():
     pod = dict(pods(template("store.uri=s3://other/prefix")))["millrace-store"]
     assert "--bucket-directory=/data/other" in pod["initContainers"][0]["args"]

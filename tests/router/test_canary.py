@@ -9,6 +9,9 @@ import signal
 
 import pytest
 
+from millrace.contract import exposition
+from millrace.contract import router as contract
+
 
 async def canary_at(envoy, servers, wiring, models, weight, **changes):
     """A stable server of version 1 and a canary of version 2 that takes `weight` percent."""
@@ -96,6 +99,8 @@ async def test_a_row_on_which_the_only_model_fails_is_answered_500_and_ejects_no
     await load.run(session, 50)
     assert len(load.failures) == 50
     assert all(failure.startswith("500") for failure in load.failures)
+    page = exposition.parse(await envoy.text(contract.SCRAPE_PATH))
+    assert sum(sample.value for sample in page if sample.name.endswith("ejections_enforced_total")) == 0
 
     load.failures.clear()
     load.beyond = False

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from ..api.base import Frozen
-from ..api.resources import ResourceType
+from millrace.api.base import Frozen
+from millrace.api.resources import ResourceType
 
 Manifest = dict[str, Any]
 

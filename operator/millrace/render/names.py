@@ -43,7 +43,8 @@ def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_diges
 
     At most 52 characters, which is what a TrainingRun's name may have.
     """
-    return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{digest(deployment_uid, trigger, dataset_digest, stable_digest)}"
+    cause = digest(deployment_uid, trigger, dataset_digest, stable_digest)
+    return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{cause}"
 
 
 def model(model_name: str, version: int) -> str:

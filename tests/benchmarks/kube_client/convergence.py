@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -58,6 +59,7 @@ class Stopwatch:
 
 
 async def measure(kubeconfig: Path, single: int, burst: int) -> dict[str, float]:
+    load = os.getloadavg()[0]
     settings = Settings(namespace="default", trainer_image="t", server_image="s", router_image="r", metrics_port=0)
     identity = credentials.from_kubeconfig(kubeconfig)
     kind = Controller(WIDGETS, testing.observe_widget, testing.decide_widget)
@@ -87,6 +89,7 @@ async def measure(kubeconfig: Path, single: int, burst: int) -> dict[str, float]
     await asyncio.sleep(10)
     idle = (time.process_time() - cpu_idle) / 10
     found = {
+        "load_average_at_start": load,
         "single_p50_ms": watch.of("single")[0],
         "single_p99_ms": watch.of("single")[1],
         "burst_p50_ms": watch.of("burst")[0],

@@ -1,7 +1,7 @@
 """Which client on the write path: raw aiohttp, or the dynamic client of `kubernetes.aio`?
 
 One pass of our own executor per object: read live whether the child's name is free, apply the child, apply its status.
-Both clients do it in processes of their own, in interleaved rounds, against one real etcd and kube-apiserver on loopback:
+Both clients do it in processes of their own, in interleaved rounds, against one real etcd and kube-apiserver:
 
     PYTHONPATH=tests/cluster python tests/benchmarks/kube_client/write_path.py --objects 300 --rounds 5
 

@@ -112,7 +112,7 @@ def _deployment(item: Manifest) -> Iterator[tuple[str, str]]:
     if is_true(item, "DriftDetected"):
         drift = status.get("monitoring", {}).get("drift", {})
         yield "drift", f"in {drift.get('worstFeature')}"
-    if canary and canary["weight"] > 0:
+    if stable and canary and canary["weight"] > 0:
         yield "canary", f"{canary['model']} at {canary['weight']} %"
     if rollout.get("lastVerdict") == "RolledBack":
         yield "rolled-back", f"{rollout.get('lastVerdictRevision')}: {rollout.get('lastVerdictReason')}"

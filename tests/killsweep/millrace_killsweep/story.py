@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from millrace_demo import data, objects, sources, timeline, traffic
 from millrace_demo.kubectl import Kubectl, Manifest, TimedOut, is_true
 
+from .forward import forwarded
 from .supervisor import Supervisor, wait_until
 
 NAME = "visits"
@@ -41,7 +42,7 @@ def tell(kubectl: Kubectl, supervisor: Supervisor, patience: float, watcher: Wat
         )
         pace = _Pace(kubectl, supervisor, seen, watcher, patience)
         pace.until(lambda: "serving" in seen.words(), "Ready")
-        with kubectl.port_forward(f"svc/{NAME}", 80) as url, traffic.Caller(url, NAME, first.rows, RATE) as caller:
+        with forwarded(kubectl, f"svc/{NAME}", 80) as url, traffic.Caller(url, NAME, first.rows, RATE) as caller:
             pace.tally = caller.tally
             pace.until(lambda: caller.tally.sent >= ROWS_OF_A, f"{ROWS_OF_A} requests of slice A")
             store.put(f"sources/{NAME}/b.csv", second.csv)
