@@ -291,7 +291,7 @@ class SimulatedCluster:
                     uid=manifest["metadata"]["uid"],
                     service_uid=service["metadata"]["uid"] if service is not None else None,
                     replicas=replicas,
-                    ready=min(self.ready.get(bundle.revision, 0), replicas),
+                    ready=self.ready.get(bundle.revision, 0),
                     trouble=self.broken.get(bundle.digest) if bundle.revision in self.ready else None,
                 )
             )

@@ -104,7 +104,7 @@ def specs(draw: st.DrawFn, schema: Manifest) -> Manifest:
     """A valid spec, or one with something else, or nothing, in one place."""
     spec: Manifest = draw(values(schema))
     found = places(spec)
-    if not found or draw(st.booleans()):
+    if not found or draw(st.integers(0, 2)) == 0:
         return spec
     spec = copy.deepcopy(spec)
     *parents, last = draw(st.sampled_from(found))
@@ -172,4 +172,4 @@ def test_the_api_server_accepts_what_the_operator_reads_and_nothing_else(kind: s
         assert is_read(SPECS[kind], spec, strict=False) or not sound, answer.message
 
     check()
-    assert min(tally.values()) >= 10, f"the examples are one-sided: {tally}"
+    assert min(tally.values()) >= 5, f"the examples are one-sided: {tally}"

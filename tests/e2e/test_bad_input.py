@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -119,3 +120,82 @@ def test_a_bad_run_is_named_and_makes_no_model(kubectl: Kubectl, case: str) -> N
     assert kubectl.list("mmd", f"millrace.dev/model-name=bad-{case}") == []
     if case == "hangs":
         assert "raining" in condition(seen, "Stalled")["message"]
+
+
+TRAINERS: dict[str, tuple[str, str]] = {
+    "writes-nothing": ("pass", "NoModelWritten"),
+    "not-onnx": (
+        (
+            "import pathlib; folder = pathlib.Path('/work/model'); folder.mkdir(exist_ok=True); "
+            "(folder / 'model.onnx').write_bytes(b'a pickle, perhaps')"
+        ),
+        "NotOnnx",
+    ),
+    "dies-silently": ("raise SystemExit(7)", "TrainerCrashed"),
+}
+
+
+def other_trainer(case: str, program: str) -> list[Manifest]:
+    """Puts `program` in the place of one run's trainer as its Job is created; the platform around it is untouched."""
+    name = f"millrace-test-{case}"
+    patch = f"""[JSONPatch{{
+        op: "replace",
+        path: "/spec/template/spec/initContainers/1/command",
+        value: ["python", "-c", {program!r}]
+    }}]"""
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            "reinvocationPolicy": "Never",
+            "matchConstraints": {
+                "objectSelector": {"matchLabels": {"millrace.dev/training-run": f"bad-{case}"}},
+                "resourceRules": [
+                    {
+                        "apiGroups": ["batch"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE"],
+                        "resources": ["jobs"],
+                    }
+                ],
+            },
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name},
+    }
+    return [policy, binding]
+
+
+@pytest.fixture(scope="module")
+def other_trainers(kubectl: Kubectl, store: sources.Sources, slices: tuple[data.Slice, data.Slice]) -> Iterator[None]:
+    """Runs whose trainer leaves something else behind than a model."""
+    uri = store.put("sources/for-trainers/a.csv", slices[0].csv)
+    kubectl.apply(objects.dataset("for-trainers", uri, interval=None))
+    made = [manifest for case, (program, _) in TRAINERS.items() for manifest in other_trainer(case, program)]
+    kubectl.apply(*made)
+    kubectl.until("mds", "for-trainers", lambda item: is_true(item, "Ready"), 120, "Ready")
+    time.sleep(2)  # the API server reads new admission policies once a second
+    author = kubectl.whoami()
+    for case in TRAINERS:
+        run = objects.training_run(f"bad-{case}", "for-trainers", f"bad-{case}", author, backoffLimit=0)
+        kubectl.apply(run)
+    yield
+    for manifest in made:
+        kubectl.delete(manifest["kind"], manifest["metadata"]["name"])
+
+
+@pytest.mark.usefixtures("other_trainers")
+@pytest.mark.parametrize("case", TRAINERS)
+def test_a_trainer_that_leaves_no_model_is_named(kubectl: Kubectl, case: str) -> None:
+    want = TRAINERS[case][1]
+    seen = kubectl.until("mtr", f"bad-{case}", lambda item: is_true(item, "Failed"), 240, "Failed")
+    assert reason_of(seen) == want
+    assert "kubectl" in condition(seen, "Stalled")["message"]
+    assert kubectl.list("mmd", f"millrace.dev/model-name=bad-{case}") == []

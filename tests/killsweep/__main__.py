@@ -59,7 +59,6 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         cluster = millrace_cluster.up()
-        release.prepare_images()
         plain = None if options.swept else _telling(cluster, "undisturbed", most=0, keep=options.keep)
         swept = None if options.undisturbed else _telling(cluster, "swept", most=options.most, keep=options.keep)
     except (CommandFailed, TimedOut, installation.Unreachable, millrace_cluster.ClusterError) as error:
@@ -83,6 +82,7 @@ def main(argv: list[str]) -> int:
 def _telling(cluster: millrace_cluster.Cluster, title: str, most: int, *, keep: bool) -> Telling:
     """Tell the story in a fresh namespace."""
     console.rule(title)
+    release.prepare_images()  # each time: a source may have been edited since
     folder = Path(tempfile.mkdtemp(prefix="millrace-killsweep-"))
     points = Points(most=most)
     with installation.installed(cluster, NAMESPACE, keep=keep) as found:

@@ -16,7 +16,7 @@ Table = Any
 
 
 def failed(rules: Sequence[Rule], table: Table) -> tuple[FailedRule, ...]:
-    """Return the rules that do not hold. Raises StageError(SchemaMismatch) for a rule about a column that is not there."""
+    """Return the rules that do not hold. Raises StageError(SchemaMismatch) for a rule about a column that is absent."""
     findings = []
     for rule in rules:
         finding = None
