@@ -21,7 +21,7 @@ KEEP ?=
 
 .PHONY: help
 help:  ## list these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 .PHONY: demo
 demo: venv  ## the whole story on a local cluster: data, training, approval, serving, drift, retraining

@@ -3,7 +3,7 @@
     python tests/demo [--down]
 
 Nobody types anything between the first line and the last. The cluster stays up to look around, unless the story failed
-or `--down` is given.
+or `--down` is given. MILLRACE_MEASURES names a JSON file for what was measured.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "cluster")]
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("demo", "cluster", "images")]
 
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
-from millrace_demo import data, measures, objects, release, sources, timeline, traffic  # noqa: E402
+from millrace_demo import data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 
 NAMESPACE = "millrace"
@@ -49,22 +49,28 @@ def main(argv: list[str]) -> int:
 
 
 def _demo() -> bool:
-    started = time.monotonic()
+    laps = measures.Laps()
     cluster = millrace_cluster.up()
-    release.prepare_images()
+    laps.end("cluster")
+    values = release.prepare_images(cluster)
+    laps.end("images")
     with console.status("helm install millrace charts/millrace"):
         release.remove(cluster, NAMESPACE)
-        installed = release.install(cluster, NAMESPACE)
-    console.print(f"installed in {time.monotonic() - started:.0f} s")
+        installed = release.install(cluster, NAMESPACE, values)
+    laps.end("install")
+    console.print(f"installed in {laps.total():.0f} s")
     idle = measures.footprint(installed)
     with timeline.Timeline(installed.kubectl, say=_say) as seen:
-        told = _story(installed.kubectl, seen)
-    _epilogue(installed.kubectl, seen, told, time.monotonic() - started)
+        tally = _story(installed.kubectl, seen)
+    laps.end("story")
+    told = seen.told() and tally.failed == 0
+    _epilogue(installed.kubectl, seen, told, laps.total())
     busy = measures.footprint(installed)
     console.print(
         f"operator memory: {idle.memory_mib:.0f} MiB idle, {busy.memory_mib:.0f} MiB after the story; "
         f"event to reconcile: p50 <= {busy.p50_ms:g} ms, p99 <= {busy.p99_ms:g} ms over {busy.events} events"
     )
+    measures.write(measures.record(told, laps, seen.moments, tally, idle, busy))
     return told
 
 
@@ -72,17 +78,20 @@ def _say(moment: timeline.Moment) -> None:
     console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {moment.detail}")
 
 
-def _story(kubectl: Kubectl, seen: timeline.Timeline) -> bool:
+def _story(kubectl: Kubectl, seen: timeline.Timeline) -> traffic.Tally:
     first, second = data.slices()
     with sources.open_sources(kubectl) as store:
         uri = store.put("sources/visits/a.csv", first.csv).rsplit("/", 1)[0] + "/"
         author = kubectl.whoami()
-        kubectl.apply(
-            objects.dataset(NAME, uri),
-            objects.training_run(NAME, NAME, NAME, author),
-            objects.deployment(NAME, NAME, NAME),
-        )
-        kubectl.until("mdep", NAME, lambda item: is_true(item, "Ready"), PATIENCE, "Ready")
+        with prediction.Probe(kubectl, store, NAME, seen.note) as probe:
+            seen.note("applied", "a Dataset, a TrainingRun and a Deployment")
+            kubectl.apply(
+                objects.dataset(NAME, uri),
+                objects.training_run(NAME, NAME, NAME, author),
+                objects.deployment(NAME, NAME, NAME),
+            )
+            kubectl.until("mdep", NAME, lambda item: is_true(item, "Ready"), PATIENCE, "Ready")
+            probe.wait(30)
         with (
             kubectl.port_forward(f"svc/{NAME}", 80) as url,
             traffic.Caller(url, NAME, first.rows, RATE) as caller,
@@ -100,14 +109,17 @@ def _story(kubectl: Kubectl, seen: timeline.Timeline) -> bool:
             while not seen.told() and time.monotonic() < deadline:
                 bar.update(task, completed=caller.tally.answered - ROWS_OF_A)
                 time.sleep(0.2)
-        tally = caller.tally
+    _report(caller.tally)
+    return caller.tally
+
+
+def _report(tally: traffic.Tally) -> None:
     console.print(
         f"requests {tally.sent}, failed {tally.failed}, p50 {1000 * tally.quantile(0.5):.1f} ms, "
         f"p99 {1000 * tally.quantile(0.99):.1f} ms, by model version {dict(tally.versions)}"
     )
     for failure, count in tally.failures.most_common(3):
         console.print(f"  {count} times {failure}")
-    return seen.told() and tally.failed == 0
 
 
 def _bar() -> Progress:

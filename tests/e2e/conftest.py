@@ -18,7 +18,7 @@ def installed() -> release.Release:
     """The chart, freshly installed."""
     cluster = millrace_cluster.up()
     release.remove(cluster, NAMESPACE)
-    return release.install(cluster, NAMESPACE)
+    return release.install(cluster, NAMESPACE, release.prepare_images(cluster))
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ NAMESPACE = "millrace-sweep"
 PATIENCE = 1200.0
 MOST = 200
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def _telling(cluster: millrace_cluster.Cluster, title: str, most: int, *, keep: 
     console.rule(title)
     release.prepare_images()  # each time: a source may have been edited since
     folder = Path(tempfile.mkdtemp(prefix="millrace-killsweep-"))
-    points = Points(most=most)
     with installation.installed(cluster, NAMESPACE, keep=keep) as found:
+        points = Points(most=most)
         operator = found.supervisor(points, folder)
         try:
             with operator, _bar() as bar:

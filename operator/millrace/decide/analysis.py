@@ -102,8 +102,8 @@ def rounded(samples: int) -> int:
 def _counted(metric: AnalysisMetric, tally: Tally) -> tuple[float, int, int]:
     """Limit, events and trials of a metric.
 
-    Where stable answered because no server of the canary could be tried, nothing was learnt about the canary: at most as
-    many requests count as its servers were tried.
+    Where stable answered because no server of the canary could be tried, nothing was learnt about the canary: at most
+    as many requests count as its servers were tried.
     """
     if metric.builtin == "ErrorRate":
         trials = min(tally.completed, tally.attempts)

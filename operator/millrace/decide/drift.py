@@ -89,7 +89,7 @@ def look(memory: Memory, live: Counts, reference: Counts, rule: Rule) -> tuple[M
     memory = _started(memory, known, rows)
     if memory.alarm is not None:
         return memory, memory.alarm
-    verdict = _judge(memory, known, reference, rule, rows)
+    verdict = _judge(memory, known, reference, rule, rows) if known else Verdict()
     alarm = verdict if verdict.state == "Drifted" else None
     return Memory(memory.starts, memory.next_number, alarm), verdict
 

@@ -236,7 +236,7 @@ def _server_period(deployment: api.Deployment) -> float:
 
 
 def _mark(known: Known, status: api.DeploymentStatus) -> None:
-    """Remember the counters when a step is first seen; a rollout counts all of its canary's, whose cluster is no older."""
+    """Remember the counters when a step is first seen; a rollout counts all its canary ever had."""
     canary, memory = status.canary, status.rollout
     if canary is None or memory is None or memory.started_time is None or memory.step_started_time is None:
         known.baselines.clear()

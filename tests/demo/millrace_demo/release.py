@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import millrace_cluster
 from millrace_cluster import Cluster
+from millrace_images import building, engines, loading
 
 from .kubectl import CommandFailed, Kubectl
 
@@ -43,18 +42,21 @@ def remove(cluster: Cluster, namespace: str, name: str = "millrace") -> None:
     kubectl.run("delete", "namespace", namespace, "--wait", timeout=180)
 
 
-def prepare_images() -> None:
-    """Build what is not built and load what is not loaded; progress goes to this terminal."""
-    for verb in ("build", "load", "push") if os.environ.get("IMAGE_PREFIX") else ("build", "load"):
-        subprocess.run([sys.executable, str(ROOT / "tests" / "images"), verb], check=True)
+def prepare_images(cluster: Cluster) -> dict[str, str]:
+    """Build what is not built and load (or, for a cluster of your own, push) what is not there; the chart's values."""
+    engine = engines.choose()
+    built = building.build([], engine=engine)
+    if cluster.kind == "own":
+        for image in built:
+            engine.push(image.reference)
+    else:
+        loading.load(built, cluster)
+    return loading.values(built)
 
 
-def install(
-    cluster: Cluster, namespace: str, name: str = "millrace", values: Mapping[str, str] | None = None
-) -> Release:
+def install(cluster: Cluster, namespace: str, values: Mapping[str, str], name: str = "millrace") -> Release:
     """`helm upgrade --install` and wait until operator and store are ready. Raises CommandFailed with Helm's words."""
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
-    settings = {**_image_values(), **(values or {})}
     _helm(
         cluster,
         "upgrade",
@@ -63,19 +65,11 @@ def install(
         str(CHART),
         f"--namespace={namespace}",
         "--create-namespace",
-        *[f"--set={key}={value}" for key, value in settings.items()],
+        *[f"--set={key}={value}" for key, value in values.items()],
         "--wait",
         "--timeout=3m",
     )
     return Release(cluster, kubectl, name)
-
-
-def _image_values() -> dict[str, str]:
-    listed = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "images"), "values"], check=True, capture_output=True, text=True
-    )
-    found: dict[str, str] = json.loads(listed.stdout)
-    return found
 
 
 def _helm(cluster: Cluster, *args: str) -> str:

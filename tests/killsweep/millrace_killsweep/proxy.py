@@ -49,6 +49,7 @@ class Proxy:
         self._upstream = upstream
         self._after_write = after_write
         self._writing = asyncio.Lock()
+        self._answering: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
@@ -68,10 +69,22 @@ class Proxy:
     async def __aexit__(self, *exc_info: object) -> None:
         self.is_shut = True
         await self._runner.cleanup()
+        for task in self._answering:
+            task.cancel()  # watches whose reader is dead: the server has forgotten them, the API server goes on sending
+        await asyncio.gather(*self._answering, return_exceptions=True)
         await self._session.close()
         await self._judge.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
+        try:
+            return await self._dispatch(request)
+        finally:
+            self._answering.discard(task)
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         try:
             if writes.is_counted(request.method, request.raw_path):
