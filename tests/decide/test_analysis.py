@@ -105,7 +105,8 @@ def test_a_bound_equal_to_the_limit_counts_as_within() -> None:
 @given(st.floats(1e-6, 0.999), st.integers(0, 10**7), st.integers(0, 10**7), st.sampled_from([0.5, 0.95, 0.9999]))
 def test_the_two_claims_are_never_shown_together(limit: float, events: int, quiet: int, confidence: float) -> None:
     shown = [
-        sequential.is_shown(side, limit, events, events + quiet, max(confidence, 0.6)) for side in (Side.ABOVE, Side.BELOW)
+        sequential.is_shown(side, limit, events, events + quiet, max(confidence, 0.6))
+        for side in (Side.ABOVE, Side.BELOW)
     ]
     assert not all(shown)
 

@@ -1,92 +1,35 @@
-"""A Dataset's life without a cluster: looks, answers, refusals, and what survives a crash."""
+"""What a Dataset decides: when it looks, and what a look changes."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.api import conditions
-from millrace.api.dataset import Dataset
-from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits, termination_message
+from dataset_worlds import (
+    NOW,
+    PLATFORM,
+    A,
+    B,
+    after,
+    finished,
+    frozen,
+    looked,
+    make_dataset,
+    refused,
+    second_look,
+    truth,
+    variables,
+    world,
+)
+from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
 from millrace.decide.job import Container, Job, Pod
 from millrace.decide.plan import Plan
-from millrace.render.pod import Platform
-
-NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
-A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
-
-
-def make_dataset(*, interval: str | None = None, generation: int = 1, **status: object) -> Dataset:
-    spec: dict[str, object] = {"source": {"storageUri": "s3://lake/churn.csv"}, "format": "CSV"}
-    if interval is not None:
-        spec["refresh"] = {"interval": interval}
-    metadata = {"name": "churn", "namespace": "ml", "uid": "u-1", "generation": generation}
-    return Dataset.model_validate({"kind": "Dataset", "metadata": metadata, "spec": spec, "status": status})
-
-
-def world(dataset: Dataset, *jobs: Job, now: datetime = NOW) -> Observation:
-    return Observation(now=now, dataset=dataset, jobs=jobs, platform=PLATFORM)
-
-
-def after(seen: Observation, *jobs: Job, now: datetime | None = None) -> Observation:
-    """The world after the plan was carried out, with these Jobs in it."""
-    plan = decisions.decide(seen)
-    dataset = seen.dataset.model_dump(by_alias=True) | {"status": plan.status}
-    return Observation(now=now or seen.now, dataset=Dataset.model_validate(dataset), jobs=jobs, platform=PLATFORM)
-
-
-def frozen(digest: str = A, rows: int = 100) -> SnapshotReport:
-    return SnapshotReport(
-        SnapshotOutcome.FROZEN,
-        digest=digest,
-        source_digest=B,
-        uri=f"s3://millrace/datasets/ml/churn/{digest[7:23]}/",
-        rows=rows,
-        bytes=1234,
-        splits=Splits(80, 10, 10),
-    )
-
-
-def refused(reason: str, message: str = "it is so") -> SnapshotReport:
-    return SnapshotReport(SnapshotOutcome.REJECTED, reason=reason, message=message)
-
-
-def finished(
-    name: str, report: SnapshotReport | str | None, *, exit_code: int = 0, at: datetime = NOW, **more: Any
-) -> Job:
-    text = report if isinstance(report, str) else termination_message(report) if report is not None else ""
-    container = Container(name="snapshot", state="Terminated", message=text, exit_code=exit_code)
-    phase = "Succeeded" if exit_code == 0 else "Failed"
-    pod = Pod(name=f"{name}-x", phase=phase, containers=(container,))
-    fields = {"state": phase, "finished": at, "pods": (pod,), **more}
-    return Job.model_validate({"name": name, "uid": f"uid-{name}", **fields})
-
-
-def looked(report: SnapshotReport | str | None, *, interval: str | None = None, **more: Any) -> Observation:
-    """A Dataset whose first look has just been answered; the Job is still there."""
-    looking = after(world(make_dataset(interval=interval)))
-    job = finished(str(looking.dataset.status.job_name), report, **more)
-    return after(looking.model_copy(update={"jobs": (job,)}), job)
-
-
-def truth(seen: Observation, kind: str) -> tuple[str, str]:
-    found = conditions.find(seen.dataset.status.conditions, kind)
-    assert found is not None, kind
-    return found.status, found.reason
 
 
 def test_a_new_dataset_is_looked_at_once() -> None:
@@ -159,12 +102,8 @@ def test_the_next_look_is_due_one_interval_after_the_last() -> None:
     assert decisions.decide(seen).children == ()
     due = decisions.decide(seen.model_copy(update={"now": NOW + timedelta(minutes=10)}))
     (job,) = due.children
-    spec = json.loads(next(e["value"] for e in _env(job) if e["name"] == "MILLRACE_SPEC"))
+    spec = json.loads(next(e["value"] for e in variables(job) if e["name"] == "MILLRACE_SPEC"))
     assert spec["previous"]["digest"] == A
-
-
-def _env(job: dict[str, object]) -> list[dict[str, str]]:
-    return job["spec"]["template"]["spec"]["containers"][0]["env"]  # type: ignore[index,no-any-return]
 
 
 def test_a_routine_look_does_not_make_a_ready_dataset_unready() -> None:
@@ -183,13 +122,6 @@ def test_an_unchanged_source_moves_only_the_times() -> None:
     seen = second_look(frozen(A))
     assert [version.version for version in seen.dataset.status.versions] == [1]
     assert seen.dataset.status.last_check_time == NOW + timedelta(minutes=10)
-
-
-def second_look(report: SnapshotReport | None, **more: Any) -> Observation:
-    due = looked(frozen(), interval="10m").model_copy(update={"jobs": (), "now": NOW + timedelta(minutes=10)})
-    looking = after(due)
-    job = finished(str(looking.dataset.status.job_name), report, at=NOW + timedelta(minutes=10), **more)
-    return after(looking.model_copy(update={"jobs": (job,)}), job)
 
 
 def test_a_changed_source_becomes_version_2() -> None:
@@ -261,79 +193,6 @@ def test_an_error_of_the_operator_does_not_hide_a_spec_that_nobody_looked_at() -
         }
     )
     assert decisions.decide(seen.model_copy(update={"dataset": dataset, "jobs": ()})).children
-
-
-def test_an_unavailable_store_is_tried_again_by_itself() -> None:
-    report = SnapshotReport(SnapshotOutcome.FAILED, "StoreUnavailable", "no answer")
-    seen = looked(report, exit_code=1, reason="BackoffLimitExceeded")
-    assert truth(seen, "Reconciling") == ("True", "StoreUnavailable")
-    assert seen.dataset.status.next_check_time == NOW + timedelta(minutes=5)
-    again = seen.model_copy(update={"now": NOW + timedelta(minutes=5), "jobs": ()})
-    assert decisions.decide(again).children
-
-
-@pytest.mark.parametrize(
-    "job, reason",
-    [
-        (finished("j", None, exit_code=137), "SnapshotCrashed"),
-        (finished("j", None, exit_code=1, reason="DeadlineExceeded"), "DeadlineExceeded"),
-        (finished("j", "{}"), "MalformedReport"),
-        (finished("j", None), "SnapshotLost"),
-        (Job(name="j", uid="u", state="Failed", finished=NOW), "SnapshotLost"),
-        (
-            Job(
-                name="j",
-                uid="u",
-                state="Failed",
-                pods=(Pod(name="p", phase="Failed", reason="Evicted", message="disk"),),
-            ),
-            "SnapshotLost",
-        ),
-        (
-            Job(
-                name="j",
-                uid="u",
-                state="Failed",
-                pods=(Pod(name="p", containers=(Container(name="snapshot", state="Terminated", reason="OOMKilled"),)),),
-            ),
-            "SnapshotOutOfMemory",
-        ),
-        (finished("j", frozen(digest="nonsense")), "MalformedReport"),
-        (finished("j", SnapshotReport(SnapshotOutcome.FAILED, "not a reason!", "?")), "SnapshotCrashed"),
-        (finished("j", SnapshotReport(SnapshotOutcome.FAILED, "InvalidTask", "?")), "InvalidTask"),
-    ],
-    ids=[
-        "crash",
-        "deadline",
-        "malformed",
-        "silent",
-        "no-pod",
-        "evicted",
-        "memory",
-        "digest",
-        "odd-reason",
-        "other-reason",
-    ],
-)
-def test_a_snapshot_that_fails_has_a_reason(job: Job, reason: str) -> None:
-    looking = after(world(make_dataset()))
-    job = job.model_copy(update={"name": looking.dataset.status.job_name})
-    seen = after(looking.model_copy(update={"jobs": (job,)}), job)
-    assert truth(seen, "Ingested") == ("False", reason)
-    assert truth(seen, "Ready")[0] == "False"
-
-
-def test_a_pod_that_cannot_start_says_why() -> None:
-    looking = after(world(make_dataset()))
-    waiting = Container(name="snapshot", reason="CreateContainerConfigError", message='secret "lake" not found')
-    job = Job(
-        name=str(looking.dataset.status.job_name),
-        uid="j",
-        pods=(Pod(name="p", phase="Pending", containers=(waiting,)),),
-    )
-    seen = after(looking.model_copy(update={"jobs": (job,)}), job)
-    assert truth(seen, "Reconciling") == ("True", "PodNotStarted")
-    assert 'secret "lake" not found' in str(seen.dataset.status.message)
 
 
 def test_a_job_that_is_being_deleted_is_made_again() -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from millrace.decide import deployment as decision
+from millrace.decide.plan import Plan
 from millrace.decide.rollout import HOPELESS
 from millrace.decide.seen import Trouble
 from millrace.render import server as servers
@@ -176,7 +177,7 @@ class Rollouts(RuleBasedStateMachine):
         with contextlib.suppress(Crash):
             self.cluster.pass_once(crash_after=writes)
 
-    def _check_intent(self, plan: decision.Plan) -> None:
+    def _check_intent(self, plan: Plan) -> None:
         """Nothing that carries traffic is doomed or starved."""
         weights = [router.weights for router in self.cluster.routers]
         carrying = {revision for one in weights for revision, weight in one.items() if weight}

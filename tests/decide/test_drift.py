@@ -41,7 +41,7 @@ def stream(
     chance = random.Random(seed)
     names = [f"f{index}" for index in range(features)]
     reference = {name: histogram([chance.gauss(0, 1) for _ in range(5000)]) for name in names}
-    live = {name: (0,) * (BINS + 1) for name in names}
+    live = dict.fromkeys(names, (0,) * (BINS + 1))
     memory = Memory()
     for row in range(step, rows + 1, step):
         mean = shift if row > at else 0.0
@@ -55,7 +55,7 @@ def stream(
 
 
 def test_without_drift_alarms_stay_under_the_stated_rate() -> None:
-    """20 streams of 40,000 rows, 400 looks each, margin 0 and a stated rate of one in five: an alarm or two would do."""
+    """20 streams of 40,000 rows, 400 looks each, margin 0 and a stated rate of one in five."""
     rule = Rule(false_alarm_rate=0.2, margin=0.0)
     alarms = sum(stream(seed, rule, rows=40_000, step=100)[0] is not None for seed in range(20))
     assert alarms <= 6
@@ -79,7 +79,7 @@ def test_a_change_is_seen_soon(shift: float, slowest: int) -> None:
 
 
 def test_a_long_quiet_past_does_not_hide_a_change() -> None:
-    """After 60,000 quiet rows a change is seen within a fiftieth of them; one cumulative test would need several thousand."""
+    """After 60,000 quiet rows a change is seen within a fiftieth of them; a single test would need thousands."""
     row, memory = stream(3, Rule(), rows=70_000, shift=1.0, at=60_000)
     assert row is not None
     assert row - 60_000 <= 1200
@@ -117,6 +117,17 @@ def test_a_feature_without_its_reference_is_left_out() -> None:
     assert (verdict.state, verdict.worst_feature) == ("None", "x")
 
 
+def test_a_later_start_needs_more_evidence() -> None:
+    reference = {"x": (500, 500, 0)}
+    window = {"x": (700, 300, 0)}
+
+    def excess(number: int) -> float:
+        memory = Memory(starts=(drift.Start(number, 0, {}),), next_number=number + 1)
+        return drift.look(memory, window, reference, Rule())[1].excess
+
+    assert excess(1) > excess(50) > excess(5000)
+
+
 def test_no_start_is_ever_used_twice_and_their_levels_add_up() -> None:
     _, memory = stream(5, Rule(), rows=20_000)
     numbers = [start.number for start in memory.starts]
@@ -128,7 +139,12 @@ def test_no_start_is_ever_used_twice_and_their_levels_add_up() -> None:
 
 def test_the_bounds_are_those_of_the_papers() -> None:
     """C of the empirical-process bound and r(10,000), as evaluated with the authors' formula; DKW by hand."""
-    for alpha, constant, radius in [(0.05, 8.12, 0.0267), (0.025, 8.62, 0.0273), (0.01, 9.28, 0.0282), (1e-4, 12.6, 0.0322)]:
+    for alpha, constant, radius in [
+        (0.05, 8.12, 0.0267),
+        (0.025, 8.62, 0.0273),
+        (0.01, 9.28, 0.0282),
+        (1e-4, 12.6, 0.0322),
+    ]:
         assert sequential._lil_constant(alpha) == pytest.approx(constant, abs=0.011)
         assert sequential.empirical_radius(10_000, alpha) == pytest.approx(radius, abs=0.0001)
     assert sequential.dkw_radius(2000, 0.025) == pytest.approx(0.0331, abs=0.0001)

@@ -92,7 +92,10 @@ def test_drift_starts_a_clone_of_the_run_once(watched: SimulatedCluster) -> None
     assert api.TrainingRunSpec.model_validate(clone["spec"]).output.model_name == "churn"
     assert [event.reason for event in watched.events].count("RetrainingStarted") == 1
     assert watched.status.retraining is not None
-    assert (watched.status.retraining.state, watched.status.retraining.last_run) == ("Running", clone["metadata"]["name"])
+    assert (watched.status.retraining.state, watched.status.retraining.last_run) == (
+        "Running",
+        clone["metadata"]["name"],
+    )
     assert watched.pending() == []
 
 

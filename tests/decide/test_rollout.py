@@ -13,7 +13,7 @@ from millrace.render import server as servers
 from millrace.simulation import Crash, SimulatedCluster, make_model
 
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.01}, "minSamples": 100}
-STEPS = [{"setWeight": 25}, {"pause": {"duration": "30s"}}, {"setWeight": 50}]
+STEPS: list[dict[str, Any]] = [{"setWeight": 25}, {"pause": {"duration": "30s"}}, {"setWeight": 50}]
 
 
 def canary(steps: list[dict[str, Any]] = STEPS, analysis: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -215,6 +215,30 @@ def test_a_router_that_does_not_answer_keeps_the_old_pods_alive(serving: Simulat
         serving.tick(10)
         serving.pass_once()
     assert serving.doomed == []
+
+
+def test_routers_must_still_agree_when_the_pods_go(serving: SimulatedCluster) -> None:
+    serving.add(make_model("churn", 2))
+    until(serving, lambda: any(one.drained_time for one in serving.status.retiring))
+    serving.routers[0].files = {}
+    serving.scrape()
+    for _ in range(10):
+        serving.tick(10)
+        serving.pass_once()
+    assert serving.doomed == []
+
+
+def test_an_old_answer_that_is_right_by_accident_drains_nobody(serving: SimulatedCluster) -> None:
+    """Before the canary got its share, and after it lost it again, the routes are the same."""
+    serving.change(strategy=canary([{"setWeight": 25}, {"pause": {"duration": "1h"}}]))
+    serving.add(make_model("churn", 2))
+    until(serving, lambda: serving.status.canary is not None and serving.status.canary.weight == 25)
+    assert serving.status.canary is not None
+    serving.sync()  # the routers send a quarter to the canary now, and were not asked since they did not
+    serving.change(actions={"abort": {"revision": serving.status.canary.revision}})
+    serving.pass_once()
+    assert serving.observe().reported(serving.scraped[0].generation or "")
+    assert serving.status.retiring[0].drained_time is None
 
 
 def test_an_aborted_canary_stays_away_until_it_is_retried(serving: SimulatedCluster) -> None:

@@ -16,7 +16,8 @@ Manifest = dict[str, Any]
 
 def reason_of(item: Manifest) -> str:
     """Why the object does not go on."""
-    return str(condition(item, "Stalled").get("reason", ""))
+    stalled = condition(item, "Stalled")
+    return str(stalled["reason"]) if stalled.get("status") == "True" else ""
 
 
 SOURCES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
@@ -25,7 +26,7 @@ SOURCES: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
     "header-only": (lambda csv: csv.split(b"\n", 1)[0] + b"\n", "SourceEmpty"),
     "malformed": (lambda csv: csv[:5000] + b'\n"an open quote, 1, 2\n' + csv[5000:9000], "SourceMalformed"),
     "other-columns": (lambda csv: csv.replace(b"disea", b"illness", 1), "SchemaMismatch"),
-    "words-for-numbers": (lambda csv: csv.replace(b"\n", b"\nplenty,", 1), "SchemaMismatch"),
+    "words-for-numbers": (lambda csv: csv.replace(b"\n", b"\nplenty", 1), "SchemaMismatch"),
     "too-few-rows": (lambda csv: b"\n".join(csv.split(b"\n")[:200]) + b"\n", "RuleViolated"),
 }
 
@@ -81,7 +82,7 @@ RUNS: dict[str, tuple[Manifest, str]] = {
         "TrainerOutOfMemory",
     ),
     "misspelt": ({"parameters": {"n_trees": "10"}}, "UnknownParameter"),
-    "crashes": ({"parameters": {"n_estimators": "-3"}, "backoffLimit": 0}, "TrainerCrashed"),
+    "absurd": ({"parameters": {"n_estimators": "-3"}, "backoffLimit": 0}, "UnknownParameter"),
     "unknown": (
         {"trainer": {"builtin": {"estimator": "sklearn.ensemble.StackingClassifier", "task": "Classification"}}},
         "UnknownEstimator",

@@ -47,6 +47,7 @@ def _good() -> Ending:
         jobs=[{"metadata": {"name": name, "labels": {}}, "status": {}} for name in MADE],
         pods=[_server(f"a-{REVISION}-x", REVISION)],
         workloads=[_server(f"a-{REVISION}", REVISION)],
+        services=[_server(f"a-{REVISION}", REVISION)],
     )
 
 
@@ -64,6 +65,7 @@ def test_a_story_that_ended_well_has_no_findings():
         (lambda end: end.deployment["status"]["stable"].update(weight=50), "stable is a-2 at 50 %"),
         (lambda end: end.deployment["status"]["history"][1].update(digest="sha256:2"), "the status says that a-1"),
         (lambda end: end.deployment["status"].update(canary={"model": "a-2"}), "canary is left over"),
+        (lambda end: end.services.append(_server("a-11111111", "11111111")), "services of revisions"),
         (lambda end: end.pods.append(_server("a-11111111-x", "11111111")), "pods of revisions"),
         (lambda end: end.jobs[0]["status"].update(failed=1), "Job a-11111111 had 1 failed pods"),
     ],

@@ -34,6 +34,8 @@ class Outcome:
     said: bool = False
     """Whether the status was written."""
     stale: bool = False
+    outdated: bool = False
+    """The object itself is not what the pass looked at."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Executor:
                 *key, status, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
             )
         except errors.Conflict:
-            outcome.stale = True
+            outcome.stale = outcome.outdated = True
             return
         except errors.NotFound:
             return

@@ -53,6 +53,11 @@ class Ledger:
             del self._pending[owner]
         return bool(writes)
 
+    def overdue(self, owner: Key, store: Store) -> list[Key]:
+        """What was written for ``owner``, is still not in the cache, and is not waited for any more."""
+        now, writes = self._monotonic(), self._pending.get(owner, {})
+        return [key for key, one in writes.items() if now >= one.until and not _has_arrived(one, store.get(*key))]
+
     def is_own(self, key: Key, version: str) -> bool:
         """Whether this version of an object came from a pass over the object itself: the echo of a status write."""
         write = self._pending.get(key, {}).get(key)

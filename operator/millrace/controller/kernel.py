@@ -70,7 +70,7 @@ class Kernel:
         self._executor = Executor(
             world.kube, world.store, self._ledger, Recorder(world.kube, clock, settings.identity or "millrace")
         )
-        reconcilers = [Reconciler(one, world, self._executor, self._ledger) for one in self._controllers]
+        reconcilers = [Reconciler(one, world, self._executor, self._ledger, self.learn) for one in self._controllers]
         self._workers = Workers(self._queues, reconcilers, series, each=settings.workers)
         self.audit = Audit(world.kube, world.store, clock, self.watched, settings.namespace, self.learn, series)
         self.heart = probes.Heart(series)

@@ -5,6 +5,7 @@ There are no create, update and delete branches: a pass does what the present as
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from millrace import errors
@@ -24,6 +25,9 @@ STALE_SECONDS = 0.1
 PATIENCE = 5
 """Failures in a row before the object's own status says so."""
 
+Learn = Callable[[ResourceType, Manifest, bool], None]
+"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -37,11 +41,12 @@ class Result:
 class Reconciler:
     """The passes over one kind."""
 
-    def __init__(self, controller: Controller, world: World, executor: Executor, ledger: Ledger) -> None:
+    def __init__(self, controller: Controller, world: World, executor: Executor, ledger: Ledger, learn: Learn) -> None:
         self._controller = controller
         self._world = world
         self._executor = executor
         self._ledger = ledger
+        self._learn = learn
 
     @property
     def resource(self) -> ResourceType:
@@ -49,6 +54,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """One pass. Raises whatever observing, deciding or writing raised."""
+        await self._catch_up(key)
         found = self._world.store.get(*key)
         if found is None:
             self._ledger.forget(key)
@@ -66,9 +72,26 @@ class Reconciler:
         except errors.NameConflict as conflict:
             await self._say(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
             raise
+        if outcome.outdated:
+            await self._read_live(key)
         if outcome.stale:
             return Result("requeue", STALE_SECONDS, outcome)
         return Result("success" if plan.wake_after is None else "requeue_after", plan.wake_after, outcome)
+
+    async def _catch_up(self, key: Key) -> None:
+        for late in self._ledger.overdue(key, self._world.store):
+            await self._read_live(late)
+
+    async def _read_live(self, key: Key) -> None:
+        """Learn what the watch should have shown: to go on without it would be to decide from the past."""
+        try:
+            live = await self._world.kube.get(*key)
+        except errors.NotFound:
+            cached = self._world.store.get(*key)
+            if cached is not None:
+                self._learn(key.resource, cached, True)
+            return
+        self._learn(key.resource, live, False)
 
     async def complain(self, key: Key, count: int) -> None:
         """Let the object's status say that its passes keep failing, once they have failed `PATIENCE` times."""

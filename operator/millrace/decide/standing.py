@@ -140,6 +140,8 @@ def _reconciling(status: DeploymentStatus, reading: Reading, progressing: Mark, 
     if status.retiring:
         gone = ", ".join(one.model for one in status.retiring)
         return _mark(RECONCILING, True, "Retiring", f"the pods of {gone} wait until every caller has left them")
+    if status.stable is None and reading.reason == "NoApprovedModel":
+        return _mark(RECONCILING, True, reading.reason, reading.message)
     if status.stable is not None and available.status == "False":
         return _mark(RECONCILING, True, available.reason, available.message)
     return _mark(RECONCILING, False, "Settled", "")

@@ -6,8 +6,8 @@
                       then the Job
 
 What the run depends on is pinned in status.resolved before the Job exists, and the Job is made of that alone. The Model
-is POSTed first and the status says Complete once a live LIST shows it, by the run's UID on it. A run that ended never
-moves again.
+is POSTed first and the status says Complete once a live LIST shows it, by the run's UID on it. Should the pod or the
+Job, and with them the report, vanish between the two, the Model still ends the run. A run that ended never moves again.
 """
 
 from __future__ import annotations
@@ -78,12 +78,9 @@ def decide(seen: Observation) -> Plan:
         return _fail(seen, known, Failure(reason=Reason.NameNotUsable.name))
     if known.resolved is None:
         return _resolve(seen)
-    if seen.job is None or not seen.job.is_finished:
-        return _run(seen, known.resolved)
-    ending = attempt.ending(seen.job, known, run.spec.active_deadline_seconds)
-    if isinstance(ending, Failure):
-        return _fail(seen, known, ending)
-    return _judge(seen, known, known.resolved, ending)
+    if seen.job is None:
+        return _made(seen) or _run(seen, known.resolved)
+    return _end(seen, seen.job, known.resolved) if seen.job.is_finished else _run(seen, known.resolved)
 
 
 def is_over(run: TrainingRun) -> bool:
@@ -171,6 +168,15 @@ def _doing(said: TrainingRunStatus) -> str:
     return f"{stage} with version {dataset.version} of Dataset {dataset.name}"
 
 
+def _end(seen: Observation, job: Job, resolved: Resolved) -> Plan:
+    known = seen.run.status
+    ending = attempt.ending(job, known, seen.run.spec.active_deadline_seconds)
+    if isinstance(ending, Measured):
+        return _judge(seen, known, resolved, ending)
+    is_lost = job.state == "Succeeded" and ending.reason == Reason.PodLost.name
+    return (_made(seen) if is_lost else None) or _fail(seen, known, ending)
+
+
 def _judge(seen: Observation, known: TrainingRunStatus, resolved: Resolved, measured: Measured) -> Plan:
     """The model is measured: gates, then the Model, then Complete."""
     champion = resolved.champion.name if resolved.champion is not None else None
@@ -207,12 +213,26 @@ def _register(seen: Observation, said: TrainingRunStatus, resolved: Resolved, me
 
 def _is_own(model: ModelView, run: TrainingRun, measured: Measured) -> bool:
     """The Model this run made, and not one that only carries its label."""
-    return (
-        bool(run.metadata.uid)
-        and model.run_uid == run.metadata.uid
-        and model.digest == measured.candidate.artifact.digest
-        and candidate.reference(model.name) is not None
-    )
+    return _is_labelled(model, run) and model.digest == measured.candidate.artifact.digest
+
+
+def _is_labelled(model: ModelView, run: TrainingRun) -> bool:
+    uid = run.metadata.uid
+    return bool(uid) and model.run_uid == uid and candidate.reference(model.name) is not None
+
+
+def _made(seen: Observation) -> Plan | None:
+    """Complete, if the Model is there though nobody is left to say what its file's digest was; training again would
+    make a second one, and write other bytes where the first one's are.
+
+    That the file is in the run's own folder stands in for the digest.
+    """
+    run = seen.run
+    for model in sorted(seen.models, key=lambda model: (model.version, model.name)):
+        is_here = model.model_name == run.spec.output.model_name and f"/{run.metadata.uid}/" in model.storage_uri
+        if is_here and _is_labelled(model, run):
+            return _complete(seen, run.status, model.name)
+    return None
 
 
 def _taken(model: ModelView, model_name: str) -> int:
@@ -224,7 +244,8 @@ def _taken(model: ModelView, model_name: str) -> int:
 
 
 def _complete(seen: Observation, said: TrainingRunStatus, model: str) -> Plan:
-    measured = ", ".join(f"{metric.name} {metric.value}" for metric in said.metrics)
+    numbers = ", ".join(f"{metric.name} {metric.value}" for metric in said.metrics)
+    measured = numbers or "its numbers went with the run's pod; they are on its card"
     text = _text(
         seen, Reason.ModelRegistered, f"The run succeeded: Model {model} is registered ({measured})", model=model
     )
@@ -232,7 +253,7 @@ def _complete(seen: Observation, said: TrainingRunStatus, model: str) -> Plan:
     done = said.model_copy(
         update={"model_ref": NameRef(name=model), "completion_time": seen.now, "stage": None, "stage_start_time": None}
     )
-    count = len(said.gates)
+    count = len(seen.run.spec.evaluation.gates)
     marks = (
         status.mark(COMPLETE, True, Reason.ModelRegistered, text),
         status.mark(GATES_PASSED, True, Reason.AllPassed, f"{count} of {count} gates hold."),

@@ -34,7 +34,9 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     owned = await jobs.owned(world, run.metadata.uid, wanted)
     job = next((job for job in owned if job.name == wanted), None)
     if job is None or job.state != "Succeeded":
-        return seen.model_copy(update={"job": job})
+        # A Model of this run that is already there counts even if the cache knows no better; absence proves nothing.
+        own = world.store.list(resources.MODELS, namespace, {keys.TRAINING_RUN_UID: run.metadata.uid})
+        return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in own)})
     # Counting versions and finding our own Model must not depend on how far a watch has come.
     live = await world.kube.list(resources.MODELS, namespace)
     return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in live), "models_are_live": True})

@@ -28,8 +28,15 @@ class Row:
 
     def cells(self) -> tuple[str, str, str, str]:
         """The row as text."""
-        value = "not measured" if self.value is None else f"{self.value:.{_digits(self)}f} {self.unit}".strip()
-        return self.measured, value, self.aim, self.source
+        return self.measured, self._value(), self.aim, self.source
+
+    def _value(self) -> str:
+        if self.value is None:
+            return "not measured"
+        if not self.unit:
+            return f"{self.value:.4g}"
+        whole = self.value >= 100 or float(self.value).is_integer()
+        return f"{self.value:.{0 if whole else 1}f} {self.unit}"
 
 
 def rows(results: Path) -> list[Row]:
@@ -112,7 +119,3 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     found = json.loads(path.read_text())
     return found if isinstance(found, dict) else {}
-
-
-def _digits(row: Row) -> int:
-    return 0 if row.value is not None and (row.value >= 100 or float(row.value).is_integer()) else 1

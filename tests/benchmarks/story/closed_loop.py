@@ -112,7 +112,7 @@ def section(kind: str, told: dict[str, Any]) -> str:
         latency = f"p50 {requests['p50_ms']:.1f} ms, p99 {requests['p99_ms']:.1f} ms"
         lines.append(f"| requests | {requests['sent']}, {requests['failed']} failed, {latency} |")
     for moment in measures.get("timeline", []):
-        lines.append(f"| {moment['at']:.1f} s | {moment['word']}: {moment['detail']} |")
+        lines.append(f"| {moment['at']:.1f} s | {moment['word']} {moment['detail']} |")
     return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ class Ending:
     jobs: list[Manifest]
     pods: list[Manifest]
     workloads: list[Manifest]
+    services: list[Manifest]
 
     def facts(self) -> dict[str, Any]:
         """What two tellings of the same story must agree on: names without hashes, digests, weights, verdicts."""
@@ -44,6 +45,7 @@ class Ending:
             "history": [(one["model"], one["outcome"]) for one in status.get("history", [])],
             "training jobs": sorted(_bare(job) for job in self.jobs if _label(job, "component") == "training"),
             "workloads": sorted(_bare(one) for one in self.workloads),
+            "services": sorted(_bare(one) for one in self.services),
         }
 
 
@@ -60,6 +62,7 @@ def read(kubectl: Kubectl, name: str) -> Ending:
         jobs=kubectl.list("jobs"),
         pods=kubectl.list("pods"),
         workloads=kubectl.list("deployments.apps", f"millrace.dev/deployment={name}"),
+        services=kubectl.list("services", f"millrace.dev/deployment={name}"),
     )
 
 
@@ -99,7 +102,7 @@ def _serving(end: Ending, name: str) -> Iterator[str]:
     for role in ("canary", "retiring", "quarantined"):
         if status.get(role):
             yield f"{role} is left over: {status[role]}"
-    for what, found in (("workloads", end.workloads), ("pods", end.pods)):
+    for what, found in (("workloads", end.workloads), ("services", end.services), ("pods", end.pods)):
         servers = {_label(one, "revision") for one in found if _label(one, "component") == "server"}
         if servers != {stable["revision"]}:
             yield f"{what} of revisions {sorted(servers)} are there, not of {stable['revision']} alone"

@@ -88,13 +88,15 @@ class Installation:
 
 
 @contextmanager
-def installed(cluster: Cluster, namespace: str, *, keep: bool = False) -> Iterator[Installation]:
+def installed(
+    cluster: Cluster, namespace: str, images: Mapping[str, str], *, keep: bool = False
+) -> Iterator[Installation]:
     """Install into a fresh namespace, and take everything away again in the end, unless told to `keep` it."""
     release.remove(cluster, namespace)
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
-    values = {"operator.replicas": "0", **_left_to_others(kubectl)}
+    values = {**images, "operator.replicas": "0", **_left_to_others(kubectl)}
     try:
-        made = release.install(cluster, namespace, values=values)
+        made = release.install(cluster, namespace, values)
         found = Installation(cluster, made.kubectl)
         found.check_reachable()
         yield found

@@ -14,6 +14,8 @@ from .forward import forwarded
 from .supervisor import Supervisor, wait_until
 
 NAME = "visits"
+GRACE_SECONDS = 60.0
+"""Pods that are being deleted have 30 s to answer what they were asked."""
 RATE = 100.0
 ROWS_OF_A = 1500
 REFRESH = "30s"
@@ -52,6 +54,7 @@ def tell(kubectl: Kubectl, supervisor: Supervisor, patience: float, watcher: Wat
             # From now on people of both slices call, as the new model expects: nothing is left to be done.
             caller.rows = random.Random(0).sample(first.rows + second.rows, len(first.rows) + len(second.rows))
             pace.until(lambda: _is_settled(kubectl.get("mdep", NAME)), "settled: nothing retiring, ready")
+            wait_until(lambda: not _are_going(kubectl.list("pods")), GRACE_SECONDS, pause=1.0)
         return Told(list(seen.moments), seen.words(), caller.tally)
 
 
@@ -75,6 +78,10 @@ class _Pace:
             if time.monotonic() >= deadline:
                 found = self.kubectl.get("mdep", NAME) or {}
                 raise TimedOut(f"not within {self.patience:.0f} s: {what}; mdep/{NAME}: {found.get('status')}")
+
+
+def _are_going(pods: list[Manifest]) -> bool:
+    return any("deletionTimestamp" in pod["metadata"] for pod in pods)
 
 
 def _is_settled(item: Manifest | None) -> bool:
