@@ -1,0 +1,221 @@
+"""Deployment against a real API server and its controllers; the kubelet and Envoy are the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from millrace import wiring
+from millrace.api import keys, resources
+from millrace.clients import credentials
+from millrace.clients.kube import Kube
+from millrace.clients.scrape import ScrapeFailed
+from millrace.clients.store import Manifest
+from millrace.clients.world import World
+from millrace.controller.routing import Controller
+from millrace.decide import deployment as decisions
+from millrace.observe import deployment, scrapes
+from millrace.render import roles
+from millrace.settings import Settings
+from millrace.simulation import make_model
+from millrace_cluster.control_plane import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "serving"
+KINDS = (Controller(resources.DEPLOYMENTS, deployment.observe, decisions.decide, deployment.WATCHES),)
+STEPS = [{"setWeight": 25}, {"pause": {"duration": "2s"}}, {"setWeight": 50}]
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("plane"), users={"operator": []}, controller_manager=True) as started:
+        for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
+            started.kubectl("apply", "-f", str(crd))
+        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
+        rules = [*roles.operator_rules(), *roles.lease_rules()]
+        binding = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "operator", "namespace": NAMESPACE},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+            "subjects": [{"kind": "User", "name": "operator"}],
+        }
+        granted = [space, roles.role("operator", NAMESPACE, rules), binding]
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(granted))
+        for name in ("datasets", "trainingruns", "models", "deployments"):
+            started.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+        yield started
+
+
+@pytest.fixture
+async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
+    async with Kube(credentials.from_kubeconfig(plane.kubeconfig_for("admin"))) as kube:
+        yield kube
+
+
+@pytest.fixture
+async def operator(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Operator]:
+    """The operator, a kubelet that starts every pod, and routers that apply whatever the ConfigMap says."""
+    settings = Settings(namespace=NAMESPACE, trainer_image="t", server_image="s:1", router_image="r:1", metrics_port=0)
+
+    async def fetch(host: str, port: int, path: str) -> str:
+        return await answer(kube, port, path)
+
+    def tasks(world: World) -> tuple[list[Any], list[Any]]:
+        world.scrapes = scrapes.Scrapes(world, fetch)
+        return [world.scrapes.run], []
+
+    cred = credentials.from_kubeconfig(plane.kubeconfig_for("operator"))
+    one = wiring.Operator(settings, cred, KINDS, tasks=tasks)
+    kubelet = asyncio.create_task(start_pods(plane, kube))
+    task = asyncio.create_task(one.run(signals=False))
+    await until(lambda: task.done() or one.kernel.leads)
+    yield one
+    one.stop()
+    async with asyncio.timeout(20):
+        await task
+    kubelet.cancel()
+    await asyncio.gather(kubelet, return_exceptions=True)
+
+
+async def answer(kube: Kube, port: int, path: str) -> str:
+    """What Envoy with the files of the ConfigMap answers; servers have no metrics."""
+    if port != 9902:
+        raise ScrapeFailed("no metrics")
+    data = (await kube.get(resources.CONFIG_MAPS, NAMESPACE, "churn-router"))["data"]
+    if path == "/generation":
+        hosts = yaml.safe_load(data["rds.yaml"])["resources"][0]["virtual_hosts"]
+        return str(next(host for host in hosts if host["name"] == "generation")["routes"][0]["direct_response"]["body"]["inline_string"])
+    clusters = [one["name"] for one in yaml.safe_load(data["cds.yaml"])["resources"]]
+    return "\n".join(f'envoy_cluster_membership_healthy{{envoy_cluster_name="{name}"}} 1' for name in clusters)
+
+
+async def start_pods(plane: ControlPlane, kube: Kube) -> None:
+    addresses = itertools.count(2)
+    while True:
+        for pod in await kube.list(resources.PODS, NAMESPACE):
+            if pod["status"].get("podIP") or "deletionTimestamp" in pod["metadata"]:
+                continue
+            ip = f"10.9.0.{next(addresses) % 250}"
+            status = {
+                "phase": "Running",
+                "podIP": ip,
+                "podIPs": [{"ip": ip}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [
+                    {"name": one["name"], "image": "i", "imageID": "i", "ready": True, "restartCount": 0,
+                     "state": {"running": {}}}
+                    for one in pod["spec"]["containers"]
+                ],
+            }  # fmt: skip
+            command = ("patch", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--subresource=status")
+            await asyncio.to_thread(plane.kubectl, *command, "--type=merge", "-p", json.dumps({"status": status}))
+        await asyncio.sleep(0.2)
+
+
+async def until(condition: Callable[[], Any], what: str = "", seconds: float = 40) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        found = await found if asyncio.iscoroutine(found) else found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        await asyncio.sleep(0.1)
+
+
+async def approve(plane: ControlPlane, kube: Kube, version: int) -> None:
+    made = make_model("churn", version).wire()
+    metadata = {"name": made["metadata"]["name"], "namespace": NAMESPACE, "labels": {keys.MODEL_NAME: "churn"}}
+    manifest = {"apiVersion": keys.API_VERSION, "kind": "Model", "metadata": metadata, "spec": made["spec"]}
+    await asyncio.to_thread(plane.kubectl, "create", "-f", "-", stdin=yaml.safe_dump(manifest))
+    patch = json.dumps({"status": {"conditions": made["status"]["conditions"]}})
+    command = ("patch", "mmd", metadata["name"], "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
+    await asyncio.to_thread(plane.kubectl, *command)
+
+
+def deploy(plane: ControlPlane, **spec: Any) -> None:
+    manifest = {
+        "apiVersion": keys.API_VERSION,
+        "kind": "Deployment",
+        "metadata": {"name": "churn", "namespace": NAMESPACE},
+        "spec": {"modelSelector": {"modelName": "churn"}, **spec},
+    }
+    plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+
+
+async def stable(kube: Kube) -> str:
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    return str(((found.get("status") or {}).get("stable") or {}).get("model"))
+
+
+async def test_models_are_rolled_out_by_real_controllers_under_restricted_pod_security(
+    plane: ControlPlane, kube: Kube, operator: wiring.Operator
+) -> None:
+    strategy = {"canary": {"steps": STEPS}}
+    await asyncio.to_thread(deploy, plane, replicas=2, strategy=strategy, monitoring={"drift": {}})
+    await until(lambda: said(kube, "NoApprovedModel"), "the status says that no model is approved")
+    await approve(plane, kube, 1)
+
+    async def serves(model: str) -> bool:
+        return await stable(kube) == model
+
+    try:
+        await until(lambda: serves("churn-1"), "churn-1 is stable", 15)
+    except AssertionError:
+        print(json.dumps((await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn"))["status"], indent=1))
+        for one in await kube.list(resources.PODS, NAMESPACE): print(one["metadata"]["name"], one["status"])
+        for one in await kube.list(resources.WORKLOADS, NAMESPACE): print(one["metadata"]["name"], one["status"])
+        k=list(operator.world.scrapes._known.values()); print(k)
+        raise
+    await approve(plane, kube, 2)
+    await until(lambda: serves("churn-2"), "churn-2 is stable")
+    await until(lambda: ready(kube), "Ready")
+    quiet = [await versions(kube)]
+    await asyncio.sleep(6)
+    quiet.append(await versions(kube))
+    assert quiet[0] == quiet[1], "nothing is written while nothing happens"
+
+    async def cleared() -> bool:
+        found = await kube.list(resources.WORKLOADS, NAMESPACE, {keys.COMPONENT: "server"})
+        return len(found) == 1
+
+    await until(cleared, "the pods of churn-1 are gone", 60)
+    events = await kube.list(resources.EVENTS, NAMESPACE)
+    told = [one["reason"] for one in events if one["involvedObject"]["kind"] == "Deployment" and one["involvedObject"]["name"] == "churn"]
+    assert told.count("Promoted") == 2
+    assert told.count("WeightSet") == 4
+    scaled = await asyncio.to_thread(plane.kubectl, "scale", "mdep", "churn", "-n", NAMESPACE, "--replicas=3")
+    assert "scaled" in str(scaled)
+
+    async def grown() -> bool:
+        found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+        return bool(found["status"]["readyReplicas"] == 3)
+
+    await until(grown, "three servers are ready")
+
+
+async def said(kube: Kube, reason: str) -> bool:
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    return any(one["reason"] == reason for one in (found.get("status") or {}).get("conditions") or ())
+
+
+async def ready(kube: Kube) -> bool:
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in found["status"]["conditions"])
+
+
+async def versions(kube: Kube) -> dict[str, str]:
+    """resourceVersions of everything the operator writes, but for what controllers write into."""
+    found = await kube.list(resources.CONFIG_MAPS, NAMESPACE, {keys.COMPONENT: "router"})
+    found += await kube.list(resources.DEPLOYMENTS, NAMESPACE) + await kube.list(resources.SERVICES, NAMESPACE)
+    return {f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in found}
