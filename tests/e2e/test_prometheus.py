@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import time
@@ -21,92 +22,59 @@ DASHBOARD = ROOT / "manifests" / "dashboards" / "millrace.json"
 
 
 def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
-    """Prometheus outside the cluster: finds pods by their annotations and reaches them through the API server."""
+    """Prometheus outside the cluster, which reaches pods through the API server (Debian's has no Kubernetes discovery)."""
     view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "-o", "json"))
     cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
-    import base64
-
     for name, value in (
         ("ca.crt", cluster["certificate-authority-data"]),
         ("client.crt", user["client-certificate-data"]),
         ("client.key", user["client-key-data"]),
     ):
         (directory / name).write_bytes(base64.b64decode(value))
-    tls = {
-        "ca_file": str(directory / "ca.crt"),
-        "cert_file": str(directory / "client.crt"),
-        "key_file": str(directory / "client.key"),
+    job = {
+        "job_name": "millrace",
+        "scheme": urllib.parse.urlparse(cluster["server"]).scheme,
+        "tls_config": {
+            "ca_file": str(directory / "ca.crt"),
+            "cert_file": str(directory / "client.crt"),
+            "key_file": str(directory / "client.key"),
+        },
+        "file_sd_configs": [{"files": [str(directory / "targets.json")], "refresh_interval": "2s"}],
     }
-    host = urllib.parse.urlparse(cluster["server"])
-    pod = "__meta_kubernetes_pod"
-    proxy = f"/api/v1/namespaces/{kubectl.namespace}/pods/$1:$2/proxy$3"
-    return {
-        "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
-        "scrape_configs": [
-            {
-                "job_name": "millrace",
-                "scheme": host.scheme,
-                "tls_config": tls,
-                "kubernetes_sd_configs": [
-                    {
-                        "role": "pod",
-                        "api_server": cluster["server"],
-                        "tls_config": tls,
-                        "namespaces": {"names": [kubectl.namespace]},
-                    }
-                ],
-                "relabel_configs": [
-                    {
-                        "source_labels": [f"{pod}_annotation_prometheus_io_scrape"],
-                        "action": "keep",
-                        "regex": "true",
-                    },
-                    {"source_labels": [f"{pod}_phase"], "action": "keep", "regex": "Running"},
-                    {
-                        "source_labels": [f"{pod}_container_init"],
-                        "action": "drop",
-                        "regex": "true",
-                    },
-                    {
-                        "source_labels": [
-                            f"{pod}_container_port_number",
-                            f"{pod}_annotation_prometheus_io_port",
-                        ],
-                        "regex": "(\\d+);\\1",
-                        "action": "keep",
-                    },
-                    {
-                        "source_labels": [
-                            f"{pod}_name",
-                            f"{pod}_annotation_prometheus_io_port",
-                            f"{pod}_annotation_prometheus_io_path",
-                        ],
-                        "regex": "(.+);(.+);(.+)",
-                        "target_label": "__metrics_path__",
-                        "replacement": proxy,
-                    },
-                    {"target_label": "__address__", "replacement": host.netloc},
-                    {"source_labels": [f"{pod}_name"], "target_label": "pod"},
-                    {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-                    {
-                        "source_labels": [f"{pod}_label_millrace_dev_component"],
-                        "target_label": "component",
-                    },
-                    {
-                        "source_labels": [f"{pod}_label_millrace_dev_deployment"],
-                        "target_label": "deployment",
-                    },
-                ],
-            }
-        ],
-    }
+    return {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [job]}
+
+
+def targets(kubectl: Kubectl, server: str) -> list[dict[str, Any]]:
+    """What a discovery by pod annotations finds."""
+    found = []
+    for pod in kubectl.list("pods"):
+        meta = pod["metadata"]
+        notes, labels = meta.get("annotations", {}), meta.get("labels", {})
+        if notes.get("prometheus.io/scrape") != "true" or pod["status"].get("phase") != "Running":
+            continue
+        where = f"{meta['name']}:{notes['prometheus.io/port']}/proxy{notes['prometheus.io/path']}"
+        given = {
+            "__metrics_path__": f"/api/v1/namespaces/{meta['namespace']}/pods/{where}",
+            "namespace": meta["namespace"],
+            "pod": meta["name"],
+            "component": labels.get("millrace.dev/component", ""),
+            "deployment": labels.get("millrace.dev/deployment", ""),
+        }
+        found.append({"targets": [server], "labels": given})
+    return found
 
 
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, discovered: Path) -> None:
         self.url = url
+        self._discovered = discovered
+
+    def discover(self, kubectl: Kubectl) -> None:
+        """Look at the pods again."""
+        server = urllib.parse.urlparse(kubectl.run("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"))
+        self._discovered.write_text(json.dumps(targets(kubectl, server.netloc)))
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector of a PromQL expression."""
@@ -126,6 +94,7 @@ def prometheus(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> It
     """Debian's Prometheus with an empty database."""
     directory = tmp_path_factory.mktemp("prometheus")
     (directory / "prometheus.yml").write_text(json.dumps(configuration(kubectl, directory)))
+    (directory / "targets.json").write_text("[]")
     log = (directory / "log").open("w")
     process = subprocess.Popen(
         [
@@ -138,11 +107,23 @@ def prometheus(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> It
         stderr=subprocess.STDOUT,
     )
     try:
-        yield Prometheus("http://127.0.0.1:19090")
+        yield started("http://127.0.0.1:19090", process, directory)
     finally:
         process.terminate()
         process.wait(timeout=20)
         log.close()
+
+
+def started(url: str, process: subprocess.Popen[bytes], directory: Path) -> Prometheus:
+    """Wait until it answers; its own log is the message when it does not."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+                return Prometheus(url, directory / "targets.json")
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"Prometheus did not start: {(directory / 'log').read_text()[-1500:]}")
 
 
 def expressions() -> dict[str, str]:
@@ -179,6 +160,7 @@ def test_a_prometheus_scrapes_everything_and_every_dashboard_query_has_data(
         empty: dict[str, str] = expressions()
         deadline = time.monotonic() + 90
         while empty and time.monotonic() < deadline:
+            prometheus.discover(kubectl)
             time.sleep(2)
             empty = {title: text for title, text in empty.items() if not prometheus.query(text)}
     components = {target["labels"].get("component") for target in prometheus.targets() if target["health"] == "up"}

@@ -7,7 +7,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from millrace.clients import credentials
 from millrace_cluster.control_plane import ControlPlane
 from millrace_killsweep import access
 from millrace_killsweep.points import Points
-from millrace_killsweep.proxy import Proxy
-from millrace_killsweep.supervisor import Supervisor, wait_until
+from millrace_killsweep.proxy import AfterWrite, Proxy
+from millrace_killsweep.supervisor import TLS_SECONDS, Supervisor, wait_until
 from millrace_killsweep.writes import Write
 
 pytestmark = pytest.mark.apiserver
@@ -107,6 +108,16 @@ def test_an_end_that_nobody_caused_is_told(plane: ControlPlane, tmp_path: Path):
     assert supervisor.crashes[0] == "start 1 ended by itself with exit code 3"
 
 
+@asynccontextmanager
+async def _proxied(plane: ControlPlane, after_write: AfterWrite) -> AsyncIterator[tuple[str, aiohttp.ClientSession]]:
+    """The address of a proxy, and a session of the writer."""
+    upstream = access.upstream(credentials.from_kubeconfig(plane.kubeconfig_for("admin")))
+    headers = {"Authorization": f"Bearer {plane.token('writer')}"}
+    async with Proxy(upstream, after_write) as proxy, aiohttp.ClientSession(headers=headers) as session:
+        yield f"http://127.0.0.1:{proxy.port}", session
+    await asyncio.sleep(TLS_SECONDS)
+
+
 async def test_watches_stream_through_and_refusals_keep_their_words(plane: ControlPlane):
     plane.kubectl("delete", "configmap", "seen", "--ignore-not-found")
     heard: list[Write] = []
@@ -115,10 +126,7 @@ async def test_watches_stream_through_and_refusals_keep_their_words(plane: Contr
         heard.append(write)
         return False
 
-    upstream = access.upstream(credentials.from_kubeconfig(plane.kubeconfig_for("admin")))
-    headers = {"Authorization": f"Bearer {plane.token('writer')}"}
-    async with Proxy(upstream, after_write) as proxy, aiohttp.ClientSession(headers=headers) as session:
-        base = f"http://127.0.0.1:{proxy.port}"
+    async with _proxied(plane, after_write) as (base, session):
         async with session.get(f"{base}{CONFIG_MAPS}?limit=500") as listed:
             version = (await listed.json())["metadata"]["resourceVersion"]
         watch = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "5"}
@@ -149,13 +157,11 @@ async def test_a_write_that_waited_while_its_sender_died_is_not_committed(plane:
         await asyncio.sleep(0.3)
         return True
 
-    upstream = access.upstream(credentials.from_kubeconfig(plane.kubeconfig_for("admin")))
-    headers = {"Authorization": f"Bearer {plane.token('writer')}"}
-    async with Proxy(upstream, after_write) as proxy, aiohttp.ClientSession(headers=headers) as session:
+    async with _proxied(plane, after_write) as (base, session):
 
         async def create(number: int) -> Any:
             body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"p{number}"}}
-            async with session.post(f"http://127.0.0.1:{proxy.port}{CONFIG_MAPS}", json=body) as answer:
+            async with session.post(base + CONFIG_MAPS, json=body) as answer:
                 return await answer.read()
 
         results = await asyncio.gather(*(create(number) for number in range(3)), return_exceptions=True)

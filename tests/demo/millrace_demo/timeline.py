@@ -72,6 +72,9 @@ class Timeline:
 
     def _look(self) -> None:
         kinds = "datasets.millrace.dev,trainingruns.millrace.dev,models.millrace.dev,deployments.millrace.dev"
+        for job in self._kubectl.list("jobs", "millrace.dev/component=training"):
+            if job["metadata"]["name"].startswith(self._only):
+                self.note("training", f"Job {job['metadata']['name']}")
         for item in self._kubectl.list(kinds):
             if item["metadata"]["name"].startswith(self._only):
                 for word, detail in NOTICE[item["kind"]](item):
@@ -89,8 +92,6 @@ def _training_run(item: Manifest) -> Iterator[tuple[str, str]]:
     cause = item["metadata"].get("labels", {}).get("millrace.dev/trigger")
     if cause:
         yield "started", f"TrainingRun {name}, because of trigger {cause}"
-    if status.get("stage") == "Training":
-        yield "training", f"TrainingRun {name}"
     if is_true(item, "Complete"):
         metrics = ", ".join(f"{metric['name']} {float(metric['value']):.3f}" for metric in status.get("metrics", []))
         yield "succeeded", f"TrainingRun {name} made Model {status.get('modelRef', {}).get('name')} ({metrics})"

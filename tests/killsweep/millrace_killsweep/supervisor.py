@@ -20,6 +20,8 @@ from .proxy import Proxy, Upstream
 from .writes import Write
 
 CRASH_PAUSE_SECONDS = 1.0
+TLS_SECONDS = 0.25
+"""Closed TLS connections say goodbye a moment later; a loop that has ended by then leaves them to the collector."""
 
 
 class Supervisor:
@@ -88,6 +90,7 @@ class Supervisor:
         with self.log.open("ab") as log:
             while not self._stopping.is_set():
                 await self._life(stopped, log)
+        await asyncio.sleep(TLS_SECONDS)
 
     async def _life(self, stopped: asyncio.Event, log: Any) -> None:
         """One process from start to end, behind a proxy that ends with it."""
