@@ -22,7 +22,7 @@ DASHBOARD = ROOT / "manifests" / "dashboards" / "millrace.json"
 
 
 def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
-    """Prometheus outside the cluster, which reaches pods through the API server (Debian's has no Kubernetes discovery)."""
+    """Prometheus outside the cluster reaches pods through the API server; Debian's has no Kubernetes discovery."""
     view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "-o", "json"))
     cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
     for name, value in (
