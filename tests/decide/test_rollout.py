@@ -110,6 +110,19 @@ def test_no_weight_before_every_router_has_a_healthy_server(serving: SimulatedCl
     assert "every router to find a healthy server" in (serving.status.rollout.waiting_for or "")  # type: ignore[union-attr]
 
 
+def test_no_weight_before_enough_servers_are_ready(serving: SimulatedCluster) -> None:
+    serving.change(strategy=canary([{"setWeight": 50}]))
+    serving.add(make_model("churn", 2))
+    serving.pass_once()
+    assert serving.status.canary is not None
+    for ready, weight in ((1, 0), (2, 50)):
+        serving.ready[serving.status.canary.revision] = ready
+        serving.sync()
+        serving.scrape()
+        serving.pass_once()
+        assert serving.status.canary.weight == weight, f"{ready} of the 2 servers that 50 % of 4 need are ready"
+
+
 def test_a_failed_analysis_returns_all_traffic_to_stable(serving: SimulatedCluster) -> None:
     serving.change(strategy=canary([{"setWeight": 25}, {"analysis": {"metrics": [ERRORS]}}]))
     serving.add(make_model("churn", 2))
