@@ -142,6 +142,7 @@ class SimulatedCluster:
     routers: list[Envoy] = field(default_factory=lambda: [Envoy("router-0")])
     tallies: dict[str, Tally] = field(default_factory=dict)
     baselines: dict[tuple[str, datetime | None], Tally] = field(default_factory=dict)
+    counted: dict[tuple[str, datetime | None], datetime] = field(default_factory=dict)
     drift: Watched | None = None
     policy_in_force: bool | None = True
     platform: Platform = PLATFORM
@@ -304,6 +305,7 @@ class SimulatedCluster:
             for moment in (rollout.started_time, rollout.step_started_time):
                 tally = self.tallies.get(canary.revision, Tally())
                 self.baselines.setdefault((canary.revision, moment), tally)
+                self.counted.setdefault((canary.revision, moment), self.now)
 
     def _traffic(self) -> list[Traffic]:
         rollout, canary = self.status.rollout, self.status.canary
@@ -316,6 +318,7 @@ class SimulatedCluster:
                 revision=canary.revision,
                 rollout=start,
                 step=step,
+                counted_since=self.counted[canary.revision, step],
                 since_rollout=tally.minus(self.baselines[canary.revision, start]),
                 since_step=tally.minus(self.baselines[canary.revision, step]),
             )

@@ -36,13 +36,16 @@ def test_the_loop_closes_by_itself_although_the_operator_is_killed_at_five_point
             store.put(f"sources/{NAME}/b.csv", second.csv)
             caller.rows = second.rows
             deadline = time.monotonic() + PATIENCE
-            while not seen.told() and time.monotonic() < deadline:
+            while len(seen.words()) < len(timeline.STORY) and time.monotonic() < deadline:
                 time.sleep(0.5)
             time.sleep(5)
     for moment in seen.moments:
         print(f"{moment.at:7.1f} s  {moment.word:<10} {moment.detail}")
 
-    assert seen.words() == list(timeline.STORY)
+    # Killed between the two, a run may say that it succeeded after its Model was approved.
+    assert sorted(seen.words()) == sorted(timeline.STORY)
+    swapped = ("succeeded", "approved")
+    assert [word for word in seen.words() if word not in swapped] == [w for w in timeline.STORY if w not in swapped]
     assert sorted(killer.killed) == sorted(crash.POINTS)
     assert caller.tally.failures == {}
     assert caller.tally.answered == caller.tally.sent > 2000

@@ -83,7 +83,7 @@ class Server(Shape):
 class MaxThreshold(Shape):
     """The largest value that is still good."""
 
-    max: Annotated[float, Field(ge=0)]
+    max: Annotated[float, Field(gt=0)]
     """A fraction for ErrorRate, seconds for LatencyP95."""
 
 

@@ -48,12 +48,14 @@ def decide(seen: Observation) -> Plan:
     marks = [*stand.marks, *(mark for mark in (watched.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": stand.phase, "message": stand.message, "conditions": merged})
-    config = dict(_files(rollout.router_config(seen, state)))
+    # A crash between the router's files and the status leaves newer weights in the files: until a router has said what
+    # it applies, the memory is not known to be the newer of the two, and the files stay as they are.
+    config = {} if seen.unheard() else dict(_files(rollout.router_config(seen, state)))
     return Plan(
         children=tuple(_children(seen, state, config)),
         creates=retrained.creates,
         doomed=doomed,
-        touches=_touches(seen, router.config_hash(config)),
+        touches=_touches(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
         events=(*turn.events, *watched.events, *retrained.events, *stand.events),
         wake_after=_wake(seen, state, [reading.until, watched.until, retrained.until]),
@@ -82,7 +84,7 @@ def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]
     owner, spec = seen.deployment.metadata, seen.deployment.spec
     count = router_workload.replicas(spec.replicas)
     children = [
-        router_workload.config_map(owner, config),
+        *([router_workload.config_map(owner, config)] if config else []),
         router_workload.workload(owner, count, seen.platform),
         router_workload.service(owner),
     ]

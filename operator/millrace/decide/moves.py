@@ -15,6 +15,8 @@ from .seen import Observation
 
 MOST_QUARANTINED = 50
 MOST_HISTORY = 20
+MOST_LEAVING = 8
+"""What status.retiring holds; whoever falls out still has pods, and retires again once there is room."""
 
 
 class Move(Enum):
@@ -123,7 +125,7 @@ def promote(at: Occasion) -> Turn:
         Event(reason="Promoted", message=text + (f" in place of {old.model}" if old is not None else "")),
         stable=canary.model_copy(update={"weight": 100, "since": at.seen.now}),
         canary=None,
-        retiring=(*state.retiring, *([_retiring(at.seen, old)] if old is not None else [])),
+        retiring=_leaving(at.seen, state, old),
         history=(serving, *past)[:MOST_HISTORY],
         rollout=_ended(state, "Promoted", text, canary.revision),
         analysis=(),
@@ -192,7 +194,7 @@ def _returned(seen: Observation, turn: Turn, verdict: str, reason: str, message:
         Event(type="Normal" if verdict == "Superseded" else "Warning", reason=verdict, message=text + advice),
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
         canary=None,
-        retiring=(*state.retiring, _retiring(seen, canary)),
+        retiring=_leaving(seen, state, canary),
         rollout=_ended(state, verdict, f"{reason}: {message}", canary.revision),
         analysis=(),
     )
@@ -210,8 +212,11 @@ def _ended(state: DeploymentStatus, verdict: str, why: str, revision: str) -> Ro
     )
 
 
-def _retiring(seen: Observation, gone: RevisionStatus) -> Retiring:
-    return Retiring(revision=gone.revision, model=gone.model, digest=gone.digest, since=seen.now)
+def _leaving(seen: Observation, state: DeploymentStatus, gone: RevisionStatus | None) -> tuple[Retiring, ...]:
+    if gone is None:
+        return state.retiring
+    fresh = Retiring(revision=gone.revision, model=gone.model, digest=gone.digest, since=seen.now)
+    return (*state.retiring, fresh)[-MOST_LEAVING:]
 
 
 def _weighed(turn: Turn, weight: int) -> Turn:

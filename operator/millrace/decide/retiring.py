@@ -9,12 +9,12 @@ from millrace.api import resources
 from millrace.api.deployment_status import DeploymentStatus, Retiring
 from millrace.render import names
 
+from .moves import MOST_LEAVING
 from .plan import Doomed
 from .rollout import router_config
 from .seen import Observation, Server, later
 
 LINGER_SECONDS = 30.0
-MOST = 8
 
 
 def sane(state: DeploymentStatus) -> DeploymentStatus:
@@ -43,7 +43,7 @@ def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> Dep
         Retiring(revision=one.bundle.revision, model=one.bundle.model, digest=one.bundle.digest, since=seen.now)
         for one in strays
     )
-    return state.model_copy(update={"retiring": (*state.retiring, *fresh)[:MOST]}) if fresh else state
+    return state.model_copy(update={"retiring": (*state.retiring, *fresh)[:MOST_LEAVING]}) if fresh else state
 
 
 def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Doomed, ...]]:
@@ -67,8 +67,9 @@ def _parts(seen: Observation, revision: str) -> list[Doomed]:
         return []
     owner = seen.deployment.metadata
     name = names.server(owner.name, revision)
-    parts = [Doomed(resource=resources.WORKLOADS, namespace=owner.namespace, name=name, uid=server.uid)]
-    return parts + _service(seen, server, name)
+    workload = Doomed(resource=resources.WORKLOADS, namespace=owner.namespace, name=name, uid=server.uid)
+    # The Service first: it is found by its workload, and would stay for ever if a crash came between the two.
+    return [*_service(seen, server, name), workload]
 
 
 def _service(seen: Observation, server: Server, name: str) -> list[Doomed]:

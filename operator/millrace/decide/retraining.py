@@ -16,7 +16,7 @@ from millrace.api import conditions, keys
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining, Trigger
-from millrace.api.deployment_status import DeploymentStatus, RetrainingStatus, RevisionStatus
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, RetrainingStatus, RevisionStatus
 from millrace.api.quantities import seconds
 from millrace.render import metadata, names
 
@@ -39,6 +39,7 @@ class Cause(Frozen):
     trigger: Trigger
     stable: RevisionStatus
     rolling: bool
+    quarantined: tuple[Quarantined, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,7 +77,9 @@ def retrain(seen: Observation, state: DeploymentStatus, watched: Watch, *, rolli
     fires, waits_until = _firing(seen, wish, watched)
     if fires is None or state.stable is None:
         return _told(seen, Obstacle(reason="WithinLimits", message="no trigger fires", blocks=False, until=waits_until))
-    cause = Cause(seen=seen, wish=wish, trigger=fires, stable=state.stable, rolling=rolling)
+    cause = Cause(
+        seen=seen, wish=wish, trigger=fires, stable=state.stable, rolling=rolling, quarantined=state.quarantined
+    )
     for finding in OBSTACLES:
         found = finding(cause)
         if found is not None:
@@ -127,7 +130,10 @@ def _the_data_is_old(cause: Cause) -> Obstacle | None:
     trained = model.spec.provenance.dataset if model is not None and model.spec.provenance is not None else None
     if dataset is None or current is None or trained is None or trained.name != dataset.metadata.name:
         return None
-    if current.version > trained.version and current.digest != trained.digest:
+    made = model.metadata.creation_timestamp if model is not None else None
+    # The versions of a Dataset that was deleted and made again start at 1.
+    again = current.version <= trained.version and made is not None and current.created_time > made
+    if current.digest != trained.digest and (current.version > trained.version or again):
         return None
     text = (
         f"drift was seen, but Dataset {dataset.metadata.name} has no version newer than {trained.version}, which "
@@ -146,6 +152,11 @@ def _it_was_started(cause: Cause) -> Obstacle | None:
     if not _is_over(run):
         return Obstacle(reason="RunStarted", message=f"{cause.name} is under way", blocks=False)
     if run.status.model_ref is not None:
+        failed = next((one for one in cause.quarantined if one.model == run.status.model_ref.name), None)
+        if failed is not None:
+            text = f"{cause.name} made {failed.model}, which is quarantined: {failed.reason}. To let it try again: "
+            command = target.unquarantine_command(cause.seen, failed.revision)
+            return Obstacle(reason="AlreadyTried", message=text + command)
         text = f"{cause.name} made {run.status.model_ref.name}, which is served once it is approved"
         return Obstacle(reason="RunStarted", message=text, blocks=False)
     text = f"{cause.name} was started for this drift and this data and made no Model. See why: kubectl -n {namespace} "

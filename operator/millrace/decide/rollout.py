@@ -333,14 +333,15 @@ def _analysing(at: Sight) -> Reading:
     step = steps.current(at.seen, at.state)
     if step is None or step.analysis is None:
         return Reading(signal=Signal.DONE)
-    tally = at.seen.tally(at.canary.revision, step=steps.began(at.seen, at.state))
-    return _under_analysis(at, step.analysis, analysis.judge_all(step.analysis.metrics, tally))
+    began = steps.began(at.seen, at.state)
+    results = analysis.judge_all(step.analysis.metrics, at.seen.tally(at.canary.revision, step=began))
+    return _under_analysis(at, step.analysis, results, at.seen.counted_since(at.canary.revision, began))
 
 
-def _under_analysis(at: Sight, asked: spec.Analysis, results: tuple[AnalysisResult, ...]) -> Reading:
+def _under_analysis(at: Sight, asked: spec.Analysis, results: tuple[AnalysisResult, ...], since: datetime) -> Reading:
     if analysis.together(results) == "Successful":
         return Reading(signal=Signal.DONE, results=results)
-    end = later(steps.began(at.seen, at.state), seconds(asked.max_duration))
+    end = later(since, seconds(asked.max_duration))
     undecided = ", ".join(result.name for result in results if result.phase != "Successful")
     if at.seen.now < end:
         text = f"the analysis of {undecided}, at most {asked.max_duration}"
@@ -358,7 +359,7 @@ def _promoting(at: Sight) -> Reading:
     strategy = at.seen.deployment.spec.strategy
     background = strategy.canary.analysis if strategy is not None and at.state.stable is not None else None
     if background is not None:
-        passed = _under_analysis(at, background, judged(at.seen, at.state))
+        passed = _under_analysis(at, background, judged(at.seen, at.state), steps.began(at.seen, at.state))
         if passed.signal is not Signal.DONE:
             return passed
     if at.seen.policy_in_force is False or not target.is_approved(target.model_called(at.seen, at.canary.model)):

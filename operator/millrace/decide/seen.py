@@ -63,6 +63,8 @@ class Traffic(Frozen):
     revision: str
     rollout: datetime | None = None
     step: datetime | None = None
+    counted_since: datetime | None = None
+    """When the step's requests began to be counted, if that was later than the step: after a restart."""
     since_rollout: Tally = Tally()
     since_step: Tally = Tally()
 
@@ -112,6 +114,10 @@ class Observation(Frozen):
         server = self.server(revision)
         return server.ready if server is not None else 0
 
+    def unheard(self) -> bool:
+        """Whether routers run, and none has answered this process: it has just started, or cannot reach them."""
+        return bool(self.routers) and all(router.asked is None for router in self.routers)
+
     def reported(self, generation: str, after: datetime | None = None) -> bool:
         """Whether there are routers and every one of them applies this generation, and was asked after that second.
 
@@ -137,6 +143,13 @@ class Observation(Frozen):
             if traffic.revision == revision and rollout is not None and traffic.rollout == rollout:
                 return traffic.since_rollout
         return Tally()
+
+    def counted_since(self, revision: str, step: datetime) -> datetime:
+        """When the requests of that step began to be counted: now at the earliest when nobody counts them yet."""
+        for traffic in self.measured.traffic:
+            if traffic.revision == revision and traffic.step == step:
+                return max(step, traffic.counted_since or step)
+        return self.now
 
 
 def later(moment: datetime, seconds: float) -> datetime:

@@ -41,7 +41,8 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         servers=tuple(_servers(world, deployment)),
         routers=tuple(_routers(world, namespace, name)),
         routers_ready=sum(
-            pods.is_ready(one) and not pods.is_going(one) for one in pods.routers(world.store, namespace, name)
+            pods.is_ready(one) and not pods.is_going(one)
+            for one in pods.routers(world.store, namespace, name, world.clock.now())
         ),
         measured=measured,
         policy_in_force=world.policy.in_force,
@@ -106,7 +107,7 @@ def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:
 
 
 def _routers(world: World, namespace: str, name: str) -> Iterator[Router]:
-    for one in pods.routers(world.store, namespace, name):
+    for one in pods.routers(world.store, namespace, name, world.clock.now()):
         said = world.scrapes.router(namespace, name, pods.uid(one)) if world.scrapes is not None else None
         known = {"pod": one["metadata"]["name"], "config_hash": _annotation(one, keys.CONFIG_HASH)}
         yield said.model_copy(update=known) if said is not None else Router(**known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from millrace.api import resources
@@ -15,11 +16,17 @@ from millrace.render import router_workload, server
 
 WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})
 LONGEST = 400
+LOST_AFTER = timedelta(seconds=30)
+"""Beyond its grace period a pod that still is there has a kubelet that says nothing: its node is lost."""
 
 
-def routers(store: Store, namespace: str, deployment: str) -> list[Manifest]:
-    """Router pods whose container runs, terminating ones too: they still answer callers."""
-    found = store.list(resources.PODS, namespace, router_workload.selector(deployment))
+def routers(store: Store, namespace: str, deployment: str, now: datetime) -> list[Manifest]:
+    """Router pods whose container runs, terminating ones too: they still answer callers, unless their node is lost."""
+    found = [
+        one
+        for one in store.list(resources.PODS, namespace, router_workload.selector(deployment))
+        if not is_lost(one, now)
+    ]
     return [one for one in found if any("running" in (part.get("state") or {}) for part in _statuses(one))]
 
 
@@ -42,6 +49,12 @@ def address(pod: Manifest) -> str:
 def is_going(pod: Manifest) -> bool:
     """Whether somebody deleted it."""
     return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_lost(pod: Manifest, now: datetime) -> bool:
+    """Whether it should be gone long since (deletionTimestamp includes the grace period) and is not ready."""
+    due = pod["metadata"].get("deletionTimestamp")
+    return bool(due) and now > datetime.fromisoformat(due) + LOST_AFTER and not is_ready(pod)
 
 
 def is_ready(pod: Manifest) -> bool:

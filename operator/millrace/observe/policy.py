@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from millrace import errors
 from millrace.api import keys
-from millrace.api.resources import MODELS, TRAINING_RUNS, ResourceType
+from millrace.api.resources import DEPLOYMENTS, MODELS, TRAINING_RUNS, ResourceType
 from millrace.clients.world import PolicyStatus, World
 from millrace.render import admission
 from millrace.telemetry import Log
@@ -33,14 +33,15 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 async def watch(world: World, sleep: Sleep = asyncio.sleep) -> None:
-    """Keep ``world.policy`` true, and have every Model looked at again when it changes. Never returns."""
+    """Keep ``world.policy`` true; when it changes every Model and Deployment is looked at again. Never returns."""
     while True:
         found = await look(world)
         if found.in_force != world.policy.in_force:
             log.info("admission policies", in_force=found.in_force, finding=found.message)
             world.policy = found
-            for model in world.store.list(MODELS):
-                world.enqueue(MODELS, model["metadata"]["namespace"], model["metadata"]["name"])
+            for resource in (MODELS, DEPLOYMENTS):
+                for one in world.store.list(resource):
+                    world.enqueue(resource, one["metadata"]["namespace"], one["metadata"]["name"])
         world.policy = found
         await sleep(INTERVAL_SECONDS if found.in_force else IMPATIENT_SECONDS)
 

@@ -67,8 +67,8 @@ class Known:
     answers: dict[str, Answer] = field(default_factory=dict)
     """By router pod UID."""
     traffic: TrafficCounter = field(default_factory=TrafficCounter)
-    baselines: dict[tuple[str, str, datetime], Tally] = field(default_factory=dict)
-    """(rollout or step, revision, moment): what had been counted when it was first seen."""
+    baselines: dict[tuple[str, str, datetime], tuple[Tally, datetime]] = field(default_factory=dict)
+    """(rollout or step, revision, moment): what had been counted when it was first seen, and when that was."""
     revision: str = ""
     """Whose rows are counted: stable's."""
     bins: BinCounter = field(default_factory=BinCounter)
@@ -140,14 +140,14 @@ class Scrapes:
         self._tell(key, known, deployment)
 
     async def _ask_routers(self, key: Key, known: Known, deployment: api.Deployment, period: float) -> None:
-        found = [one for one in pods.routers(self._world.store, *key) if pods.address(one)]
+        found = [one for one in pods.routers(self._world.store, *key, self._world.clock.now()) if pods.address(one)]
         await asyncio.gather(*(self._ask_router(known, one, period) for one in found))
         uids = {pods.uid(one) for one in found}
         known.answers = {uid: answer for uid, answer in known.answers.items() if uid in uids}
         status = deployment.status
         roles = {one.revision for one in (status.stable, status.canary, *status.retiring) if one is not None}
         known.traffic.keep(roles, uids)
-        _mark(known, status)
+        _mark(known, status, self._world.clock.now())
 
     async def _ask_router(self, known: Known, found: Manifest, period: float) -> None:
         host, uid, port = pods.address(found), pods.uid(found), environment.ROUTER_STATS_PORT
@@ -235,7 +235,7 @@ def _server_period(deployment: api.Deployment) -> float:
     return min(IDLE_SECONDS, seconds(monitoring.drift.interval)) if monitoring is not None else IDLE_SECONDS
 
 
-def _mark(known: Known, status: api.DeploymentStatus) -> None:
+def _mark(known: Known, status: api.DeploymentStatus, now: datetime) -> None:
     """Remember the counters when a step is first seen; a rollout counts all its canary ever had."""
     canary, memory = status.canary, status.rollout
     if canary is None or memory is None or memory.started_time is None or memory.step_started_time is None:
@@ -246,15 +246,16 @@ def _mark(known: Known, status: api.DeploymentStatus) -> None:
         ("rollout", canary.revision, memory.started_time): Tally(),
         ("step", canary.revision, memory.step_started_time): total,
     }
-    known.baselines = {mark: known.baselines.get(mark, tally) for mark, tally in wanted.items()}
+    known.baselines = {mark: known.baselines.get(mark, (tally, now)) for mark, tally in wanted.items()}
 
 
 def _measured(known: Known, deployment: api.Deployment) -> Measured:
     watched = Watched(revision=known.revision, verdict=known.verdict) if known.verdict is not None else None
     found: dict[str, Any] = {}
-    for (kind, revision, moment), before in known.baselines.items():
+    for (kind, revision, moment), (before, since) in known.baselines.items():
         total = known.traffic.totals.get(revision, Tally())
         found |= {"revision": revision, kind: moment, f"since_{kind}": total.minus(before)}
+        found |= {"counted_since": since} if kind == "step" else {}
     canary = deployment.status.canary
     matches = canary is not None and found.get("revision") == canary.revision
     return Measured(traffic=(Traffic(**found),) if matches else (), drift=watched)

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 TYPE = "type.googleapis.com/"
+# libyaml writes the same text many times faster; PyYAML is not always built with it.
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def http_options(idle_timeout: str) -> dict[str, Any]:
@@ -56,4 +58,5 @@ def seconds(value: float) -> str:
 
 
 def text(value: dict[str, Any]) -> str:
-    return yaml.safe_dump(value, sort_keys=False, width=120)
+    written: str = yaml.dump(value, Dumper=DUMPER, sort_keys=False, width=120)
+    return written

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,22 +97,28 @@ class Kubectl:
     @contextlib.contextmanager
     def port_forward(self, target: str, port: int) -> Iterator[str]:
         """`http://127.0.0.1:<free port>` that leads to `target` (svc/x, pod/y) while the block runs."""
-        process = subprocess.Popen(
-            self.command("port-forward", "--address=127.0.0.1", target, f":{port}"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:(\d+)", line)
-            if found is None:
-                raise CommandFailed(f"kubectl port-forward {target}: {line.strip()}")
-            yield f"http://127.0.0.1:{found.group(1)}"
-        finally:
-            process.terminate()
-            process.communicate(timeout=10)
+        # A file and not a pipe: kubectl prints a line for each connection, and stops forwarding once a pipe is full.
+        with tempfile.NamedTemporaryFile("w+") as said:
+            process = subprocess.Popen(
+                self.command("port-forward", "--address=127.0.0.1", target, f":{port}"),
+                stdout=said.fileno(),
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                yield f"http://127.0.0.1:{_forwarded(process, Path(said.name), target)}"
+            finally:
+                process.terminate()
+                process.wait(timeout=10)
+
+
+def _forwarded(process: subprocess.Popen[bytes], said: Path, target: str) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"127\.0\.0\.1:(\d+)", said.read_text())
+        if found is not None:
+            return int(found.group(1))
+        time.sleep(0.05)
+    raise CommandFailed(f"kubectl port-forward {target}: {said.read_text().strip() or 'no answer in 30 s'}")
 
 
 def condition(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
