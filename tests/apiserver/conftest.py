@@ -23,6 +23,7 @@ Manifest = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "ml"
+IDLE_SECONDS = 5.0
 PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
 USERS = {"alice": ["engineers"], "bob": ["approvers"], "carol": ["engineers", "approvers"], "operator": []}
 
@@ -49,11 +50,15 @@ class Api:
 
     control_plane: ControlPlane
     _connections: dict[str, http.client.HTTPSConnection] = field(default_factory=dict)
+    _used: dict[str, float] = field(default_factory=dict)
 
     def call(
         self, method: str, path: str, body: Any = None, *, user: str = ADMIN, patch: str = "merge-patch", **params: str
     ) -> Answer:
         connection = self._connections.get(user) or self._connect(user)
+        if time.monotonic() - self._used.get(user, 0.0) > IDLE_SECONDS:
+            connection.close()  # the server may have closed it meanwhile; the next request opens it again
+        self._used[user] = time.monotonic()
         content = f"application/{patch}+json" if method == "PATCH" else "application/json"
         headers = {"Authorization": f"Bearer {self.control_plane.token(user)}", "Content-Type": content}
         target = path + (f"?{urlencode(params)}" if params else "")
