@@ -102,7 +102,7 @@ bench: venv  ## times and memory, printed, never asserted
 	@$(PY) tests/benchmarks $(ARGS)
 
 .PHONY: kill-sweep
-kill-sweep: venv cluster-up images-load  ## the story, with the operator killed after every effective write
+kill-sweep: venv cluster-down cluster-up images-load  ## the story, with the operator killed after every effective write
 	@$(PY) tests/killsweep $(ARGS)
 
 .PHONY: clean
