@@ -75,10 +75,23 @@ class Timeline:
         for job in self._kubectl.list("jobs", "millrace.dev/component=training"):
             if job["metadata"]["name"].startswith(self._only):
                 self.note("training", f"Job {job['metadata']['name']}")
-        for item in self._kubectl.list(kinds):
-            if item["metadata"]["name"].startswith(self._only):
+        items = self._kubectl.list(kinds)
+        # A Model may be approved a moment before its run says that it succeeded: it is told in the order of the cause.
+        under_way = {
+            item["metadata"]["name"]
+            for item in items
+            if item["kind"] == "TrainingRun" and not is_true(item, "Complete")
+        }
+        for item in items:
+            if item["metadata"]["name"].startswith(self._only) and _run_of(item) not in under_way:
                 for word, detail in NOTICE[item["kind"]](item):
                     self.note(word, detail)
+
+
+def _run_of(item: Manifest) -> str:
+    """The run that made a Model; empty for everything else."""
+    provenance = item["spec"].get("provenance", {}) if item["kind"] == "Model" else {}
+    return str(provenance.get("trainingRunRef", {}).get("name", ""))
 
 
 def _dataset(item: Manifest) -> Iterator[tuple[str, str]]:
