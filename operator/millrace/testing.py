@@ -236,23 +236,24 @@ class FaultyProxy:
             self.lists.append(plural)
         headers = {name: value for name, value in request.headers.items() if name not in ("Host", "Content-Length")}
         url = self._upstream.server + request.path_qs
+        if watch:
+            return await self._watch(request, url, headers, plural)
         async with self._session.request(
             request.method, url, headers=headers, data=await request.read() or None
         ) as answer:
-            if watch:
-                return await self._stream(request, answer, plural)
             body = await answer.read()
         cut = request.method == "GET" and "items" in _json(body) and _use(self.faults.cut_list, plural)
         return await _send(request, answer, body, cut=cut)
 
-    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse, plural: str) -> web.StreamResponse:
-        broken = asyncio.Event()
+    async def _watch(self, request: web.Request, url: str, headers: dict[str, str], plural: str) -> web.StreamResponse:
+        broken = asyncio.Event()  # known before the API server answers, or `cut_off` would miss a watch being opened
         self._watches.setdefault(plural, set()).add(broken)
-        response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
-        await response.prepare(request)
         try:
-            async for chunk in _until(answer, broken):
-                await response.write(chunk)
+            async with self._session.get(url, headers=headers) as answer:
+                response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+                await response.prepare(request)
+                async for chunk in _until(answer, broken):
+                    await response.write(chunk)
         finally:
             self._watches[plural].discard(broken)
         if request.transport is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import http.client
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,21 @@ def samples() -> dict[str, Manifest]:
         if not path.name.endswith(".patch.yaml"):
             found[path.stem] = yaml.safe_load(path.read_text())
     return found
+
+
+@pytest.fixture(autouse=True)
+async def connections_end() -> AsyncIterator[None]:
+    """The loop ends after the connections of its test, also of a test that failed.
+
+    A TLS connection ends a moment after whoever closed it went on; a loop that is closed before that leaves the socket
+    to the garbage collector, whose warning then fails a later test.
+    """
+    yield
+    selector = getattr(asyncio.get_running_loop(), "_selector")  # noqa: B009 - typeshed does not know it
+    for _ in range(400):
+        if len(selector.get_map()) <= 1:  # one is the loop's own
+            return
+        await asyncio.sleep(0.005)
 
 
 @pytest.fixture
