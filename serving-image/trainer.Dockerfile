@@ -25,8 +25,7 @@ COPY --from=code /app /app
 ENV ORT_DISABLE_TELEMETRY=1
 # The user has no entry in /etc/passwd, so libraries that ask for its name find it here.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp USER=millrace LOGNAME=millrace \
-    MPLBACKEND=Agg MPLCONFIGDIR=/tmp/matplotlib
+    HOME=/tmp USER=millrace LOGNAME=millrace
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["python", "-m", "millrace_runtime.training"]

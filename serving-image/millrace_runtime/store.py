@@ -99,15 +99,6 @@ def write_bytes(uri: str, data: bytes, *, prefix: str = "") -> None:
     _patiently(uri, prefix, lambda filesystem, path: filesystem.pipe_file(path, data))
 
 
-def exists(uri: str, *, prefix: str = "") -> bool:
-    """Say whether there is such an object. Raises StoreError when the store cannot be asked."""
-    try:
-        _patiently(uri, prefix, lambda filesystem, path: filesystem.info(path))
-    except StoreMissing:
-        return False
-    return True
-
-
 def list_files(uri: str, *, prefix: str = "") -> list[str]:
     """The URIs of all objects under `uri` (one object: itself), sorted. Raises StoreMissing when there is none."""
 

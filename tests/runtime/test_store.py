@@ -53,10 +53,10 @@ def use(monkeypatch, url, prefix=""):
 
 def test_what_is_written_is_read_back(tmp_path):
     uri = (tmp_path / "a" / "b.bin").as_uri()
-    assert not store.exists(uri)
+    with pytest.raises(store.StoreMissing, match="does not exist"):
+        store.read_bytes(uri)
     store.write_bytes(uri, b"one")
     store.write_bytes(uri, b"two")
-    assert store.exists(uri)
     assert store.read_bytes(uri) == b"two"
     with store.open(uri, "wb") as file:
         file.write(b"three")
@@ -111,14 +111,15 @@ def test_an_endpoint_that_refuses_connections_is_unavailable(monkeypatch):
     monkeypatch.setattr(store, "PAUSES_SECONDS", (0.1,))
     use(monkeypatch, "http://127.0.0.1:9")
     with pytest.raises(store.StoreUnavailable, match="s3://bucket/key"):
-        store.exists("s3://bucket/key")
+        store.read_bytes("s3://bucket/key")
 
 
 def test_a_store_that_comes_back_is_waited_for(endpoint, monkeypatch):
     monkeypatch.setattr(store, "PAUSES_SECONDS", (1.0, 1.0, 1.0))
     endpoint.fault = (503, "SlowDown")
     threading.Timer(1.0, lambda: setattr(endpoint, "fault", (404, "NoSuchKey"))).start()
-    assert not store.exists("s3://bucket/key")
+    with pytest.raises(store.StoreMissing):
+        store.read_bytes("s3://bucket/key")
 
 
 def test_a_prefix_selects_other_credentials_and_falls_back_to_the_stores_own(monkeypatch):

@@ -1,190 +1,131 @@
-"""The Open Inference Protocol v2 over REST as a plain ASGI callable (kserve/open-inference-protocol at d49cc23)."""
+"""The endpoints as a plain ASGI callable: heads and bodies in, answers out."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from millrace.contract.environment import ServerEnvironment
-from millrace_runtime.serving import log
-from millrace_runtime.serving.dataplane import PLATFORM, DataPlane
+from millrace_runtime.serving import compression
+from millrace_runtime.serving.endpoints import INDEX, LENGTH, Endpoints, Phase, Response, failed
 from millrace_runtime.serving.failure import RequestFailed
-from millrace_runtime.serving.telemetry import CONTENT_TYPE, Telemetry
+from millrace_runtime.serving.load import Admitted, Load
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
-Handler = Callable[[], "Response"]
 
-JSON = b"application/json"
+SENDING_SECONDS = 30.0
+"""For a body, from its head to its last byte: who sends slowly holds a place that others need."""
 _HTML_FREE = (b"x-content-type-options", b"nosniff")
 
 
-class Phase(Enum):
-    """Where the process is in its life."""
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the head of a request says of its body; `length` of the JSON object before the bytes of tensors, `size` of
+    all as it is sent, 0 if it is not told.
+    """
 
-    LOADING = "loading"
-    READY = "ready"
-    DRAINING = "draining"
-    """Answers what still arrives, but asks for no more."""
-
-
-@dataclass(frozen=True)
-class Response:
-    """Status, body and further headers."""
-
-    status: int
-    body: bytes
-    content_type: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    encoding: bytes
+    length: bytes | None
+    size: int
 
 
-@dataclass
 class App:
-    """One model's endpoints. `plane` is set, then `phase`, once the model reproduced its golden set."""
+    """ASGI 3, HTTP only."""
 
-    settings: ServerEnvironment
-    telemetry: Telemetry
-    phase: Phase = Phase.LOADING
-    plane: DataPlane | None = None
-    _infer_paths: frozenset[str] = field(init=False)
-    _routes: dict[str, Handler] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Paths are known once, so routing is a look-up."""
-        model = f"/v2/models/{self.settings.model_name}"
-        version = f"{model}/versions/{self.settings.model_version}"
-        self._infer_paths = frozenset({f"{model}/infer", f"{version}/infer"})
-        self._routes = {
-            "/v2": self._server,
-            "/v2/": self._server,
-            "/v2/health/live": self._health_live,
-            "/v2/health/ready": self._health_ready,
-            "/v2/models": self._models,
-            "/metrics": self._metrics,
-        }
-        for path in (model, version):
-            self._routes |= {path: self._metadata, f"{path}/": self._metadata, f"{path}/ready": self._model_ready}
-
-    def enter(self, phase: Phase) -> None:
-        """Move on; `/metrics` and the readiness answers follow at once."""
-        self.phase = phase
-        self.telemetry.ready = phase is Phase.READY
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        settings = endpoints.settings
+        self._limit = settings.max_body_bytes
+        self._load = Load(settings.max_requests, settings.max_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: HTTP requests only."""
+        """Answer one request."""
         if scope["type"] != "http":
             return
         path, method = scope["path"], scope["method"]
-        if path in self._infer_paths:
+        if path in self._endpoints.infer_paths:
             response = await self._infer(scope, receive)
+        elif path == INDEX:
+            response = await self._index(scope, receive)
         else:
-            response = self._answer(path, method)
+            response = self._endpoints.answer(path, method)
         if response is not None:
             await self._send(response, method, send)
 
     async def _infer(self, scope: Scope, receive: Receive) -> Response | None:
         started = time.perf_counter()
         try:
-            plane = self._open_to(scope)
-            body = await self._body(receive)
-            if body is None:
-                return None
-            started = time.perf_counter()
-            response = Response(200, await plane.infer(body))
+            head = self._head(scope)
+            self._endpoints.loaded()
+            with self._load.admit(head.size) as admitted:
+                body = await self._body(receive, head, admitted)
+                if body is None:
+                    return None
+                started = time.perf_counter()
+                response = await self._endpoints.infer(body, head.length)
         except RequestFailed as failure:
-            response = _failed(failure, b"POST")
-        except Exception as error:  # noqa: BLE001 - a defect is answered and logged, it must not end the server
-            log.write("error", "a request met a defect of the server", error=f"{type(error).__name__}: {error}"[:500])
-            response = _failed(RequestFailed(500, "the server failed on this request; its log has the detail"))
-        self.telemetry.answered(response.status, time.perf_counter() - started)
+            response = failed(failure, b"POST")
+        self._endpoints.telemetry.answered(response.status, time.perf_counter() - started)
         return response
 
-    def _open_to(self, scope: Scope) -> DataPlane:
-        """The model, if the request's head lets it be asked. Raises RequestFailed 400, 405, 413, 415 and 503."""
+    async def _index(self, scope: Scope, receive: Receive) -> Response | None:
+        try:
+            head = self._head(scope)
+            with self._load.admit(head.size) as admitted:
+                body = await self._body(receive, head, admitted)
+            return None if body is None else self._endpoints.repository(body)
+        except RequestFailed as failure:
+            return failed(failure, b"POST")
+
+    def _head(self, scope: Scope) -> _Head:
+        """What the request's head says of its body. Raises RequestFailed 405 and 413."""
         if scope["method"] != "POST":
             raise RequestFailed(405, "expected POST")
-        if self.plane is None:
-            raise RequestFailed(503, "the model is still being loaded")
-        limit = self.settings.max_body_bytes
+        limit = self._limit
+        encoding, length, size = b"", None, 0
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > limit:
-                raise RequestFailed(413, f"expected a body of at most {limit} bytes, got {int(value)}")
-            if name == b"content-encoding" and value != b"identity":
-                raise RequestFailed(415, "expected an uncompressed body")
-            if name == b"inference-header-content-length":
-                raise RequestFailed(400, "expected tensors as JSON, got the binary tensor data extension")
-        return self.plane
+            if name == b"content-length":
+                size = int(value)
+                if size > limit:
+                    raise RequestFailed(413, f"expected a body of at most {limit} bytes, got {size}")
+            elif name == b"content-encoding":
+                encoding = value
+            elif name == LENGTH:
+                length = value
+        return _Head(encoding, length, size)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; `None` when the caller went away. Raises RequestFailed 413."""
-        limit = self.settings.max_body_bytes
+    async def _body(self, receive: Receive, head: _Head, admitted: Admitted) -> bytes | None:
+        """The whole body as it was before it was encoded; `None` when the caller went away.
+
+        Raises RequestFailed 400, 408, 413, 415 and 503.
+        """
+        limit = self._limit
         parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise RequestFailed(413, f"expected a body of at most {limit} bytes")
-            parts.append(part)
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _answer(self, path: str, method: str) -> Response:
-        handler = self._routes.get(path)
-        if handler is None:
-            return _failed(RequestFailed(404, self._missing(path)))
-        if method not in ("GET", "HEAD"):
-            return _failed(RequestFailed(405, "expected GET"), b"GET, HEAD")
-        return handler()
-
-    def _missing(self, path: str) -> str:
-        parts = path.split("/")
-        if len(parts) > 3 and parts[1:3] == ["v2", "models"]:
-            name, version = self.settings.model_name, self.settings.model_version
-            if parts[3] != name:
-                return f"no model {parts[3][:80]!r} here; this server has {name}"
-            if len(parts) > 5 and parts[4] == "versions" and parts[5] != version:
-                return f"no version {parts[5][:80]!r} of {name} here; this server has {version}"
-        return "not found: the inference protocol is under /v2"
-
-    def _server(self) -> Response:
-        from millrace_runtime.serving.version import VERSION
-
-        return _json(200, {"name": "millrace", "version": VERSION, "extensions": []})
-
-    def _health_live(self) -> Response:
-        return _json(200, {"live": True, "ready": self.phase is Phase.READY})
-
-    def _health_ready(self) -> Response:
-        ready = self.phase is Phase.READY
-        return _json(200 if ready else 503, {"live": True, "ready": ready}, () if ready else _RETRY)
-
-    def _model_ready(self) -> Response:
-        ready = self.phase is Phase.READY
-        body = {"name": self.settings.model_name, "ready": ready}
-        return _json(200 if ready else 503, body, () if ready else _RETRY)
-
-    def _models(self) -> Response:
-        ready = self.phase is Phase.READY
-        name, version = self.settings.model_name, self.settings.model_version
-        return _json(200, {"models": [{"name": name, "version": version, "platform": PLATFORM, "ready": ready}]})
-
-    def _metadata(self) -> Response:
-        if self.plane is None:
-            return _failed(RequestFailed(503, "the model is still being loaded"))
-        return _json(200, self.plane.metadata())
-
-    def _metrics(self) -> Response:
-        return Response(200, self.telemetry.page(), CONTENT_TYPE)
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(SENDING_SECONDS):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > limit:
+                        raise RequestFailed(413, f"expected a body of at most {limit} bytes")
+                    parts.append(part)
+                    admitted.hold(size)
+                    more = bool(message.get("more_body"))
+        except TimeoutError as error:
+            raise RequestFailed(408, f"expected the whole body within {SENDING_SECONDS:.0f} s") from error
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if head.encoding:
+            body = compression.inflate(body, head.encoding, limit)
+            admitted.hold(len(body))
+        return body
 
     async def _send(self, response: Response, method: str, send: Send) -> None:
         headers = [
@@ -193,27 +134,8 @@ class App:
             _HTML_FREE,
             *response.headers,
         ]
-        if self.phase is Phase.DRAINING:
+        if self._endpoints.phase is Phase.DRAINING:
             # The caller's next request goes to a server that stays.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
-
-
-_RETRY = ((b"retry-after", b"1"),)
-
-
-def _json(status: int, value: object, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    return Response(status, orjson.dumps(value), JSON, headers)
-
-
-def _failed(failure: RequestFailed, allow: bytes = b"") -> Response:
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if failure.status == 405:
-        headers = ((b"allow", allow),)
-    elif failure.status == 503:
-        headers = _RETRY
-    elif failure.status in (413, 415):
-        # The rest of the body is not read.
-        headers = ((b"connection", b"close"),)
-    return _json(failure.status, {"error": failure.message}, headers)

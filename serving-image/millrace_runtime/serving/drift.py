@@ -28,7 +28,8 @@ class _Column:
         """Add rows of the tensor, shape [n, ...]; only this histogram's column is read."""
         values = rows.reshape(len(rows), -1)[:, self.reference.index]
         if self.reference.kind == NUMERIC:
-            numbers = values.astype(np.float64)
+            with np.errstate(invalid="ignore"):  # a NaN that came as bytes may be a signalling one
+                numbers = values.astype(np.float64)
             bins = np.searchsorted(self._edges, numbers, side="right")
             bins[np.isnan(numbers)] = self.reference.missing
         else:
@@ -62,13 +63,13 @@ class DriftCounters:
         """Count what is buffered."""
         if not self._buffered:
             return
-        joined = {name: np.concatenate(parts) for name, parts in self._buffer.items() if parts}
+        # The buffer is empty before anything is counted: rows that cannot be counted must not be met again.
+        buffered, self._buffer = self._buffer, {name: [] for name in self._tensors}
+        self._buffered = 0
+        joined = {name: np.concatenate(parts) for name, parts in buffered.items() if parts}
         for column in (*self.features, *self.outputs):
             if column.tensor in joined:
                 column.count(joined[column.tensor])
-        for parts in self._buffer.values():
-            parts.clear()
-        self._buffered = 0
 
     def live(self) -> Iterator[tuple[str, str, int, int]]:
         """(`feature` or `output`, its name, bin, served rows), flushed first."""

@@ -8,12 +8,14 @@ import time
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.contract.environment import ServerEnvironment
 from millrace.contract.reasons import Reason
 from millrace_runtime.serving import artifact, log, verification
-from millrace_runtime.serving.app import App, Phase
+from millrace_runtime.serving.app import App
 from millrace_runtime.serving.dataplane import DataPlane
+from millrace_runtime.serving.endpoints import Endpoints, Phase
 from millrace_runtime.serving.failure import ServerFailed
 from millrace_runtime.serving.session import Session
 from millrace_runtime.serving.telemetry import Telemetry
@@ -25,24 +27,33 @@ GRACEFUL_SECONDS = 10
 
 def run(settings: ServerEnvironment) -> None:
     """Serve until SIGTERM and the drain that follows. Raises ServerFailed when the server never became ready."""
-    app = App(settings, Telemetry(settings))
-    server = _Server(app, settings)
+    server = _Server(Endpoints(settings, Telemetry(settings)))
     server.run()
     if server.failure is not None:
         raise server.failure
 
 
+class _Connection(HttpToolsProtocol):
+    """uvicorn's, which keeps one that the caller reset, some 5 KB, until its keep-alive is over."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of it at once."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+
 class _Server(uvicorn.Server):
     """uvicorn with a drain before the shutdown, and a model to load after the start."""
 
-    def __init__(self, app: App, settings: ServerEnvironment) -> None:
+    def __init__(self, endpoints: Endpoints) -> None:
+        settings = endpoints.settings
         super().__init__(
             uvicorn.Config(
-                app,
+                App(endpoints),
                 host=settings.host,
                 port=settings.port,
                 loop="uvloop",
-                http="httptools",
+                http=_Connection,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -56,7 +67,7 @@ class _Server(uvicorn.Server):
             )
         )
         self.failure: ServerFailed | None = None
-        self._app = app
+        self._endpoints = endpoints
         self._settings = settings
         self._loading: asyncio.Task[None] | None = None
 
@@ -68,10 +79,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """SIGTERM: not ready at once, exit after the drain. A second signal, or Ctrl-C: exit now."""
-        if sig == signal.SIGINT or self._app.phase is not Phase.READY:
+        if sig == signal.SIGINT or self._endpoints.phase is not Phase.READY:
             self.should_exit = True
             return
-        self._app.enter(Phase.DRAINING)
+        self._endpoints.enter(Phase.DRAINING)
         log.write("info", "draining", seconds=self._settings.drain_seconds)
         self._drained_at = time.monotonic() + self._settings.drain_seconds
 
@@ -86,7 +97,7 @@ class _Server(uvicorn.Server):
     async def _load(self) -> None:
         started = time.monotonic()
         try:
-            plane, rows = await asyncio.to_thread(load, self._settings, self._app.telemetry)
+            plane, rows = await asyncio.to_thread(load, self._settings, self._endpoints.telemetry)
         except ServerFailed as failure:
             self.failure, self.should_exit = failure, True
             return
@@ -94,8 +105,8 @@ class _Server(uvicorn.Server):
             text = f"{type(error).__name__}: {error}"
             self.failure, self.should_exit = ServerFailed(Reason.MODEL_NOT_LOADABLE, text), True
             return
-        self._app.plane = plane
-        self._app.enter(Phase.READY)
+        self._endpoints.plane = plane
+        self._endpoints.enter(Phase.READY)
         seconds = round(time.monotonic() - started, 3)
         log.write(
             "info", "ready", model=self._settings.model, golden_rows=rows, seconds=seconds, port=self._settings.port
@@ -105,7 +116,7 @@ class _Server(uvicorn.Server):
 def load(settings: ServerEnvironment, telemetry: Telemetry) -> tuple[DataPlane, int]:
     """Read, check and verify the model; return its data plane and the number of golden rows. Raises ServerFailed."""
     session = Session(artifact.read_model(settings))
-    rows = verification.reproduce(session, artifact.read_golden(settings))
-    plane = DataPlane(settings, session, artifact.read_profile(settings), telemetry)
-    telemetry.golden_rows = rows
-    return plane, rows
+    found = verification.reproduce(session, artifact.read_golden(settings))
+    plane = DataPlane(settings, session, artifact.read_profile(settings), telemetry, joins=found.joins)
+    telemetry.golden_rows = found.rows
+    return plane, found.rows

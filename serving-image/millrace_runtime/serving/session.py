@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from millrace.contract.reasons import Reason
+from millrace_runtime import datatypes
 from millrace_runtime.serving.failure import ServerFailed
-from millrace_runtime.serving.tensors import Array, TensorSpec
+from millrace_runtime.serving.tensors import Array, Signature, TensorSpec
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
+_SEQUENCE_OF_MAPS = frozenset({"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"})
+"""What ZipMap (ai.onnx.ml) makes of probabilities: for each row a map from class to probability, sorted by class.
+
+The protocol has no maps: served as a tensor of one column per class, in that order.
+"""
 
 
 class ModelFailed(Exception):
@@ -42,16 +33,22 @@ class Session:
         except Exception as error:
             # onnxruntime's exceptions share no public base class.
             raise ServerFailed(Reason.MODEL_NOT_LOADABLE, f"onnxruntime: {_first_line(error)}") from error
-        self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
-        self._names = [spec.name for spec in self.outputs]
+        inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
+        nodes = self._session.get_outputs()
+        outputs = tuple(_spec(node, "output") for node in nodes)
+        self.signature = Signature(inputs, outputs)
+        self._names = [spec.name for spec in outputs]
+        self._maps = {index: outputs[index].dtype for index, node in enumerate(nodes) if node.type in _SEQUENCE_OF_MAPS}
 
-    def run(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """Every output, in the order of `outputs`. Raises ModelFailed. Safe to call from any thread."""
+    def run(self, feeds: dict[str, Array]) -> list[Array]:
+        """Every output, in the order of the signature. Raises ModelFailed. Safe to call from any thread."""
         try:
-            return list(self._session.run(self._names, dict(feeds)))
-        except Exception as error:
+            results = list(self._session.run(self._names, feeds))
+        except Exception as error:  # as above
             raise ModelFailed(_first_line(error)) from error
+        for index, dtype in self._maps.items():
+            results[index] = np.array([list(row.values()) for row in results[index]], dtype)
+        return results
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -70,11 +67,13 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _spec(node: Any, role: str) -> TensorSpec:
-    datatype = _DATATYPES.get(node.type)
+    if role == "output" and node.type in _SEQUENCE_OF_MAPS:
+        return TensorSpec(node.name, "FP32", (-1, -1))
+    datatype = datatypes.OF_ONNXRUNTIME.get(node.type)
     if datatype is None:
         raise ServerFailed(
             Reason.MODEL_NOT_LOADABLE,
-            f"{role} {node.name} is a {node.type}; only tensors can be served (scikit-learn: export with zipmap off)",
+            f"{role} {node.name} is a {node.type}; only tensors and the maps of ZipMap can be served",
         )
     return TensorSpec(node.name, datatype, tuple(size if isinstance(size, int) else -1 for size in node.shape))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from millrace.contract import series
 from millrace.contract.environment import ServerEnvironment
 from millrace_runtime.serving.drift import DriftCounters
+from millrace_runtime.serving.statistics import Statistics
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ROLES = {
@@ -28,7 +29,7 @@ class Telemetry:
         self._requests: dict[int, int] = {200: 0, 400: 0, 500: 0}
         self._buckets = [0] * (len(series.LATENCY_BUCKETS_SECONDS) + 1)
         self._seconds = 0.0
-        self.rows = 0
+        self.statistics = Statistics()
         self.golden_rows = 0
         self.ready = False
         self.drift: DriftCounters | None = None
@@ -38,6 +39,8 @@ class Telemetry:
         self._requests[code] = self._requests.get(code, 0) + 1
         self._buckets[bisect.bisect_left(series.LATENCY_BUCKETS_SECONDS, seconds)] += 1
         self._seconds += seconds
+        statistics = self.statistics.success if code == 200 else self.statistics.fail
+        statistics.add(int(seconds * 1e9))
 
     def page(self) -> bytes:
         """The Prometheus text format, version 0.0.4."""
@@ -46,7 +49,7 @@ class Telemetry:
             lines, series.REQUESTS, (({"code": code}, count) for code, count in sorted(self._requests.items()))
         )
         self._latency(lines)
-        self._family(lines, series.ROWS, [({}, self.rows)])
+        self._family(lines, series.ROWS, [({}, self.statistics.rows)])
         self._drift(lines)
         info = {"digest": self._settings.digest, "version": self._settings.model_version}
         self._family(lines, series.MODEL_INFO, [(info, 1)])
@@ -80,8 +83,8 @@ class Telemetry:
         lines.extend(f"{family.name}{self._labels(labels)} {value}" for labels, value in samples)
 
     def _labels(self, labels: Mapping[str, object]) -> str:
-        common = {"model": self._settings.model, "revision": self._settings.revision}
-        pairs = ",".join(f'{name}="{_escaped(str(value))}"' for name, value in (common | dict(labels)).items())
+        common = zip(series.COMMON_LABELS, (self._settings.model, self._settings.revision), strict=True)
+        pairs = ",".join(f'{name}="{_escaped(str(value))}"' for name, value in (*common, *labels.items()))
         return "{" + pairs + "}"
 
 

@@ -6,9 +6,10 @@ is NaN in floating-point tensors and an error elsewhere.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,21 +62,44 @@ class TensorSpec:
         return DTYPES[self.datatype]
 
 
-def decode(spec: TensorSpec, tensor: Mapping[str, Any]) -> Array:
-    """One input of a request as the array the model takes. Raises RequestFailed(400) naming input, expected and got."""
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives, in its own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @functools.cached_property
+    def output_index(self) -> Mapping[str, int]:
+        """Name of an output -> its place in `outputs`."""
+        return {spec.name: index for index, spec in enumerate(self.outputs)}
+
+    @property
+    def has_free_rows(self) -> bool:
+        """Whether the first dimension of every tensor is free: then it may be that of rows."""
+        return all(spec.shape[:1] == (-1,) for spec in (*self.inputs, *self.outputs))
+
+
+def declared(spec: TensorSpec, tensor: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of an input whose datatype and shape suit the model. Raises RequestFailed(400)."""
     datatype = tensor.get("datatype")
     if datatype != spec.datatype:
-        raise _refused(spec, f"expected datatype {spec.datatype}, got {_short(datatype)}")
-    shape = _shape(spec, tensor.get("shape"))
+        raise refused(spec, f"expected datatype {spec.datatype}, got {_short(datatype)}")
+    return _shape(spec, tensor.get("shape"))
+
+
+def decode(spec: TensorSpec, tensor: Mapping[str, Any]) -> Array:
+    """One input of a request as the array the model takes. Raises RequestFailed(400) naming input, expected and got."""
+    shape = declared(spec, tensor)
     data = tensor.get("data")
     if type_of(data) is not list:
         got = "no data" if data is None else _short(data)
-        raise _refused(spec, f"expected data as a list, got {got}")
+        raise refused(spec, f"expected data as a list, got {got}")
     flat = _flatten(spec, data, shape)
     accepted, words = _ACCEPTED[spec.dtype.kind]
     if not accepted.issuperset(map(type_of, flat)):
         index = next(index for index, value in enumerate(flat) if type_of(value) not in accepted)
-        raise _refused(spec, f"expected {words}, got {_short(flat[index])} at element {index}")
+        raise refused(spec, f"expected {words}, got {_short(flat[index])} at element {index}")
     return _array(spec, flat).reshape(shape)
 
 
@@ -86,21 +110,31 @@ def encode(spec: TensorSpec, array: Array) -> dict[str, Any]:
     """
     flat = np.ascontiguousarray(array).reshape(-1)
     data = flat.tolist() if spec.datatype in ("BYTES", "FP16") else flat
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape), "data": data}
+    return {**described(spec, array.shape), "data": data}
+
+
+def described(spec: TensorSpec, shape: Sequence[int]) -> dict[str, Any]:
+    """The head of a tensor, in metadata and in answers."""
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(shape)}
+
+
+def strings(elements: list[str]) -> Array:
+    """One dimension of strings as the runtime takes them."""
+    array = np.empty(len(elements), dtype=object)
+    array[:] = elements
+    return array
 
 
 def _array(spec: TensorSpec, flat: list[Any]) -> Array:
     try:
         if spec.datatype == "BYTES":
-            array = np.empty(len(flat), dtype=object)
-            array[:] = flat
-            return array
+            return strings(flat)
         with np.errstate(over="ignore"):
             return np.array(flat, dtype=spec.dtype)
     except (OverflowError, ValueError) as error:
         index = next((index for index, value in enumerate(flat) if not _fits(spec, value)), 0)
         message = f"expected {spec.datatype}, got {_short(flat[index])} at element {index}, which is out of its range"
-        raise _refused(spec, message) from error
+        raise refused(spec, message) from error
 
 
 def _fits(spec: TensorSpec, value: Any) -> bool:
@@ -113,12 +147,12 @@ def _fits(spec: TensorSpec, value: Any) -> bool:
 
 def _shape(spec: TensorSpec, shape: Any) -> tuple[int, ...]:
     if type_of(shape) is not list or any(type_of(size) is not int for size in shape):
-        raise _refused(spec, f"expected a shape as a list of integers, got {_short(shape)}")
+        raise refused(spec, f"expected a shape as a list of integers, got {_short(shape)}")
     agrees = len(shape) == len(spec.shape) and all(
         want in (-1, got) for want, got in zip(spec.shape, shape, strict=True)
     )
     if not agrees or any(size < 1 for size in shape):
-        raise _refused(spec, f"expected shape {_shown(spec.shape)} with at least one row, got {_shown(shape)}")
+        raise refused(spec, f"expected shape {_shown(spec.shape)} with at least one row, got {_shown(shape)}")
     return tuple(shape)
 
 
@@ -128,22 +162,23 @@ def _flatten(spec: TensorSpec, data: list[Any], shape: tuple[int, ...]) -> list[
         for axis, size in enumerate(shape[:-1]):
             width = shape[axis + 1]
             if len(data) != size * (1 if axis == 0 else math.prod(shape[:axis])):
-                raise _refused(
+                raise refused(
                     spec, f"expected data nested as shape {_shown(shape)}, got {len(data)} parts at depth {axis}"
                 )
             if any(type_of(part) is not list or len(part) != width for part in data):
-                raise _refused(
+                raise refused(
                     spec,
                     f"expected data nested as shape {_shown(shape)}, got parts of another size at depth {axis + 1}",
                 )
             data = list(itertools.chain.from_iterable(data))
     count = math.prod(shape)
     if len(data) != count:
-        raise _refused(spec, f"expected {count} elements for shape {_shown(shape)}, got {len(data)}")
+        raise refused(spec, f"expected {count} elements for shape {_shown(shape)}, got {len(data)}")
     return data
 
 
-def _refused(spec: TensorSpec, text: str) -> RequestFailed:
+def refused(spec: TensorSpec, text: str) -> RequestFailed:
+    """What is answered for an input that cannot be read."""
     return RequestFailed(400, f"input {spec.name}: {text}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from millrace.contract.golden import GoldenSet
 from millrace.contract.reasons import Reason
-from millrace_runtime.serving import dataplane, tensors
+from millrace_runtime.serving import rest, tensors
 from millrace_runtime.serving.failure import RequestFailed, ServerFailed
 from millrace_runtime.serving.session import ModelFailed, Session
 from millrace_runtime.serving.tensors import Array
@@ -16,14 +16,22 @@ from millrace_runtime.serving.tensors import Array
 _WARM_UP_RUNS = 3
 
 
-def reproduce(session: Session, golden: GoldenSet) -> int:
-    """Run the golden request, compare every output; return the number of rows.
+class Verified(NamedTuple):
+    """What the golden set has shown."""
+
+    rows: int
+    joins: bool
+    """Whether a row's answer is the same whatever other rows are in the run, so that requests may share one."""
+
+
+def reproduce(session: Session, golden: GoldenSet) -> Verified:
+    """Run the golden request, compare every output.
 
     Raises ServerFailed(GoldenSetMismatch) naming the first tensor and element that differ. One row is also run alone,
     so that the first caller does not pay for the runtime's own preparations.
     """
     try:
-        feeds, rows = dataplane.decode(session, {"inputs": [], **golden.request})
+        feeds, rows = rest.decode_inputs(session.signature, golden.request.get("inputs", []))
         results = session.run(feeds)
         for _ in range(_WARM_UP_RUNS):
             session.run({name: array[:1] if len(array) == rows else array for name, array in feeds.items()})
@@ -32,11 +40,30 @@ def reproduce(session: Session, golden: GoldenSet) -> int:
     except ModelFailed as error:
         raise ServerFailed(Reason.GOLDEN_SET_MISMATCH, f"the model fails on the golden request: {error}") from error
     expected = {tensor.get("name"): tensor for tensor in golden.response.get("outputs", [])}
-    for spec, result in zip(session.outputs, results, strict=True):
+    for spec, result in zip(session.signature.outputs, results, strict=True):
         if spec.name not in expected:
             raise _mismatch(spec, "it is not in the golden set")
         _compare(spec, result, expected[spec.name], golden.tolerance)
-    return rows
+    return Verified(rows, _joins(session, feeds, rows, results, golden.tolerance))
+
+
+def _joins(session: Session, feeds: dict[str, Array], rows: int, together: list[Array], tolerance: float) -> bool:
+    if not session.signature.has_free_rows or rows < 2:
+        return False
+    try:
+        first = session.run({name: array[:1] for name, array in feeds.items()})
+        others = session.run({name: array[1:] for name, array in feeds.items()})
+    except ModelFailed:
+        return False
+    parts = zip(first, others, together, strict=True)
+    return all(_same_rows(one, rest, whole, tolerance) for one, rest, whole in parts)
+
+
+def _same_rows(first: Array, others: Array, whole: Array, tolerance: float) -> bool:
+    if len(first) != 1 or len(others) != len(whole) - 1:
+        return False
+    parts = np.concatenate([first, others])
+    return parts.shape == whole.shape and bool(_agree(parts, whole, tolerance).all())
 
 
 def _compare(spec: tensors.TensorSpec, got: Array, tensor: dict[str, Any], tolerance: float) -> None:
@@ -46,18 +73,21 @@ def _compare(spec: tensors.TensorSpec, got: Array, tensor: dict[str, Any], toler
         want = tensors.decode(tensors.TensorSpec(spec.name, spec.datatype, tuple(got.shape)), tensor)
     except RequestFailed as error:
         raise _mismatch(spec, f"the golden set's values cannot be read: {error}") from error
-    if spec.dtype.kind == "f":
-        bound = tolerance * np.maximum(1.0, np.abs(want.astype(np.float64)))
-        with np.errstate(invalid="ignore"):
-            close = np.abs(got.astype(np.float64) - want) <= bound
-        # `null` in JSON stands for every value that is not finite.
-        same = close | (np.isnan(want) & ~np.isfinite(got))
-    else:
-        same = np.asarray(got == want)
+    same = _agree(got, want, tolerance)
     if not same.all():
         index = int(np.argmin(same.reshape(-1)))
         values = f"expected {want.reshape(-1)[index]!s}, got {got.reshape(-1)[index]!s}"
         raise _mismatch(spec, f"{values} at element {index} ({int((~same).sum())} of {same.size} differ)")
+
+
+def _agree(got: Array, want: Array, tolerance: float) -> Array:
+    """Element by element; a NaN that is wanted stands for every value that is not finite, as `null` does in JSON."""
+    if want.dtype.kind != "f":
+        return np.asarray(got == want)
+    bound = tolerance * np.maximum(1.0, np.abs(want.astype(np.float64)))
+    with np.errstate(invalid="ignore"):
+        close = np.abs(got.astype(np.float64) - want) <= bound
+    return np.asarray(close | (np.isnan(want) & ~np.isfinite(got)) | (got == want))
 
 
 def _mismatch(spec: tensors.TensorSpec, text: str) -> ServerFailed:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from millrace.contract.reasons import Reason
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
-from millrace_runtime.snapshot import outcome, spec
+from millrace_runtime import outcome
+from millrace_runtime.snapshot import spec
 
 
 def main() -> int:
@@ -21,9 +23,9 @@ def main() -> int:
         code = 1 if error.retry else 0
     except MemoryError:
         text = "The source does not fit into the container's memory."
-        report, code = SnapshotReport(SnapshotOutcome.FAILED, "SnapshotOutOfMemory", text), 0
+        report, code = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_MEMORY, text), 0
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
-        report = SnapshotReport(SnapshotOutcome.FAILED, "SnapshotCrashed", outcome.last_line(error))
+        report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
         code = 1
     outcome.leave(report)
     return code

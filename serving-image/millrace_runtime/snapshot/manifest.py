@@ -11,7 +11,7 @@ from typing import Any
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
 from millrace_runtime import store
-from millrace_runtime.snapshot.outcome import StageError, store_error
+from millrace_runtime.outcome import StageError, store_error
 from millrace_runtime.snapshot.spec import Field, Role, Split
 
 FILE = "manifest.json"

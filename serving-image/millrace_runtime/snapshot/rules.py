@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.spec import NullFraction, RowCount, Rule, Unique
 
 Table = Any

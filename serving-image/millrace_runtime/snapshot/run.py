@@ -10,8 +10,8 @@ from typing import Any
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
 from millrace_runtime import store
+from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import freeze, identity, manifest, rules, schema, source, split, tables
-from millrace_runtime.snapshot.outcome import StageError, say, store_error
 from millrace_runtime.snapshot.spec import DatasetSpec, Method, Task
 
 _FAULTS_OF_THE_SOURCE = frozenset(

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from millrace.contract.reasons import Reason
+from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import columns
-from millrace_runtime.snapshot.outcome import StageError
 from millrace_runtime.snapshot.spec import Field, Mode, Role, Schema
 
 Table = Any

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from millrace.contract import environment
 from millrace.contract.environment import PreviousSnapshot, SnapshotTask
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime.snapshot.outcome import TaskError
+from millrace_runtime.outcome import TaskError
 
 
 class Format(StrEnum):
@@ -171,12 +172,12 @@ class Task:
     previous: PreviousSnapshot | None
 
 
-def read(environ: Mapping[str, str], variable: str = "MILLRACE_SPEC") -> Task:
+def read(environ: Mapping[str, str]) -> Task:
     """Raises TaskError naming the field at fault."""
-    if variable not in environ:
+    if environment.SPEC not in environ:
         raise TaskError("not set")
     try:
-        task = SnapshotTask.from_json(environ[variable])
+        task = SnapshotTask.from_json(environ[environment.SPEC])
         spec = DatasetSpec.from_dict(task.spec, "spec")
     except MalformedRecord as error:
         raise TaskError(str(error)) from error

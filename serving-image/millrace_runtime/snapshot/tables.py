@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from millrace.contract.reasons import Reason
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.source import File
 from millrace_runtime.snapshot.spec import Format
 

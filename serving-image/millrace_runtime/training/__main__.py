@@ -14,10 +14,15 @@ from collections.abc import Sequence
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
 from millrace.contract.report import EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
-from millrace_runtime.snapshot.outcome import StageError, last_line, leave
+from millrace_runtime.outcome import StageError, last_line, leave
 from millrace_runtime.training import spec
 
-STAGES = ("fetch", "train", "evaluate")
+STAGES = {
+    "fetch": Reason.FETCH_FAILED,
+    "train": Reason.TRAINER_CRASHED,
+    "evaluate": Reason.EVALUATION_FAILED,
+}
+"""The stages in their order, and what a defect in one is called."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,8 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         return 0 if stage == "evaluate" else EXIT_VERDICT
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
-        reason = {"train": Reason.TRAINER_CRASHED, "evaluate": Reason.EVALUATION_FAILED}.get(stage, "FetchFailed")
-        leave(_failure(stage, StageError(reason, f"{last_line(error)}.")))
+        leave(_failure(stage, StageError(STAGES[stage], f"{last_line(error)}.")))
         return 1
     if done is not None:
         leave(done)
@@ -54,7 +58,7 @@ def _run(stage: str) -> Record | None:
 
         train.train(task, volume)
         return None
-    # A pod's home is read-only, and matplotlib warns when it cannot keep its font list.
+    # A trainer's pod may have a read-only home, and matplotlib warns when it cannot keep its font list.
     os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
     from millrace_runtime.training import evaluate
 

@@ -8,7 +8,6 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -21,7 +20,6 @@ from millrace_runtime.training.spec import Task
 
 SHOWN_FEATURES = 12
 _BLUE, _GREY, _ORANGE = "#2b6cb0", "#a0aec0", "#dd6b20"
-mpl.use("Agg")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.contract.reasons import Reason
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.training.spec import Builtin, TaskKind
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from millrace.contract.reasons import Reason
 from millrace.contract.report import Artifact, Measurement, Signature, TrainingOutcome, TrainingReport
 from millrace_runtime import store
+from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.snapshot.outcome import StageError, say, store_error
 from millrace_runtime.training import card, features, golden, metrics, reference, scoring, subject, vetting
 from millrace_runtime.training.spec import Task, Volume
 

@@ -15,16 +15,14 @@ from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from millrace.contract.environment import PROTECTIVE
 from millrace.contract.profile import CATEGORICAL, NUMERIC
 from millrace.contract.reasons import Reason
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.training import fit
-from millrace_runtime.training.features import Layout, Tensors
+from millrace_runtime.training.features import METADATA, Layout, Tensors
 
 OPSET = 18
 ML_OPSET = 3
 TOLERANCE = 1e-4
 PARITY_ROWS = 4096
-METADATA = "millrace."
-"""Prefix of the model's metadata properties: JSON lists `numeric`, `categorical`, `classes`."""
 
 
 def to_onnx(fitted: Any, model: Layout, *, classification: bool) -> bytes:

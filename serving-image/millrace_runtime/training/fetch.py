@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from millrace.contract.reasons import Reason
+from millrace_runtime.outcome import StageError, say
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.snapshot.outcome import StageError, say
 from millrace_runtime.training import features
 from millrace_runtime.training.spec import Task, Volume
 

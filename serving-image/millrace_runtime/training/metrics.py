@@ -38,8 +38,8 @@ def classification(
 def regression(names: Sequence[str], truth: Array, predictions: Array) -> dict[str, float]:
     """Return name -> value. Raises Undefined."""
     made: dict[str, Callable[[], float]] = {
-        "rmse": lambda: float(np.sqrt(np.mean((truth - predictions) ** 2))),
-        "mae": lambda: float(np.mean(np.abs(truth - predictions))),
+        "rmse": lambda: float(metrics.root_mean_squared_error(truth, predictions)),
+        "mae": lambda: float(metrics.mean_absolute_error(truth, predictions)),
         "r2": lambda: _r2(truth, predictions),
     }
     return {name: _finite(name, made[name]()) for name in names}
@@ -84,10 +84,9 @@ def _brier(truth: Array, probabilities: Array, classes: list[Any]) -> float:
 
 
 def _r2(truth: Array, predictions: Array) -> float:
-    spread = float(np.sum((truth - truth.mean()) ** 2))
-    if spread == 0.0:
+    if np.ptp(truth) == 0.0:
         raise Undefined("r2 needs test rows with different labels")
-    return 1.0 - float(np.sum((truth - predictions) ** 2)) / spread
+    return float(metrics.r2_score(truth, predictions))
 
 
 def _finite(name: str, value: float) -> float:

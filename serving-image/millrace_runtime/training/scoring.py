@@ -23,24 +23,13 @@ import numpy.typing as npt
 
 from millrace.contract.environment import PROTECTIVE
 from millrace.contract.report import Signature, Tensor
+from millrace_runtime import datatypes
 from millrace_runtime.training.features import Tensors
 
 BATCH_ROWS = 1024
 TIMEOUT_SECONDS = 600
 _FAILED = 3
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_ORT_TYPES = {
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(float16)": "FP16",
-    "tensor(int64)": "INT64",
-    "tensor(int32)": "INT32",
-    "tensor(int16)": "INT16",
-    "tensor(int8)": "INT8",
-    "tensor(uint8)": "UINT8",
-    "tensor(bool)": "BOOL",
-    "tensor(string)": "BYTES",
-}
 
 
 class ScoringError(Exception):
@@ -132,10 +121,11 @@ def _signature(session: Any) -> Signature:
 
 
 def _tensor(described: Any) -> Tensor:
-    if described.type not in _ORT_TYPES:
+    datatype = datatypes.OF_ONNXRUNTIME.get(described.type)
+    if datatype is None:
         raise ValueError(f"{described.name} is a {described.type}, which the inference protocol cannot carry")
     shape = tuple(size if isinstance(size, int) else -1 for size in described.shape)
-    return Tensor(described.name, _ORT_TYPES[described.type], shape)
+    return Tensor(described.name, datatype, shape)
 
 
 def _answers(session: Any, inputs: Tensors, signature: Signature) -> Tensors:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from millrace.contract import environment
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime.snapshot.outcome import TaskError
+from millrace_runtime.outcome import TaskError
 
 CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
 REGRESSION_METRICS = ("rmse", "mae", "r2")

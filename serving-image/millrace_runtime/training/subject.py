@@ -8,12 +8,10 @@ from typing import Any
 
 from millrace.contract.environment import Champion
 from millrace.contract.reasons import Reason
+from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.snapshot.outcome import StageError
 from millrace_runtime.training import features, vetting
-from millrace_runtime.training.features import Layout, Tensors
-
-_PREFIX = "millrace."
+from millrace_runtime.training.features import METADATA, Layout, Tensors
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Subject:
 def of(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
     """Vet the bytes. `schema` and `classes` are taken where the model says nothing itself. Raises StageError."""
     proto = vetting.vet(data)
-    facts = {entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(_PREFIX)}
+    facts = {entry.key: entry.value for entry in proto.metadata_props if entry.key.startswith(METADATA)}
     layout = replace(
         schema,
         numeric=tuple(_listed(facts, "numeric", list(schema.numeric))),
@@ -67,12 +65,12 @@ def _pinned(named: Champion) -> bytes:
 
 
 def _listed(facts: dict[str, str], key: str, otherwise: list[Any]) -> list[Any]:
-    if _PREFIX + key not in facts:
+    if METADATA + key not in facts:
         return otherwise
     try:
-        value = json.loads(facts[_PREFIX + key])
+        value = json.loads(facts[METADATA + key])
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list) or not all(isinstance(item, (str, int)) for item in value):
-        raise StageError(Reason.NOT_ONNX, f"The model's metadata {_PREFIX}{key} is not a list. Export it again.")
+        raise StageError(Reason.NOT_ONNX, f"The model's metadata {METADATA}{key} is not a list. Export it again.")
     return value

@@ -13,7 +13,7 @@ import numpy as np
 import sklearn
 
 from millrace.contract.reasons import Reason
-from millrace_runtime.snapshot.outcome import StageError, last_line, say
+from millrace_runtime.outcome import StageError, last_line, say
 from millrace_runtime.snapshot.spec import Schema
 from millrace_runtime.training import estimators, export, features, fit
 from millrace_runtime.training.spec import Task, Volume

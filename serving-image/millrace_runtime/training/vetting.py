@@ -17,7 +17,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from millrace.contract.reasons import Reason
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_NODES = 20_000
@@ -154,11 +154,7 @@ def _tensors(model: Any) -> Iterator[Any]:
             raise _forbidden("a sparse tensor")
         for field, value in message.ListFields():
             if field.message_type is not None:
-                stack.extend(value if _is_repeated(field) else [value])
-
-
-def _is_repeated(field: Any) -> bool:
-    return bool(field.is_repeated)
+                stack.extend(value if field.is_repeated else [value])
 
 
 def _check_tensor(tensor: Any) -> None:

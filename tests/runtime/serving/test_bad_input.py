@@ -137,17 +137,6 @@ def test_a_chunked_body_over_the_limit_is_refused(classifier, tmp_path):
         connection.close()
 
 
-def test_a_compressed_body_is_refused(server):
-    answer = server.call("POST", "/v2/models/churn/infer", b"x", {"content-encoding": "gzip"})
-    assert (answer.status, answer.json()) == (415, {"error": "expected an uncompressed body"})
-
-
-def test_the_binary_extension_is_refused_by_name(server):
-    answer = server.call("POST", "/v2/models/churn/infer", b"x", {"inference-header-content-length": "1"})
-    assert answer.status == 400
-    assert "binary tensor data extension" in answer.json()["error"]
-
-
 def test_a_failure_inside_the_runtime_is_a_500_that_shows_no_internals_and_harms_nobody_else(tmp_path):
     from serving_kit import process
 

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+import millrace
+
 MODEL = "/v2/models/churn"
 VERSION = "/v2/models/churn/versions/7"
 
@@ -16,8 +18,8 @@ def test_server_metadata_has_name_version_and_extensions(server, path):
     answer = server.get(path)
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["name"] == "millrace"
-    assert answer.json()["extensions"] == []
+    assert (answer.json()["name"], answer.json()["version"]) == ("millrace", millrace.__version__)
+    assert answer.json()["extensions"] == ["binary_tensor_data", "model_repository", "statistics"]
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])

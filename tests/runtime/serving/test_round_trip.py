@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from serving_kit import models
+from serving_kit import models, values
 
-from millrace_runtime.serving import dataplane, tensors
+from millrace_runtime.serving import rest, tensors
 from millrace_runtime.serving.failure import RequestFailed
 
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -45,7 +45,7 @@ def test_the_answer_over_http_is_the_answer_in_process(mixed_server, reference, 
 @settings(max_examples=40, deadline=None)
 def test_every_datatype_survives_json_flat_and_nested(datatype, data):
     shape = data.draw(arrays.array_shapes(min_dims=1, max_dims=3, max_side=4))
-    array = data.draw(values_of(datatype, shape))
+    array = data.draw(values.of(datatype, shape))
     spec = tensors.TensorSpec("x", datatype, tuple(-1 for _ in shape))
     import orjson
 
@@ -55,17 +55,6 @@ def test_every_datatype_survives_json_flat_and_nested(datatype, data):
         back = tensors.decode(spec, form)
         assert (back.dtype, back.shape) == (array.dtype, array.shape)
         assert (back == array).all()
-
-
-def values_of(datatype, shape):
-    if datatype == "BYTES":
-        return arrays.arrays(object, shape, elements=st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
-    dtype = tensors.DTYPES[datatype]
-    if dtype.kind == "f":
-        return arrays.arrays(
-            dtype, shape, elements=st.floats(width=dtype.itemsize * 8, allow_nan=False, allow_infinity=False)
-        )
-    return arrays.arrays(dtype, shape)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +98,7 @@ def test_no_body_meets_a_defect_of_the_parser(body):
     refusals = []
     with contextlib.suppress(RequestFailed):
         try:
-            dataplane.parse(body)
+            rest.parse(body)
         except RequestFailed as failure:
             refusals.append(failure.status)
             raise

@@ -60,8 +60,8 @@ def test_a_source_that_is_not_there_is_a_verdict(store, tmp_path, uri):
 
 
 def test_a_store_that_does_not_answer_is_tried_again(tmp_path):
-    dead = gateway.Gateway(f"http://127.0.0.1:{gateway.free_port()}", tmp_path)
-    code, report, _ = tasks.contained(main, task_on("s3://lake/a/"), tmp_path, **dead.environment())
+    with gateway.down(tmp_path) as dead:
+        code, report, _ = tasks.contained(main, task_on("s3://lake/a/"), tmp_path, **dead.environment())
     assert (code, report["outcome"], report["reason"]) == (1, "Failed", "StoreUnavailable")
 
 

@@ -117,10 +117,10 @@ def test_a_run_that_cannot_succeed_ends_with_a_named_reason(store, tmp_path, cha
 
 def test_a_store_that_is_down_is_worth_another_try(store, tmp_path):
     version = {"digest": "sha256:" + "0" * 64, "uri": "s3://lake/none/"}
-    dead = gateway.Gateway(f"http://127.0.0.1:{gateway.free_port()}", tmp_path)
-    code, message, _ = tasks.contained(
-        partial(training.main, ["fetch"]), run_on(version, 1), tmp_path, **dead.environment()
-    )
+    with gateway.down(tmp_path) as dead:
+        code, message, _ = tasks.contained(
+            partial(training.main, ["fetch"]), run_on(version, 1), tmp_path, **dead.environment()
+        )
     assert (code, message["reason"]) == (1, "StoreUnavailable")
 
 

@@ -9,7 +9,7 @@ import pytest
 import sklearn.utils
 from run_kit import runs
 
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.training import estimators, subject
 from millrace_runtime.training.spec import Builtin, TaskKind
 

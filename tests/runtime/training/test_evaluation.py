@@ -14,8 +14,8 @@ from sklearn import metrics as reference
 from millrace.contract.golden import GoldenSet
 from millrace.contract.profile import Profile
 from millrace_runtime import store
+from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.snapshot.outcome import StageError
 from millrace_runtime.training import evaluate, features, metrics, subject
 
 
@@ -67,7 +67,7 @@ def test_the_metrics_are_those_of_the_served_file_on_the_test_rows(trained):
 def test_the_golden_set_has_64_rows_with_gaps_and_is_reproduced(trained):
     held = GoldenSet.from_json(trained.artifact("first", "golden.json").read_bytes())
     numeric, categorical = held.request["inputs"]
-    assert (held.rows, numeric["shape"], categorical["shape"]) == (64, [64, 30], [64, 1])
+    assert (numeric["shape"], categorical["shape"]) == ([64, 30], [64, 1])
     assert None in numeric["data"]
     assert "" in categorical["data"]
     served = session(trained.artifact("first", "model.onnx").read_bytes())

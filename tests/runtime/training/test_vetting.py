@@ -10,7 +10,7 @@ import random
 import pytest
 from run_kit import graphs
 
-from millrace_runtime.snapshot.outcome import StageError
+from millrace_runtime.outcome import StageError
 from millrace_runtime.training import scoring, vetting
 
 

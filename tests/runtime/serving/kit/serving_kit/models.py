@@ -71,10 +71,14 @@ def request(feeds: dict[str, Array]) -> dict[str, Any]:
 
 def golden_of(onnx: bytes, feeds: dict[str, Array], names: list[str]) -> GoldenSet:
     some = {name: array[:GOLDEN_ROWS] for name, array in feeds.items()}
-    rows = len(next(iter(some.values())))
     answers = run(onnx, some)
-    outputs = [tensor(name, np.asarray(array)) for name, array in zip(names, answers, strict=True)]
-    return GoldenSet(request=request(some), response={"outputs": outputs}, rows=rows)
+    outputs = [tensor(name, columns_of(array)) for name, array in zip(names, answers, strict=True)]
+    return GoldenSet(request=request(some), response={"outputs": outputs})
+
+
+def columns_of(answer: Any) -> Array:
+    """An output as a tensor: maps from class to probability become columns."""
+    return np.array([list(row.values()) for row in answer], np.float32) if isinstance(answer, list) else answer
 
 
 def numeric_histogram(values: Array) -> tuple[tuple[float, ...], tuple[int, ...]]:
@@ -193,6 +197,23 @@ def mixed_classifier() -> Model:
     )
 
 
+def zipmapped(named: bool) -> Model:
+    """Three classes, by number or by name, whose probabilities are maps: skl2onnx's default for classifiers (iris)."""
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    data = load_iris()
+    matrix = data.data.astype(np.float32)
+    classes = np.array(data.target_names)[data.target] if named else data.target
+    estimator = LogisticRegression(max_iter=500).fit(matrix, classes)
+    names = {"output_label": "class", "output_probability": "classes"}
+    onnx = renamed(export(estimator, [("numeric", FloatTensorType([None, 4]))]), names)
+    feeds = {"numeric": matrix}
+    profile = profile_of(feeds, {"numeric": list(data.feature_names)}, [])
+    return Model(onnx, golden_of(onnx, feeds, ["class", "classes"]), profile, feeds)
+
+
 def regressor(seed: int = 0) -> Model:
     """One number from ten (diabetes). Another seed is another model: another digest, other answers."""
     from skl2onnx.common.data_types import FloatTensorType
@@ -243,6 +264,19 @@ def gather(seed: int = 0) -> Model:
     onnx = model.SerializeToString()
     assert abs(column[0]) < 0.12
     return replace(good, onnx=onnx, golden=golden_of(onnx, good.feeds, ["prediction"]))
+
+
+def sequence() -> Model:
+    """A regressor's signature whose output is a sequence of tensors, which the protocol cannot say."""
+    from onnx import TensorProto, helper
+
+    good = regressor()
+    node = helper.make_node("SequenceConstruct", ["numeric", "numeric"], ["prediction"])
+    inputs = [helper.make_tensor_value_info("numeric", TensorProto.FLOAT, [None, 10])]
+    outputs = [helper.make_tensor_sequence_value_info("prediction", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "sequence", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return replace(good, onnx=bytes(model.SerializeToString()))
 
 
 def renamed(onnx_bytes: bytes, names: dict[str, str]) -> bytes:

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,20 +14,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from millrace.contract.environment import TERMINATION_LOG_VARIABLE, ServerEnvironment
+from millrace_cluster import ports
 from serving_kit.models import Model
 
 ROOT = Path(__file__).parents[5]
 SOURCES = os.pathsep.join(str(ROOT / name) for name in ("operator", "serving-image"))
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def settings_of(model: Model, directory: Path, **changes: Any) -> ServerEnvironment:
-    values = {
+    values: dict[str, Any] = {
         "model_name": "churn",
         "model_version": "7",
         "model": "churn-7",
@@ -40,7 +34,7 @@ def settings_of(model: Model, directory: Path, **changes: Any) -> ServerEnvironm
         "profile_uri": (directory / "store" / "profile.json").as_uri(),
         "model_dir": str(directory / "models"),
         "host": "127.0.0.1",
-        "port": free_port(),
+        "port": ports.free_port(),
         "drain_seconds": 0.3,
     }
     return ServerEnvironment(**(values | changes))

@@ -14,6 +14,7 @@ from pathlib import Path
 import fsspec
 
 import millrace_cluster
+from millrace_cluster import ports
 
 KEY, SECRET = "test-access", "test-secret"
 
@@ -42,7 +43,7 @@ class Gateway:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Gateway]:
-    port = free_port()
+    port = ports.free_port()
     for name in ("data", "meta"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "data" / "lake").mkdir(exist_ok=True)
@@ -62,10 +63,12 @@ def running(folder: Path) -> Iterator[Gateway]:
         log.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextlib.contextmanager
+def down(folder: Path) -> Iterator[Gateway]:
+    """A store that refuses every connection: its port is held, so that nobody else begins to listen there."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield Gateway(f"http://127.0.0.1:{held.getsockname()[1]}", folder)
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

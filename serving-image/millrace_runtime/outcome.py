@@ -15,9 +15,9 @@ from millrace_runtime import store
 class StageError(Exception):
     """Something the user can act on. `retry` says that the same work may succeed later without any change."""
 
-    def __init__(self, reason: Reason | str, message: str, *, retry: bool = False) -> None:
+    def __init__(self, reason: Reason, message: str, *, retry: bool = False) -> None:
         super().__init__(message)
-        self.reason = str(reason)
+        self.reason = reason
         self.message = message
         self.retry = retry
 
@@ -27,7 +27,7 @@ class TaskError(StageError):
 
     def __init__(self, message: str) -> None:
         text = f"{environment.SPEC}: {message}. The operator and the trainer image are of different versions."
-        super().__init__("MalformedReport", text)
+        super().__init__(Reason.MALFORMED_REPORT, text)
 
 
 def store_error(error: store.StoreError, missing: Reason, whose: str) -> StageError:
