@@ -29,7 +29,7 @@ def test_only_the_namespace_and_the_images_are_needed() -> None:
 
 def test_every_field_has_a_variable_and_every_variable_reaches_its_field() -> None:
     assert set(settings.PARSED.values()) == {field.name for field in dataclasses.fields(settings.Settings)}
-    values = {"metrics_port": "9000", "workers": "3", "image_pull_policy": "Never", "store_uri": "gs://b"}
+    values = {"metrics_port": "9000", "workers": "3", "image_pull_policy": "Never", "store_uri": "s3://b/prefix"}
     values["log_level"] = "DEBUG"
     given = {variable: values.get(field, f"x-{field}") for variable, field in settings.PARSED.items()}
     found = dataclasses.asdict(settings.parse(given))
@@ -53,6 +53,7 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
         ("MILLRACE_IMAGE_PULL_POLICY", "Sometimes"),
         ("MILLRACE_LOG_LEVEL", "LOUD"),
         ("MILLRACE_STORE_URI", "bucket"),
+        ("MILLRACE_STORE_URI", "gs://bucket"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(name: str, value: str) -> None:

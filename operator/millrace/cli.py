@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from millrace.api import crds
 
         return crds.main(given[1:])
+    if given[:1] == ["conformance"]:
+        from millrace.conformance import command
+
+        return command.main(given[1:])
     options = _parser().parse_args(given)
     try:
         options.command(options)
@@ -58,18 +62,21 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="explain offline what the operator would do with the objects in a file")
     plan.add_argument("-f", "--filename", required=True, type=Path, help="YAML of custom resources and their children")
     plan.set_defaults(command=_plan)
+    commands.add_parser("conformance", help="ask a server what it knows of the inference protocol", add_help=False)
     commands.add_parser("store-credentials", help="create the embedded store's credentials, once", add_help=False)
     return parser
 
 
 def _run(_: argparse.Namespace) -> None:
+    import uvloop
+
     from millrace import settings as parsed
     from millrace import telemetry, wiring
     from millrace.clients import credentials
 
     settings = parsed.parse(os.environ)
     telemetry.configure_logs(settings.log_level)
-    asyncio.run(wiring.run(settings, credentials.load(os.environ)))
+    uvloop.run(wiring.run(settings, credentials.load(os.environ)))
 
 
 def _admission(_: argparse.Namespace) -> None:

@@ -40,29 +40,15 @@ class NameConflict(MillraceError):
 
     def __init__(self, kind: str, namespace: str, name: str, owner: str) -> None:
         super().__init__(f"{kind} {namespace}/{name} exists and belongs to {owner}")
-        self.kind = kind
-        self.namespace = namespace
-        self.name = name
-        self.owner = owner
 
 
 class ApiError(MillraceError):
     """The API server refused a request, or could not be asked."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 0,
-        reason: str = "",
-        retry_after: float | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.reason = reason
         self.retry_after = retry_after
-        self.details = dict(details or {})
 
 
 class BadRequest(ApiError):
@@ -86,7 +72,7 @@ class AlreadyExists(ApiError):
 
 
 class Conflict(ApiError):
-    """409: the object changed since it was read, or a precondition does not hold."""
+    """409, or 422 about ``metadata.uid``: the object changed since it was read, or it is another one by now."""
 
 
 class Gone(ApiError):
@@ -94,13 +80,15 @@ class Gone(ApiError):
 
 
 class Invalid(ApiError):
-    """422: the schema, a CEL rule or an immutable field refused the object."""
+    """422: the schema, a CEL rule or an immutable field refused the object; 500: an apply does not fit the schema."""
 
 
 class Unavailable(ApiError):
     """429, 5xx, a broken connection or a time-out; the request may or may not have been executed."""
 
 
+UNTYPED = "failed to create typed patch object"
+"""How the API server answers an apply that does not fit the kind's schema, as an InternalError (kubernetes 1.36)."""
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequest,
     401: Unauthorized,
@@ -117,8 +105,18 @@ def from_status(status: int, body: Mapping[str, Any] | None, retry_after: float 
     answer = body or {}
     reason = str(answer.get("reason") or "")
     message = str(answer.get("message") or f"the API server answered {status}")
-    if status == 409:
-        kind: type[ApiError] = AlreadyExists if reason == "AlreadyExists" else Conflict
+    if status == 422 and _is_about_another_object(answer):
+        kind: type[ApiError] = Conflict
+    elif status == 500 and message.startswith(UNTYPED):
+        kind = Invalid
+    elif status == 409:
+        kind = AlreadyExists if reason == "AlreadyExists" else Conflict
     else:
         kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
-    return kind(message, status=status, reason=reason, retry_after=retry_after, details=answer.get("details"))
+    return kind(message, status=status, retry_after=retry_after)
+
+
+def _is_about_another_object(answer: Mapping[str, Any]) -> bool:
+    """Whether a patch named the UID of an object whose name another one has by now: the API server says Invalid."""
+    causes = (answer.get("details") or {}).get("causes") or ()
+    return any(cause.get("field") == "metadata.uid" for cause in causes)

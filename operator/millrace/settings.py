@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from millrace import errors
 
@@ -55,11 +55,15 @@ def parse(environ: Mapping[str, str]) -> Settings:
     if problems:
         raise errors.SettingsError("; ".join(problems))
     given = {field: environ[name] for name, field in PARSED.items() if environ.get(name)}
-    port, workers = int(given.pop("metrics_port", 8080)), int(given.pop("workers", 8))
-    given["log_level"] = given.get("log_level", "INFO").upper()
-    given["store_uri"] = given.get("store_uri", "s3://millrace").rstrip("/")
-    policy = cast("PullPolicy", given.pop("image_pull_policy", "IfNotPresent"))
-    return Settings(**given, metrics_port=port, workers=workers, image_pull_policy=policy)
+    return Settings(**{field: _READ.get(field, str)(value) for field, value in given.items()})
+
+
+_READ: Mapping[str, Callable[[str], Any]] = {
+    "store_uri": lambda text: text.rstrip("/"),
+    "log_level": str.upper,
+    "metrics_port": int,
+    "workers": int,
+}
 
 
 def _wrong(environ: Mapping[str, str]) -> list[str]:
@@ -75,6 +79,6 @@ def _wrong(environ: Mapping[str, str]) -> list[str]:
     if level and level.upper() not in logging.getLevelNamesMapping():
         problems.append(f"MILLRACE_LOG_LEVEL is {level!r}, not one of DEBUG, INFO, WARNING, ERROR")
     uri = environ.get("MILLRACE_STORE_URI")
-    if uri and "://" not in uri:
-        problems.append(f"MILLRACE_STORE_URI is {uri!r}, not a URI such as s3://bucket")
+    if uri and not uri.startswith("s3://"):
+        problems.append(f"MILLRACE_STORE_URI is {uri!r}, not s3://bucket, which is all that statuses have room for")
     return problems

@@ -132,6 +132,7 @@ class SimulatedCluster:
     deployment: api.Deployment = field(default_factory=make_deployment)
     models: dict[str, api.Model] = field(default_factory=dict)
     now: datetime = START
+    steady_since: datetime | None = None
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     ready: dict[str, int] = field(default_factory=dict)
     """Ready servers by revision, as the kubelet has it."""
@@ -236,6 +237,7 @@ class SimulatedCluster:
         asked = {one.pod: one for one in self.scraped}
         return Observation(
             now=self.now,
+            steady_since=self.steady_since,
             deployment=self.deployment,
             platform=self.platform,
             models=tuple(self.models.values()),
@@ -245,6 +247,11 @@ class SimulatedCluster:
                 for one in self.routers
             ),
             routers_ready=sum(1 for one in self.routers if one.files),
+            budgets=tuple(
+                (name, found["metadata"]["uid"])
+                for (kind, name), found in self.objects.items()
+                if kind == "PodDisruptionBudget"
+            ),
             measured=Measured(traffic=tuple(self._traffic()), drift=self.drift),
             policy_in_force=self.policy_in_force,
             run=self.run,

@@ -7,24 +7,25 @@ So two pods that race, a restart, or a reinstallation over an old volume all end
 from __future__ import annotations
 
 import argparse
-import json
+import asyncio
 import os
 import secrets
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from millrace import errors
+from millrace.api.resources import ResourceType
 from millrace.clients import credentials
+from millrace.clients.kube import Kube
+from millrace.clients.store import Manifest
 
 REGION = "us-east-1"
-SECONDS = 10.0
+SECRETS = ResourceType(group="", version="v1", plural="secrets", kind="Secret")
+"""Not among `api.resources`: the operator itself has no verb on them."""
 
 
-def manifest(name: str, namespace: str, endpoint: str) -> dict[str, Any]:
+def manifest(name: str, namespace: str, endpoint: str) -> Manifest:
     """A Secret with new keys: 20 hex digits of name, 240 random bits of key."""
     return {
         "apiVersion": "v1",
@@ -44,26 +45,13 @@ def manifest(name: str, namespace: str, endpoint: str) -> dict[str, Any]:
     }
 
 
-def create(identity: credentials.Credentials, body: Mapping[str, Any]) -> bool:
-    """POSTs the Secret. False if one of that name was there already.
-
-    Raises:
-        urllib.error.HTTPError: any other answer than success or conflict.
-        OSError: the API server did not answer.
-    """
-    request = urllib.request.Request(  # noqa: S310 - the API server's own address, https
-        f"{identity.server}/api/v1/namespaces/{body['metadata']['namespace']}/secrets",
-        data=json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {identity.token()}", "Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        urllib.request.urlopen(request, timeout=SECONDS, context=identity.ssl_context()).close()  # noqa: S310 - as above
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 409:
-                return False
-            raise
+async def create(identity: credentials.Credentials, body: Manifest) -> bool:
+    """POSTs the Secret. False if one of that name was there already. Raises ApiError."""
+    async with Kube(identity) as kube:
+        try:
+            await kube.create(SECRETS, body)
+        except errors.AlreadyExists:
+            return False
     return True
 
 
@@ -75,17 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.bucket_directory.mkdir(exist_ok=True)
         identity = credentials.load(os.environ)
         namespace = options.namespace or identity.namespace
-        made = create(identity, manifest(options.secret, namespace, options.endpoint))
-    except urllib.error.HTTPError as error:
-        account = f"system:serviceaccount:{namespace}:millrace-store"
-        return _fail(
-            f"the API server answered {error.code} {error.reason} to the creation of Secret {options.secret}",
-            f"kubectl -n {namespace} auth can-i create secrets --as={account}",
-        )
+        made = asyncio.run(create(identity, manifest(options.secret, namespace, options.endpoint)))
     except errors.CredentialsError as error:
         return _fail(str(error), "run this in a pod with a service account")
-    except OSError as error:
-        return _fail(f"{error}", "kubectl describe pod millrace-store-0")
+    except (errors.Unavailable, OSError) as error:
+        return _fail(str(error), "kubectl describe pod millrace-store-0")
+    except errors.ApiError as error:
+        account = f"system:serviceaccount:{namespace}:millrace-store"
+        return _fail(str(error), f"kubectl -n {namespace} auth can-i create secrets --as={account}")
     sys.stdout.write(f"secret {namespace}/{options.secret} {'created' if made else 'was there already'}\n")
     return 0
 

@@ -83,7 +83,7 @@ def widget_definition() -> Manifest:
         "type": "object",
         "properties": {
             "observedGeneration": {"type": "integer"},
-            "said": {"type": "string"},
+            **{name: {"type": "string"} for name in ("said", "message")},
             "conditions": {
                 "type": "array",
                 "items": {**condition, "required": ["type"]},

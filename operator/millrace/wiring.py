@@ -1,5 +1,8 @@
 """Everything put together, and the life of the process: start, lead or wait, stop.
 
+`Replica` is all of it that needs no socket, thread or signal: a simulation runs it as it is. `Operator` adds what talks
+to the outside: kopf's watches, the probes, the signals.
+
 Start: settings, discovery, probes, watches, a complete cache, then the election. Stop (SIGTERM): running passes end,
 the lease is given back, then the watches and the probes stop.
 """
@@ -12,13 +15,14 @@ import secrets
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import import_module
+from typing import Any
 
 from millrace import errors
 from millrace.api import resources
 from millrace.api.resources import ResourceType
-from millrace.clients.clock import SystemClock
+from millrace.clients.clock import Clock, SystemClock
 from millrace.clients.credentials import Credentials
-from millrace.clients.kube import Kube
+from millrace.clients.kube import TIMEOUT_SECONDS, Kube
 from millrace.clients.offline import OfflineKube
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
@@ -62,30 +66,34 @@ def background(world: World) -> tuple[list[Duty], list[Duty]]:
     return [world.scrapes.run], [watch_policies]
 
 
-class Operator:
-    """One replica. `run` is its whole life; `stop` ends it."""
+class Replica:
+    """One candidate: the cache, the election and the leader's duties. `find_kinds`, then `work` until `stop`.
+
+    Whatever calls `kernel.saw` is its watches.
+    """
 
     def __init__(
         self,
         settings: Settings,
-        credentials: Credentials,
+        kube: Kube,
+        clock: Clock,
         kinds: Iterable[Controller],
         *,
+        series: Series | None = None,
         children: Iterable[ResourceType] = resources.CHILDREN,
         tasks: Callable[[World], tuple[list[Duty], list[Duty]]] = lambda _: ([], []),
         lease_seconds: int = 15,
         renew_seconds: float = 10.0,
         retry_seconds: float = 2.0,
     ) -> None:
-        self.series = Series()
+        self.series = series or Series()
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock = clock
         self.stopping = asyncio.Event()
-        self._credentials = credentials
-        self.kube = Kube(credentials, may_write=self._may_write, observer=self.series.observe_request)
+        self.kube = kube
         self.election = Election(
-            self.kube,
-            self.clock,
+            kube,
+            clock,
             namespace=settings.namespace,
             name=settings.lease_name,
             identity=settings.identity or f"millrace-{secrets.token_hex(4)}",
@@ -95,13 +103,10 @@ class Operator:
             retry_seconds=retry_seconds,
             on_change=lambda leads: self.series.leader.labels(name=settings.lease_name).set(leads),
         )
-        self.world = World(Store(), self.kube, self.clock, settings)
+        kube.may_write = self.election.holds
+        self.world = World(Store(), kube, clock, settings)
         self.kernel = Kernel(self.world, kinds, self.series, children=children)
         self.kernel.duties, self._everywhere = tasks(self.world)
-        self.probes = Probes(settings.metrics_port, self.series, self.kernel.check_live, self.kernel.check_ready)
-
-    def _may_write(self) -> bool:
-        return self.election.holds()
 
     def stop(self) -> None:
         """Begin the graceful stop."""
@@ -109,38 +114,8 @@ class Operator:
             log.info("stopping")
             self.stopping.set()
 
-    async def run(self, *, signals: bool = True) -> None:
-        """Live until stopped. Raises SettingsError if our kinds are not installed, and whatever ends the watches."""
-        async with self.kube:
-            await self._find_kinds()
-            with self.probes:
-                watches = Watches(self.kernel, self._credentials, self.settings.namespace)
-                await watches.start()
-                if signals:
-                    _on_signals(self.stop)
-                watching = asyncio.create_task(watches.run(), name="watches")
-                try:
-                    await self._until_stopped(watching)
-                finally:
-                    watches.stop()
-                    await asyncio.wait({watching})
-                    if not watching.cancelled() and not self.stopping.is_set():
-                        watching.result()
-
-    async def _until_stopped(self, watching: asyncio.Task[None]) -> None:
-        work = asyncio.create_task(self._work(), name="work")
-        try:
-            await asyncio.wait({watching, work}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                log.failure("the watches ended", error=None if watching.cancelled() else watching.exception())
-        finally:
-            if not work.done():
-                work.cancel()
-            await asyncio.wait({work})
-        if not work.cancelled():
-            work.result()
-
-    async def _work(self) -> None:
+    async def work(self) -> None:
+        """Fill the cache, then lead or wait until stopped. Raises what the duties raised."""
         tasks = [asyncio.create_task(_forever(one)) for one in (self.kernel.heart.run, *self._everywhere)]
         try:
             await self._unless_stopped(self.kernel.audit.sync())
@@ -165,8 +140,8 @@ class Operator:
         if not running.cancelled():
             running.result()
 
-    async def _find_kinds(self) -> None:
-        """Kopf waits in silence for a kind that does not exist; we do not."""
+    async def find_kinds(self) -> None:
+        """Kopf waits in silence for a kind that does not exist; we do not. Raises SettingsError."""
         for api_version in sorted({one.api_version for one in self.kernel.watched if one.group}):
             served = await self._served(api_version)
             missing = [
@@ -184,6 +159,57 @@ class Operator:
         except errors.NotFound:
             return set()
         return {one["name"] for one in found.get("resources") or ()}
+
+
+class Operator(Replica):
+    """A replica that is a process. `run` is its whole life; `stop` ends it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        kinds: Iterable[Controller],
+        *,
+        clock: Clock | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        **options: Any,
+    ) -> None:
+        """`timeout` is that of a request, in seconds; `options` are those of `Replica`."""
+        series = Series()
+        kube = Kube(credentials, observer=series.observe_request, timeout=timeout)
+        super().__init__(settings, kube, clock or SystemClock(), kinds, series=series, **options)
+        self._credentials = credentials
+        self.probes = Probes(settings.metrics_port, self.series, self.kernel.check_live, self.kernel.check_ready)
+
+    async def run(self, *, signals: bool = True) -> None:
+        """Live until stopped. Raises SettingsError if our kinds are not installed, and whatever ends the watches."""
+        async with self.kube:
+            await self.find_kinds()
+            with self.probes:
+                take_back = (lambda: _on_signals(self.stop)) if signals else (lambda: None)
+                watches = Watches(self.kernel, self._credentials, self.settings.namespace, take_back)
+                await watches.start()
+                watching = asyncio.create_task(watches.run(), name="watches")
+                try:
+                    await self._until_stopped(watching)
+                finally:
+                    watches.stop()
+                    await asyncio.wait({watching})
+                    if not watching.cancelled() and not self.stopping.is_set():
+                        watching.result()
+
+    async def _until_stopped(self, watching: asyncio.Task[None]) -> None:
+        work = asyncio.create_task(self.work(), name="work")
+        try:
+            await asyncio.wait({watching, work}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.failure("the watches ended", error=None if watching.cancelled() else watching.exception())
+        finally:
+            if not work.done():
+                work.cancel()
+            await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
 
 
 async def _forever(duty: Duty) -> None:

@@ -7,6 +7,7 @@ import copy
 import http.client
 import json
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,12 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parent / "kit"))
+
+from apiserver_kit import planes
+
+from millrace.clients import credentials
+from millrace.clients.credentials import Credentials
 from millrace.render import admission, roles
 from millrace_cluster.control_plane import ADMIN, ControlPlane
 
@@ -25,7 +32,6 @@ Manifest = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "ml"
 IDLE_SECONDS = 5.0
-PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
 USERS = {"alice": ["engineers"], "bob": ["approvers"], "carol": ["engineers", "approvers"], "operator": []}
 
 
@@ -105,43 +111,37 @@ class Api:
 def collection(manifest: Manifest) -> str:
     """REST path of the objects of the manifest's kind in the test namespace."""
     namespace = manifest["metadata"].get("namespace", NAMESPACE)
-    return f"/apis/millrace.dev/v1alpha1/namespaces/{namespace}/{PLURALS[manifest['kind']]}"
+    return f"/apis/millrace.dev/v1alpha1/namespaces/{namespace}/{planes.PLURALS[manifest['kind']]}"
 
 
 def grants() -> list[Manifest]:
     """The namespace, the roles, and who has them: alice edits, bob approves, carol does both, the operator operates."""
     bound = [("alice", "millrace-edit"), ("bob", "millrace-approver"), ("carol", "millrace-edit")]
     bound += [("carol", "millrace-approver")]
-    bindings = [_binding(user, "ClusterRole", role) for user, role in bound]
+    bindings = [planes.bind(user, "ClusterRole", role, NAMESPACE) for user, role in bound]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         *roles.cluster_roles(),
         *bindings,
         roles.role("millrace", NAMESPACE, roles.operator_rules()),
-        _binding("operator", "Role", "millrace"),
+        planes.bind("operator", "Role", "millrace", NAMESPACE),
     ]
-
-
-def _binding(user: str, kind: str, role: str) -> Manifest:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": f"{user}-{role}", "namespace": NAMESPACE},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-        "subjects": [{"kind": "User", "name": user}],
-    }
 
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), users=USERS) as started:
-        for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
-            started.kubectl("apply", "-f", str(crd))
-        for name in PLURALS.values():
-            started.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+        planes.define(started)
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(grants()))
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
         yield started
+
+
+@pytest.fixture(scope="session")
+def cred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Credentials]:
+    """An admin of another control plane, one that serves Widgets."""
+    with planes.of_widgets(tmp_path_factory.mktemp("widgets")) as started:
+        yield credentials.from_kubeconfig(started.kubeconfig)
 
 
 @pytest.fixture(scope="session")

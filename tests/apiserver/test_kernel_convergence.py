@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
+from apiserver_kit import operators
+from apiserver_kit.operators import running, until
 
 from millrace import errors, testing, wiring
 from millrace.api import keys, resources
-from millrace.clients import credentials
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
 from millrace.decide.plan import Doomed, Plan
-from millrace.settings import Settings
 from millrace.testing import WIDGETS, FaultyProxy, WidgetSeen
-from millrace_cluster.control_plane import ControlPlane
 
-CHILDREN = (resources.CONFIG_MAPS, resources.PODS)
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(testing.widget_definition()))
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{WIDGETS.plural}.{WIDGETS.group}")
-        yield plane
-
-
-@pytest.fixture
-def cred(plane: ControlPlane) -> Credentials:
-    return credentials.from_kubeconfig(plane.kubeconfig)
+make_operator = functools.partial(operators.of_widgets, children=(resources.CONFIG_MAPS, resources.PODS))
 
 
 @pytest.fixture
@@ -54,36 +37,6 @@ async def namespace(kube: Kube, request: pytest.FixtureRequest) -> str:
     kind = resources.ResourceType(group="", version="v1", plural="namespaces", kind="Namespace")
     await kube.create(kind, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return name
-
-
-def make_operator(cred: Credentials, namespace: str, kind: Controller | None = None, **lease: Any) -> wiring.Operator:
-    settings = Settings(
-        namespace=namespace, trainer_image="t", server_image="s", router_image="r", metrics_port=0, workers=4
-    )
-    kind = kind or Controller(WIDGETS, testing.observe_widget, testing.decide_widget)
-    times = {"lease_seconds": 2, "renew_seconds": 1.5, "retry_seconds": 0.2, **lease}
-    return wiring.Operator(settings, cred, [kind], children=CHILDREN, **times)
-
-
-@contextlib.asynccontextmanager
-async def running(operator: wiring.Operator, *, leading: bool = True) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(operator.run(signals=False))
-    try:
-        await until(lambda: task.done() or (operator.kernel.leads if leading else operator.kernel.audit.synced))
-        if task.done():
-            task.result()
-        yield task
-    finally:
-        operator.stop()
-        async with asyncio.timeout(20):
-            await task
-
-
-async def until(condition: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the awaited did not happen"
-        await asyncio.sleep(0.01)
 
 
 def is_ready(operator: wiring.Operator, namespace: str, name: str) -> bool:
@@ -269,6 +222,22 @@ async def test_a_status_decided_on_an_old_version_is_not_written(cred: Credentia
         await kube.patch_status(
             WIDGETS, namespace, "w", {"said": "old"}, resource_version=made["metadata"]["resourceVersion"]
         )
+
+
+async def test_an_apply_for_another_object_of_the_name_is_a_conflict(
+    cred: Credentials, kube: Kube, namespace: str
+) -> None:
+    metadata = {"name": "c", "namespace": namespace}
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"text": "here"}}
+    await kube.apply(resources.CONFIG_MAPS, manifest)
+    stranger = "11111111-2222-3333-4444-555555555555"
+    other = {**manifest, "metadata": {**metadata, "uid": stranger}}
+    for attempt in (
+        lambda: kube.apply(resources.CONFIG_MAPS, other),
+        lambda: kube.patch(resources.CONFIG_MAPS, namespace, "c", {"metadata": {"uid": stranger}}),
+    ):
+        with pytest.raises(errors.Conflict):
+            await attempt()
 
 
 async def test_a_missing_kind_ends_the_start_with_the_command_that_installs_it(

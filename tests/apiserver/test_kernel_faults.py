@@ -8,44 +8,28 @@ T3: kopf strips its configured finalizer from whatever it sees; with our setting
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+import functools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import kopf
 import pytest
+from apiserver_kit import operators
+from apiserver_kit.operators import running, until
 
 from millrace import errors, testing, wiring
 from millrace.api import resources
-from millrace.clients import credentials
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest
 from millrace.controller import audit
 from millrace.controller.leader import Election
-from millrace.controller.routing import Controller
 from millrace.handlers import adapter
-from millrace.settings import Settings
 from millrace.testing import WIDGETS, FaultyProxy, ManualClock
-from millrace_cluster.control_plane import ControlPlane
 
 NAMESPACE = "default"
 PLURAL = WIDGETS.plural
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(testing.widget_definition()))
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{PLURAL}.{WIDGETS.group}")
-        yield plane
-
-
-@pytest.fixture
-def cred(plane: ControlPlane) -> Credentials:
-    return credentials.from_kubeconfig(plane.kubeconfig)
+make_operator = functools.partial(operators.of_widgets, namespace=NAMESPACE)
 
 
 @pytest.fixture
@@ -65,40 +49,6 @@ async def kube(cred: Credentials) -> AsyncIterator[Kube]:
 async def proxy(cred: Credentials) -> AsyncIterator[FaultyProxy]:
     async with FaultyProxy(cred) as proxy:
         yield proxy
-
-
-def make_operator(cred: Credentials) -> wiring.Operator:
-    settings = Settings(namespace=NAMESPACE, trainer_image="t", server_image="s", router_image="r", metrics_port=0)
-    return wiring.Operator(
-        settings,
-        cred,
-        [Controller(WIDGETS, testing.observe_widget, testing.decide_widget)],
-        children=[resources.CONFIG_MAPS],
-        lease_seconds=2,
-        renew_seconds=1.5,
-        retry_seconds=0.2,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(operator: wiring.Operator, *, leading: bool = True) -> AsyncIterator[None]:
-    task = asyncio.create_task(operator.run(signals=False))
-    try:
-        await until(lambda: task.done() or (operator.kernel.leads if leading else operator.kernel.audit.synced))
-        if task.done():
-            task.result()
-        yield
-    finally:
-        operator.stop()
-        async with asyncio.timeout(20):
-            await task
-
-
-async def until(condition: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the awaited did not happen"
-        await asyncio.sleep(0.01)
 
 
 async def make_widgets(kube: Kube, *names: str, **metadata: Any) -> dict[str, Manifest]:
@@ -252,7 +202,7 @@ async def test_a_standby_takes_over_at_once_when_the_leader_stops_and_only_one_l
         leader, standby = (second, first) if second.kernel.leads else (first, second)
         await make_widgets(kube, "w")
         await until(lambda: leader.world.store.count(resources.CONFIG_MAPS) == 1)
-        await until(lambda: cached(standby) == {"w"})
+        await until(lambda: cached(standby) == {"w"}, "the standby sees what the leader sees")
         assert not standby.kernel.leads
         leader.stop()
         await until(lambda: standby.kernel.leads, seconds=5)

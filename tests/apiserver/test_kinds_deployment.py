@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import yaml
+from apiserver_kit import planes
+from apiserver_kit.operators import running, until
 
 from millrace import wiring
 from millrace.api import keys, resources
@@ -22,12 +22,10 @@ from millrace.clients.world import World
 from millrace.controller.routing import Controller
 from millrace.decide import deployment as decisions
 from millrace.observe import deployment, scrapes
-from millrace.render import roles
 from millrace.settings import Settings
 from millrace.simulation import make_model
 from millrace_cluster.control_plane import ControlPlane
 
-ROOT = Path(__file__).parents[2]
 NAMESPACE = "serving"
 
 
@@ -46,23 +44,7 @@ STEPS = [{"setWeight": 25}, {"pause": {"duration": "2s"}}, {"setWeight": 50}]
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("plane"), users={"operator": []}, controller_manager=True) as started:
-        for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
-            started.kubectl("apply", "-f", str(crd))
-        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
-        rules = [*roles.operator_rules(), *roles.lease_rules()]
-        binding = {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "operator", "namespace": NAMESPACE},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
-            "subjects": [{"kind": "User", "name": "operator"}],
-        }
-        granted = [space, roles.role("operator", NAMESPACE, rules), binding]
-        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(granted))
-        for name in ("datasets", "trainingruns", "models", "deployments"):
-            started.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+    with planes.with_controllers(tmp_path_factory.mktemp("plane"), NAMESPACE) as started:
         yield started
 
 
@@ -87,12 +69,8 @@ async def operator(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Oper
     cred = credentials.from_kubeconfig(plane.kubeconfig_for("operator"))
     one = wiring.Operator(settings, cred, KINDS, tasks=tasks)
     kubelet = asyncio.create_task(start_pods(plane, kube))
-    task = asyncio.create_task(one.run(signals=False))
-    await until(lambda: task.done() or one.kernel.leads)
-    yield one
-    one.stop()
-    async with asyncio.timeout(20):
-        await task
+    async with running(one):
+        yield one
     kubelet.cancel()
     await asyncio.gather(kubelet, return_exceptions=True)
 
@@ -131,17 +109,6 @@ async def start_pods(plane: ControlPlane, kube: Kube) -> None:
             command = ("patch", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--subresource=status")
             await asyncio.to_thread(plane.kubectl, *command, "--type=merge", "-p", json.dumps({"status": status}))
         await asyncio.sleep(0.2)
-
-
-async def until(condition: Callable[[], Any], what: str = "", seconds: float = 40) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        found = await found if asyncio.iscoroutine(found) else found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 async def approve(plane: ControlPlane, kube: Kube, version: int) -> None:

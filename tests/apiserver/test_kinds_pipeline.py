@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import yaml
+from apiserver_kit import planes
+from apiserver_kit.operators import running, until
 
 from millrace import wiring
 from millrace.api import resources
@@ -33,13 +32,10 @@ from millrace.decide import dataset as dataset_decisions
 from millrace.decide import model as model_decisions
 from millrace.decide import training_run as run_decisions
 from millrace.observe import dataset, model, policy, training_run
-from millrace.render import admission, roles
 from millrace.settings import Settings
 from millrace_cluster.control_plane import ControlPlane
 
-ROOT = Path(__file__).parents[2]
 NAMESPACE = "pipeline"
-USERS = {"alice": ["engineers"], "bob": ["approvers"], "operator": []}
 BOUND = {"alice": "millrace-edit", "bob": "millrace-approver"}
 KINDS = (
     Controller(resources.DATASETS, dataset.observe, dataset_decisions.decide, dataset.WATCHES),
@@ -51,29 +47,8 @@ DIGEST = f"sha256:{'c' * 64}"
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("plane"), users=USERS, controller_manager=True) as started:
-        for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
-            started.kubectl("apply", "-f", str(crd))
-        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
-        bindings = [bind(user, "ClusterRole", role) for user, role in BOUND.items()]
-        rules = [*roles.operator_rules(), *roles.lease_rules()]
-        own = [roles.role("operator", NAMESPACE, rules), bind("operator", "Role", "operator")]
-        granted = [space, *roles.cluster_roles(), *bindings, *own, *admission.manifests()]
-        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(granted))
-        for name in ("datasets", "trainingruns", "models", "deployments"):
-            started.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+    with planes.with_controllers(tmp_path_factory.mktemp("plane"), NAMESPACE, BOUND) as started:
         yield started
-
-
-def bind(user: str, kind: str, role: str) -> Manifest:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": f"{user}-{role}", "namespace": NAMESPACE},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
-        "subjects": [{"kind": "User", "name": user}],
-    }
 
 
 @pytest.fixture
@@ -89,12 +64,8 @@ async def operator(plane: ControlPlane) -> AsyncIterator[wiring.Operator]:
     )
     cred = credentials.from_kubeconfig(plane.kubeconfig_for("operator"))
     one = wiring.Operator(settings, cred, KINDS, children=(resources.JOBS, resources.PODS), tasks=policies)
-    task = asyncio.create_task(one.run(signals=False))
-    await until(lambda: task.done() or one.kernel.leads)
-    yield one
-    one.stop()
-    async with asyncio.timeout(20):
-        await task
+    async with running(one):
+        yield one
 
 
 def policies(world: World) -> tuple[list[Any], list[Any]]:
@@ -102,17 +73,6 @@ def policies(world: World) -> tuple[list[Any], list[Any]]:
         await policy.watch(world)
 
     return [], [watch]
-
-
-async def until(condition: Callable[[], Any], what: str = "", seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        found = await found if asyncio.iscoroutine(found) else found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        await asyncio.sleep(0.1)
 
 
 async def live_pod(kube: Kube, labels: dict[str, str], avoid: tuple[str, ...] = ()) -> Manifest:

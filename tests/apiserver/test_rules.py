@@ -77,7 +77,17 @@ def resources(sample: str, where: str) -> list[Case]:
         Case(sample, where, "a request must not exceed its limit", f"{where}.requests", too_much),
         Case(sample, where, kind, where, {f"{where}.requests": {"memroy": "1Gi"}}),
         Case(sample, where, kind, where, {f"{where}.limits": {"gpu": "1"}}),
-    ]
+        *(
+            Case(sample, where, kind, where, {f"{where}.limits": {name: "1"}})
+            for name in ("nvidia.com/", "/gpu", "a/b/c", "NVIDIA.com/gpu", "requests.nvidia.com/gpu")
+        ),
+        Case(sample, where, "an extended resource such as nvidia.com/gpu is counted", f"{where}.limits",
+             {f"{where}.limits": {"nvidia.com/gpu": "500m"}}),
+        Case(sample, where, "an extended resource such as nvidia.com/gpu has equal", f"{where}.requests",
+             {f"{where}.requests": {"nvidia.com/gpu": "1"}, f"{where}.limits": {"memory": "2Gi"}}),
+        Case(sample, where, "an extended resource such as nvidia.com/gpu has equal", f"{where}.requests",
+             {f"{where}.requests": {"nvidia.com/gpu": "1"}, f"{where}.limits": {"nvidia.com/gpu": "2"}}),
+    ]  # fmt: skip
 
 
 FRACTIONS = "spec.split.fractions"
@@ -96,12 +106,16 @@ DATASET = [
         {"spec.schema.fields[2].role": "Label"},
     ),
     Case(
+        "dataset", "spec.schema.fields[]", "minimum and maximum are for", "spec.schema.fields[4].type",
+        {"spec.schema.fields[4].minimum": 1},
+    ),
+    Case(
         "dataset", "spec.schema.fields[]", "minimum must not exceed maximum", "spec.schema.fields[2].minimum",
         {"spec.schema.fields[2].minimum": 1200.5},
     ),
     Case(
-        "dataset", "spec.refresh", "interval must be at least 1s", "spec.refresh.interval",
-        {"spec.refresh.interval": "0s"},
+        "dataset", "spec.refresh", "interval must be at least 5s", "spec.refresh.interval",
+        {"spec.refresh.interval": "4s999ms"},
     ),
     Case(
         "dataset", "spec.validation.rules[]", "exactly one of rowCount", "spec.validation.rules[0]",
@@ -309,16 +323,31 @@ def rules() -> Iterator[tuple[str, str, str]]:
             yield crd["spec"]["names"]["kind"], where, message
 
 
+TIMES = "time must be a time"
+"""Broken by what CEL cannot even read: see the test below."""
+
+
 def test_every_rule_has_a_case_that_breaks_it() -> None:
     unproven = [
         (kind, where, message)
         for kind, where, message in rules()
-        if not any(
+        if not message.startswith(TIMES)
+        and not any(
             SAMPLES[case.sample]["kind"] == kind and case.where == where and message.startswith(case.says)
             for case in CASES
         )
     ]
     assert unproven == []
+
+
+@pytest.mark.parametrize("time", [["a"], ["2026-11-20T09:00:00Z"], []])
+def test_a_list_in_place_of_a_time_is_refused_although_the_schema_lets_it_pass(time: list[str], api: Any) -> None:
+    """To an object with one no status could ever be applied again."""
+    decided = {"spec.approvals": [{**approval(), "time": time}]}
+    answer = api.create(changed(SAMPLES["model"], decided), dry_run=True)
+    assert answer.code == 422, f"{answer.code} {answer.message}"
+    assert "spec.approvals[0]" in answer.message
+    assert TIMES in answer.message
 
 
 def test_decisions_may_be_added_at_the_end(api: Any, made: Any) -> None:
@@ -338,7 +367,7 @@ def test_what_is_not_immutable_may_change(api: Any, made: Any) -> None:
     assert api.patch(dataset, {"spec": {"refresh": {"interval": "1h"}}}).ok
 
 
-@pytest.mark.parametrize("interval", ["1s", "1000ms", "1m0s", "999999h"])
+@pytest.mark.parametrize("interval", ["5s", "5000ms", "1m0s", "999999h"])
 def test_durations_at_the_edge_are_accepted(interval: str, api: Any) -> None:
     answer = api.create(changed(SAMPLES["dataset"], {"spec.refresh.interval": interval}), dry_run=True)
     assert answer.ok, answer.message

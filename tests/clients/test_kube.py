@@ -61,6 +61,13 @@ def _status(code: int, reason: str = "", message: str = "no") -> tuple[int, dict
     return code, {"kind": "Status", "reason": reason, "message": message, "code": code}
 
 
+async def test_a_patch_for_another_object_of_the_name_is_a_conflict(server: Server, kube: Kube) -> None:
+    status, body = _status(422, "Invalid")
+    server.answers = [(status, {**body, "details": {"causes": [{"field": "metadata.uid", "message": "immutable"}]}})]
+    with pytest.raises(errors.Conflict):
+        await kube.apply(resources.JOBS, JOB)
+
+
 @pytest.mark.parametrize(
     ("answer", "raised"),
     [
@@ -74,6 +81,7 @@ def _status(code: int, reason: str = "", message: str = "no") -> tuple[int, dict
         (_status(418), errors.ApiError),
         (_status(429), errors.Unavailable),
         (_status(500), errors.Unavailable),
+        (_status(500, "", "failed to create typed patch object (d/j; batch/v1, Kind=Job): no"), errors.Invalid),
     ],
 )
 async def test_each_refusal_is_its_own_exception_with_the_servers_words(

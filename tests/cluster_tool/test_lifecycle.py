@@ -366,7 +366,9 @@ def test_up_recovers_from_an_up_that_was_killed():
 
 def test_an_interrupted_up_leaves_nothing():
     run("down")
-    with subprocess.Popen([sys.executable, str(TOOL), "up"], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as starting:
+    # What a shell starts in the background ignores an interrupt, and so does all that it starts.
+    command = ["env", "--default-signal=INT", sys.executable, str(TOOL), "up"]
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL) as starting:
         eventually(30, lambda: record.read_process(STATE / "node.pid"))
         starting.send_signal(signal.SIGINT)
         assert starting.wait(30) == 130

@@ -30,7 +30,7 @@ def test_statistics_add_up_by_revision():
     assert found == (
         "aaaa",
         router.RevisionTraffic(
-            attempts=15, completed=10, saved=4, lost=1, healthy=2, members=3, latency_ms={0.5: 7, float("inf"): 10}
+            attempts=15, completed=10, saved=4, lost=1, healthy=2, latency_ms={0.5: 7, float("inf"): 10}
         ),
     )
     assert found[1].failed == 5

@@ -39,7 +39,7 @@ EXAMPLES = [
         *({"builtin": {}}, {"n": 1}, 7, {}, {"modelName": "churn"}, "s3://millrace"),
         environment.Champion("churn-1", "s3://m", "sha256:3"),
     ),
-    golden.GoldenSet({"inputs": []}, {"outputs": []}, 1e-3, 2),
+    golden.GoldenSet({"inputs": []}, {"outputs": []}, 1e-3),
     profile.Profile(
         3,
         (profile.FeatureHistogram(name="a", input="numeric", kind="numeric", edges=(0.5,), counts=(1, 2, 0)),),
@@ -110,10 +110,3 @@ def test_whole_numbers_are_read_where_decimals_are_expected():
 def test_values_that_are_not_finite_are_never_written():
     with pytest.raises(ValueError, match="JSON"):
         golden.GoldenSet({"a": float("nan")}, {}).to_json()
-
-
-def test_every_reason_has_a_sentence():
-    for reason in Reason:
-        assert reason.doc.endswith(".")
-        assert reason.isidentifier()
-        assert reason[0].isupper()

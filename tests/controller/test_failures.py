@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
 
 from millrace.api import resources
+from millrace.api.dataset import Dataset, DatasetStatus
 from millrace.controller import failures
 from millrace.testing import make_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def _dataset() -> dict[str, object]:
+def _dataset() -> dict[str, Any]:
     ready = {"type": "Ready", "status": "False", "reason": "R", "message": "m", "lastTransitionTime": "before"}
     moving = {"type": "Reconciling", "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "before"}
     status = {"version": 3, "observedGeneration": 0, "conditions": [ready, moving]}
@@ -35,3 +40,66 @@ def test_failing_passes_keep_the_last_status_and_point_to_the_log() -> None:
     assert conditions["Ready"]["reason"] == "R"
     assert conditions["Reconciling"]["reason"] == "InternalError"
     assert conditions["Reconciling"]["message"].endswith("Read why: kubectl logs x")
+
+
+def _misread(manifest: dict[str, Any]) -> ValidationError:
+    with pytest.raises(ValidationError) as raised:
+        Dataset.model_validate(manifest)
+    return raised.value
+
+
+def test_a_spec_that_cannot_be_understood_stalls_and_names_the_field_and_the_command() -> None:
+    found = _dataset()
+    found["spec"] = {"source": {"storageUri": "s3://lake/x.csv"}, "format": "Avro", "split": {"seed": -1}}
+    status = failures.invalid_spec(found, _misread(found), NOW)
+    conditions = {one["type"]: one for one in status["conditions"]}
+    assert set(conditions) == {"Ready", "Stalled"}
+    assert {one["reason"] for one in conditions.values()} == {"InvalidSpec"}
+    assert "spec.format: Input should be 'CSV' or 'Parquet'; spec.split.seed: " in conditions["Stalled"]["message"]
+    assert conditions["Stalled"]["message"].endswith("kubectl -n default edit dataset.millrace.dev d")
+    assert status["message"] == conditions["Stalled"]["message"]
+    assert (status["version"], status["observedGeneration"]) == (3, 1)
+
+
+def test_an_object_that_refers_to_one_that_cannot_be_understood_says_which_kind() -> None:
+    run = make_manifest(resources.TRAINING_RUNS, "r")
+    status = failures.invalid_spec(run, _misread(_dataset() | {"spec": {"format": "CSV"}}), NOW)
+    assert "A Dataset that this object refers to cannot be understood" in status["message"]
+    assert "spec.source: Field required" in status["message"]
+
+
+def test_a_value_of_the_operators_own_that_cannot_be_is_not_blamed_on_the_user() -> None:
+    with pytest.raises(ValidationError) as raised:
+        DatasetStatus.model_validate({"observedGeneration": "many"})
+    assert not failures.is_about_a_spec(raised.value)
+    assert failures.is_about_a_spec(_misread(_dataset() | {"spec": {}}))
+
+
+def test_a_refused_child_stalls_with_the_words_of_the_api_server_and_leaves_room_for_the_command() -> None:
+    status = failures.refused(_dataset(), 'Job "d" is invalid: spec.template: ' + "x" * 2000, NOW)
+    stalled = next(one for one in status["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "Refused")
+    assert 'Job "d" is invalid: spec.template' in stalled["message"]
+    assert stalled["message"].endswith("kubectl -n default edit dataset.millrace.dev d")
+    assert len(stalled["message"]) <= 1024
+
+
+UNDECLARED = "failed to create typed patch object (d/d; {}): .status.x: field not declared in schema"
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        UNDECLARED.format("millrace.dev/v1alpha1, Kind=Dataset"),
+        'Model in version "v1alpha1" cannot be handled as a Model: strict decoding error: unknown field "spec.x"',
+    ],
+)
+def test_definitions_older_than_the_operator_are_not_blamed_on_the_object(why: str) -> None:
+    stalled = next(one for one in failures.refused(_dataset(), why, NOW)["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "Refused")
+    assert stalled["message"].endswith("kubectl apply --server-side -k crds from its release")
+
+
+def test_a_field_that_the_cluster_itself_does_not_know_is_not_blamed_on_our_definitions() -> None:
+    why = UNDECLARED.format("batch/v1, Kind=Job")
+    assert "kubectl -n default edit" in failures.refused(_dataset(), why, NOW)["message"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from millrace import errors
 from millrace.api import resources
+from millrace.api.dataset import Dataset
 from millrace.api.resources import ResourceType
 from millrace.apply.events import Recorder
 from millrace.apply.execute import Executor
@@ -16,7 +18,7 @@ from millrace.apply.ledger import PATIENCE_SECONDS, Ledger
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key, Manifest, Store
 from millrace.clients.world import World
-from millrace.controller.reconciler import Reconciler
+from millrace.controller.reconciler import PATIENCE, Reconciler
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
 from millrace.testing import WIDGETS, ManualClock, decide_widget, make_manifest, observe_widget
@@ -46,7 +48,7 @@ class Server:
         return manifest
 
     async def patch_status(
-        self, resource: ResourceType, namespace: str, name: str, status: Manifest, *, uid: str, resource_version: str
+        self, resource: ResourceType, namespace: str, name: str, status: Manifest, *, resource_version: str
     ) -> Manifest:
         found = self.objects[Key(resource, namespace, name)]
         if found["metadata"]["resourceVersion"] != resource_version:
@@ -120,3 +122,49 @@ async def test_a_change_that_was_never_shown_is_read_once_a_status_is_refused_fo
     found = bench.store.get(*WIDGET)
     assert found is not None
     assert found["spec"]["text"] == "bye"
+
+
+async def misread(world: World, namespace: str, name: str) -> Any:
+    """An object that the API server took and this operator cannot read."""
+    return Dataset.model_validate({"metadata": {"name": name}, "spec": {"source": {}, "format": "CSV"}})
+
+
+def reasons(bench: Bench) -> dict[str, str]:
+    found = bench.server.objects[WIDGET]
+    return {one["type"]: one["reason"] for one in found["status"]["conditions"]}
+
+
+async def test_what_cannot_be_understood_is_said_once_and_not_tried_again(bench: Bench) -> None:
+    readable = bench.reconciler._controller
+    bench.reconciler._controller = replace(readable, observe=misread)
+    result = await bench.reconciler.reconcile(WIDGET)
+    assert (result.label, result.again_after) == ("success", None)
+    assert reasons(bench) == {"Ready": "InvalidSpec", "Stalled": "InvalidSpec"}
+    assert "spec.source.storageUri: Field required" in bench.server.objects[WIDGET]["status"]["message"]
+    bench.show(bench.server.objects[WIDGET])
+    version = bench.server.version
+    await bench.reconciler.reconcile(WIDGET)
+    assert bench.server.version == version
+    bench.reconciler._controller = readable
+    await bench.reconciler.reconcile(WIDGET)
+    assert reasons(bench) == {"Ready": "Told"}
+
+
+async def test_a_refusal_that_repeats_is_told_in_the_api_servers_words_and_any_other_failure_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(error: errors.ApiError) -> None:
+        async def apply(resource: ResourceType, manifest: Manifest) -> Manifest:
+            raise error
+
+        monkeypatch.setattr(bench.server, "apply", apply)
+        with pytest.raises(type(error)):
+            await bench.reconciler.reconcile(WIDGET)
+        await bench.reconciler.complain(WIDGET, PATIENCE)
+
+    await fail(errors.Invalid("ConfigMap is invalid: data: Too long"))
+    assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}
+    assert "ConfigMap is invalid: data: Too long" in bench.server.objects[WIDGET]["status"]["message"]
+    bench.show(bench.server.objects[WIDGET])
+    await fail(errors.Unavailable("nobody answers"))
+    assert reasons(bench)["Reconciling"] == "InternalError"

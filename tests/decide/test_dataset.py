@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import job_stories
 from dataset_worlds import (
     NOW,
     PLATFORM,
@@ -25,10 +26,11 @@ from dataset_worlds import (
     variables,
     world,
 )
+from job_stories import texts
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
-from millrace.decide.job import Container, Job, Pod
+from millrace.decide.job import Job
 from millrace.decide.plan import Plan
 
 
@@ -106,16 +108,23 @@ def test_the_next_look_is_due_one_interval_after_the_last() -> None:
     assert spec["previous"]["digest"] == A
 
 
+def test_a_clock_that_was_set_back_does_not_put_the_next_look_off() -> None:
+    earlier = NOW - timedelta(hours=1)
+    seen = looked(frozen(), interval="10m").model_copy(update={"jobs": (), "now": earlier})
+    assert decisions.decide(seen).wake_after == 600
+    assert after(seen).dataset.status.next_check_time == earlier + timedelta(minutes=10)
+
+
+def test_without_an_interval_a_clock_that_was_set_back_changes_nothing() -> None:
+    seen = looked(frozen()).model_copy(update={"jobs": (), "now": NOW - timedelta(hours=1)})
+    assert after(seen).dataset.status == seen.dataset.status
+
+
 def test_a_routine_look_does_not_make_a_ready_dataset_unready() -> None:
     seen = looked(frozen(), interval="10m").model_copy(update={"jobs": (), "now": NOW + timedelta(minutes=10)})
     looking = after(seen)
     assert truth(looking, "Ready")[0] == "True"
     assert truth(looking, "Reconciling")[0] == "False"
-
-
-def test_an_interval_of_a_millisecond_does_not_spin() -> None:
-    seen = looked(frozen(), interval="1ms")
-    assert seen.dataset.status.next_check_time == NOW + timedelta(seconds=10)
 
 
 def test_an_unchanged_source_moves_only_the_times() -> None:
@@ -217,7 +226,6 @@ def test_at_most_twenty_versions_are_kept() -> None:
     assert [version.version for version in seen.dataset.status.versions] == list(range(30, 10, -1))
 
 
-texts = st.text(max_size=1200)
 reports = st.builds(
     SnapshotReport,
     outcome=st.sampled_from(SnapshotOutcome),
@@ -230,34 +238,7 @@ reports = st.builds(
     failed_rules=st.lists(st.builds(FailedRule, name=texts, observed=texts, message=texts), max_size=3).map(tuple),
 )
 messages = reports.map(lambda report: report.to_json()) | texts | st.just("")
-containers = st.builds(
-    Container,
-    name=st.just("snapshot"),
-    state=st.sampled_from(["Waiting", "Running", "Terminated"]),
-    reason=st.sampled_from(["", "OOMKilled", "ImagePullBackOff"]),
-    message=messages,
-    exit_code=st.sampled_from([None, 0, 1, 2, 137]),
-)
-pods = st.builds(
-    Pod,
-    name=st.just("p"),
-    phase=st.sampled_from(["", "Pending", "Running", "Failed", "Succeeded"]),
-    reason=st.sampled_from(["", "Evicted", "Unschedulable"]),
-    message=texts,
-    containers=st.lists(containers, max_size=2).map(tuple),
-)
-endings = st.builds(
-    Job,
-    name=st.just("stray"),
-    uid=st.uuids().map(str),
-    state=st.sampled_from(["Active", "Succeeded", "Failed"]),
-    reason=st.sampled_from(["", "DeadlineExceeded", "BackoffLimitExceeded"]),
-    message=texts,
-    failed=st.integers(0, 9),
-    is_going=st.booleans(),
-    finished=st.none() | st.just(NOW),
-    pods=st.lists(pods, max_size=3).map(tuple),
-)
+endings = job_stories.jobs(["snapshot"], messages, st.none() | st.just(NOW))
 steps = st.lists(st.tuples(endings, st.booleans(), st.sampled_from([0, 1, 10, 300, 86400]), st.booleans()), max_size=8)
 
 

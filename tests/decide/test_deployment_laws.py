@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from millrace.decide import deployment as decision
 from millrace.decide.plan import Plan
-from millrace.decide.rollout import HOPELESS
+from millrace.decide.rollout import HOPELESS, TRANSITIONS, Signal, Stage
 from millrace.decide.seen import Trouble
 from millrace.render import server as servers
 from millrace.simulation import Crash, Envoy, SimulatedCluster, make_model
@@ -250,3 +250,12 @@ Rollouts.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestRollouts = Rollouts.TestCase
+
+
+def test_every_signal_of_a_person_or_a_fault_is_answered_at_every_stage() -> None:
+    told = {
+        Signal.ABORTED, Signal.WITHDRAWN, Signal.SUPERSEDED, Signal.BROKEN, Signal.FAILED, Signal.OVERDUE,
+    }  # fmt: skip
+    for stage in Stage:
+        if stage is not Stage.IDLE:
+            assert told <= {signal for at, signal in TRANSITIONS if at is stage}

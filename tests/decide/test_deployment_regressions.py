@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from millrace import api
 from millrace.api.deployment_status import Retiring
 from millrace.decide import deployment as decision
-from millrace.decide import moves
+from millrace.decide import moves, rollout
 from millrace.decide.drift import Verdict
 from millrace.decide.seen import Watched
-from millrace.render import envoy
+from millrace.render import envoy, router
 from millrace.simulation import START, Crash, SimulatedCluster, make_model
 
 METRIC = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.01}, "minSamples": 100}
@@ -91,6 +91,22 @@ def test_no_more_than_eight_revisions_are_told_as_retiring(cluster: SimulatedClu
     assert [one.revision for one in turn.state.retiring] == [*(one.revision for one in full[1:]), leaves.revision]
 
 
+def test_a_rollback_changes_routes_and_no_cluster(cluster: SimulatedCluster) -> None:
+    """Envoy reads the two files one after the other: in between, the canary's failures must still go to stable."""
+    cluster.change(strategy=HELD)
+    cluster.add(make_model("churn", 2))
+    cluster.settle(8)
+    assert cluster.status.canary is not None
+    assert cluster.status.canary.weight > 0
+    before = rollout.router_config(cluster.observe(), cluster.status)
+    cluster.change(actions={"abort": {"revision": cluster.status.canary.revision}})
+    cluster.settle(1)
+    assert cluster.status.retiring
+    after = rollout.router_config(cluster.observe(), cluster.status)
+    assert router.clusters(after) == router.clusters(before)
+    assert router.routes(after) != router.routes(before)
+
+
 def analysing(cluster: SimulatedCluster) -> datetime:
     """Let the canary come to its analysis; when that began."""
     cluster.change(strategy=ANALYSED)
@@ -101,6 +117,18 @@ def analysing(cluster: SimulatedCluster) -> datetime:
         if memory is not None and memory.current_step_index == 1 and memory.step_started_time is not None:
             return memory.step_started_time
     raise AssertionError(cluster.status.message)
+
+
+def test_a_clock_that_was_set_back_does_not_lengthen_a_pause(cluster: SimulatedCluster) -> None:
+    cluster.change(strategy={"canary": {"steps": [{"setWeight": 25}, {"pause": {"duration": "30s"}}]}})
+    cluster.add(make_model("churn", 2))
+    cluster.settle(10)
+    assert cluster.status.canary is not None, cluster.status.message
+    cluster.now -= timedelta(hours=1)
+    cluster.settle(60)
+    assert cluster.status.stable is not None
+    assert cluster.status.stable.model == "churn-2"
+    assert cluster.status.retiring == (), "and churn-1 went 30 s later"
 
 
 def test_an_analysis_has_all_its_time_after_a_restart(cluster: SimulatedCluster) -> None:

@@ -99,6 +99,31 @@ def test_drift_starts_a_clone_of_the_run_once(watched: SimulatedCluster) -> None
     assert watched.pending() == []
 
 
+def test_a_clock_that_was_set_back_does_not_put_a_drift_trigger_off(watched: SimulatedCluster) -> None:
+    drifts(watched)
+    watched.dataset = dataset(2)
+    watched.settle(5)
+    assert condition(watched, "DriftDetected")[0] == "True"
+    watched.now -= timedelta(hours=1)
+    watched.settle(5)
+    assert watched.created == [], "60 s from then on"
+    watched.settle(60)
+    assert len(watched.created) == 1
+
+
+def test_a_run_that_a_person_deleted_is_not_started_again_for_the_same_cause(watched: SimulatedCluster) -> None:
+    drifts(watched)
+    watched.dataset = dataset(2)
+    watched.settle(60)
+    watched.runs = []
+    watched.settle(600)
+    assert len(watched.created) == 1
+    assert condition(watched, "RetrainingBlocked") == ("True", "AlreadyTried")
+    watched.dataset = dataset(3)
+    watched.settle(2)
+    assert len(watched.created) == 2, "new data is another cause"
+
+
 def test_without_new_data_no_run_starts_until_a_version_is_frozen(watched: SimulatedCluster) -> None:
     drifts(watched)
     watched.settle(60)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from millrace.decide.rollout import TRANSITIONS, Signal, Stage
 from millrace.decide.seen import Trouble
 from millrace.render import server as servers
 from millrace.simulation import Crash, SimulatedCluster, make_model
@@ -186,6 +185,19 @@ def test_servers_that_do_not_get_ready_are_given_up_after_ten_minutes(serving: S
     assert serving.status.canary is None
     assert serving.status.rollout is not None
     assert (serving.status.rollout.last_verdict_reason or "").startswith("ProgressDeadlineExceeded")
+
+
+def test_a_clock_that_is_set_an_hour_forward_condemns_nobody(serving: SimulatedCluster) -> None:
+    serving.slow.add(f"sha256:{2:064x}")
+    serving.add(make_model("churn", 2))
+    serving.settle(3)
+    serving.tick(3600)
+    serving.steady_since = serving.now
+    serving.settle(3)
+    assert serving.status.canary is not None
+    assert serving.status.quarantined == ()
+    serving.settle(11, seconds=60)
+    assert serving.status.canary is None, "but the ten minutes do end"
 
 
 def test_a_newer_approval_restarts_with_the_newer_one_and_quarantines_nothing(serving: SimulatedCluster) -> None:
@@ -380,12 +392,3 @@ def test_an_edited_status_breaks_no_law(serving: SimulatedCluster) -> None:
     serving.deployment = serving.deployment.model_copy(update={"status": broken})
     serving.settle(3)
     assert sum(serving.routers[0].weights.values()) == 100
-
-
-def test_every_signal_of_a_person_or_a_fault_is_answered_at_every_stage() -> None:
-    told = {
-        Signal.ABORTED, Signal.WITHDRAWN, Signal.SUPERSEDED, Signal.BROKEN, Signal.FAILED, Signal.OVERDUE,
-    }  # fmt: skip
-    for stage in Stage:
-        if stage is not Stage.IDLE:
-            assert told <= {signal for at, signal in TRANSITIONS if at is stage}

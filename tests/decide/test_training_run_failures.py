@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import job_stories
+from job_stories import texts
+from millrace.api.training_run import TrainingRunStatus
 from millrace.contract.report import StageFailure, TrainingOutcome, TrainingReport
+from millrace.decide import attempt
 from millrace.decide import training_run as decisions
-from millrace.decide.job import Container, Job, Pod
+from millrace.decide.job import Pod
 from millrace.decide.plan import Plan
 from millrace.decide.training_run import ModelView
 from run_worlds import (
@@ -153,36 +157,8 @@ def test_a_run_that_lost_its_own_job_name_finds_it_again() -> None:
     assert job["metadata"]["name"] == name
 
 
-texts = st.text(max_size=600)
 messages = st.sampled_from([measured(), measured("0.1"), measured(digest="?"), WORDS, NOT_ONNX, "", "{}"]) | texts
-containers = st.builds(
-    Container,
-    name=st.sampled_from(["fetch", "train", "evaluate", "stranger"]),
-    state=st.sampled_from(["Waiting", "Running", "Terminated"]),
-    reason=st.sampled_from(["", "OOMKilled", "ImagePullBackOff"]),
-    message=messages,
-    exit_code=st.sampled_from([None, 0, 1, 2, 137]),
-)
-pods = st.builds(
-    Pod,
-    name=texts,
-    phase=st.sampled_from(["", "Pending", "Running", "Failed", "Succeeded"]),
-    reason=st.sampled_from(["", "Evicted", "Unschedulable"]),
-    message=texts,
-    containers=st.lists(containers, max_size=3).map(tuple),
-)
-jobs = st.builds(
-    Job,
-    name=st.just("j"),
-    uid=st.just("u"),
-    state=st.sampled_from(["Active", "Succeeded", "Failed"]),
-    reason=st.sampled_from(["", "DeadlineExceeded", "BackoffLimitExceeded"]),
-    message=texts,
-    failed=st.integers(0, 5000),
-    is_going=st.booleans(),
-    finished=st.none() | st.just(NOW),
-    pods=st.lists(pods, max_size=3).map(tuple),
-)
+jobs = job_stories.jobs(["fetch", "train", "evaluate", "stranger"], messages, st.none() | st.just(NOW))
 views = st.builds(
     ModelView,
     name=st.sampled_from(["churn-1", "churn-999999999", "churn-x", "churn-", "A.b"]) | texts,
@@ -234,3 +210,9 @@ def test_whatever_happens_a_run_decides_once_and_ends_once(story: list[tuple[Any
             assert again.status is None or again.status == caught_up.run.status.wire()
             assert again.events == ()
         seen = rested
+
+
+def test_a_container_that_is_not_ours_leaves_the_stage_that_was_seen() -> None:
+    foreign = attempt.Failure(reason="TrainerCrashed", container="stranger")
+    assert attempt.last_stage(foreign, TrainingRunStatus(stage="Training")) == "Training"
+    assert attempt.last_stage(foreign, TrainingRunStatus()) == "Fetching"

@@ -28,7 +28,8 @@ RATE = 60.0
 ROWS_OF_A = 1500
 PATIENCE = 420.0
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
+"""Piped into a file, a line stays a line."""
 
 
 def main(argv: list[str]) -> int:
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
     try:
         told = _demo()
     except (CommandFailed, TimedOut, millrace_cluster.ClusterError) as error:
-        console.print(f"[red]{error}[/red]", soft_wrap=True)
+        console.print(f"[red]{error}[/red]")
     finally:
         if options.down or not told:
             millrace_cluster.down()
@@ -134,7 +135,7 @@ def _epilogue(kubectl: Kubectl, seen: timeline.Timeline, told: bool, took: float
     for moment in seen.moments:
         _say(moment)
     console.rule("where everything stands")
-    console.print(kubectl.run("get", "mds,mtr,mmd,mdep"), markup=False, soft_wrap=True)
+    console.print(kubectl.run("get", "mds,mtr,mmd,mdep"), markup=False)
     missing = [word for word in timeline.STORY if word not in seen.words()]
     if not told:
         console.print(
@@ -143,7 +144,7 @@ def _epilogue(kubectl: Kubectl, seen: timeline.Timeline, told: bool, took: float
     console.print(f"the whole story took {took:.0f} s. To look further:")
     command = f"{kubectl.binary} --kubeconfig={kubectl.kubeconfig} -n {kubectl.namespace}"
     for line in ("get mds,mtr,mmd,mdep", f"describe mdep {NAME}", "get events --sort-by=.lastTimestamp"):
-        console.print(f"  {command} {line}", markup=False, soft_wrap=True)
+        console.print(f"  {command} {line}", markup=False)
     console.print("  make cluster-down   # when you have seen enough")
 
 

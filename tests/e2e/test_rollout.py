@@ -35,12 +35,29 @@ def serves(kubectl: Kubectl, name: str, model: str, timeout: float = 120) -> dic
     )
 
 
+def start(kubectl: Kubectl, importer: Any, name: str, **spec: Any) -> None:
+    """Serve the first version of a model of the same name."""
+    importer.approved(name, 1, imports.logistic(1.0))
+    kubectl.apply(objects.deployment(name, name, None, **spec))
+    serves(kubectl, name, f"{name}-1")
+
+
+def ends(kubectl: Kubectl, name: str, verdict: str) -> dict[str, Any]:
+    """Wait until the rollout has ended like that."""
+    return kubectl.until(
+        "mdep", name, lambda item: item["status"].get("rollout", {}).get("lastVerdict") == verdict, 120, verdict
+    )
+
+
+def at_20_percent(kubectl: Kubectl, name: str) -> dict[str, Any]:
+    """Wait until the canary has that weight."""
+    return kubectl.until("mdep", name, lambda item: item["status"].get("canary", {}).get("weight") == 20, 90, "at 20 %")
+
+
 def test_a_good_canary_is_promoted_and_no_request_fails(
     kubectl: Kubectl, importer: Any, slices: tuple[data.Slice, data.Slice]
 ) -> None:
-    importer.approved("good", 1, imports.logistic(1.0))
-    kubectl.apply(objects.deployment("good", "good", None))
-    serves(kubectl, "good", "good-1")
+    start(kubectl, importer, "good")
     with (
         kubectl.port_forward("svc/good", 80) as url,
         traffic.Caller(url, "good", slices[0].rows, RATE) as caller,
@@ -56,21 +73,13 @@ def test_a_good_canary_is_promoted_and_no_request_fails(
 def test_a_canary_that_answers_errors_is_rolled_back_and_quarantined_and_no_request_fails(
     kubectl: Kubectl, importer: Any, slices: tuple[data.Slice, data.Slice]
 ) -> None:
-    importer.approved("bad", 1, imports.logistic(1.0))
-    kubectl.apply(objects.deployment("bad", "bad", None))
-    serves(kubectl, "bad", "bad-1")
+    start(kubectl, importer, "bad")
     with (
         kubectl.port_forward("svc/bad", 80) as url,
         traffic.Caller(url, "bad", slices[1].rows, RATE) as caller,
     ):
         digest = importer.approved("bad", 2, imports.lookup(5))
-        rolled_back = kubectl.until(
-            "mdep",
-            "bad",
-            lambda item: item["status"].get("rollout", {}).get("lastVerdict") == "RolledBack",
-            120,
-            "rolled back",
-        )
+        rolled_back = ends(kubectl, "bad", "RolledBack")
         time.sleep(3)
     assert caller.tally.failures == {}
     assert caller.tally.answered == caller.tally.sent
@@ -83,12 +92,10 @@ def test_a_canary_that_answers_errors_is_rolled_back_and_quarantined_and_no_requ
 
 
 def test_a_newer_approval_supersedes_the_canary_without_quarantine(kubectl: Kubectl, importer: Any) -> None:
-    importer.approved("newer", 1, imports.logistic(1.0))
     steps = [{"setWeight": 20}, {"pause": {"duration": "10m"}}]
-    kubectl.apply(objects.deployment("newer", "newer", None, strategy={"canary": {"steps": steps}}))
-    serves(kubectl, "newer", "newer-1")
+    start(kubectl, importer, "newer", strategy={"canary": {"steps": steps}})
     importer.approved("newer", 2, imports.logistic(2.0))
-    kubectl.until("mdep", "newer", lambda item: item["status"].get("canary", {}).get("weight") == 20, 90, "at 20 %")
+    at_20_percent(kubectl, "newer")
     importer.approved("newer", 3, imports.logistic(3.0))
     restarted = kubectl.until(
         "mdep",
@@ -103,20 +110,12 @@ def test_a_newer_approval_supersedes_the_canary_without_quarantine(kubectl: Kube
 
 
 def test_a_person_aborts_a_canary_and_brings_it_back(kubectl: Kubectl, importer: Any) -> None:
-    importer.approved("held", 1, imports.logistic(1.0))
     steps = [{"setWeight": 20}, {"pause": {"duration": "20s"}}]
-    kubectl.apply(objects.deployment("held", "held", None, strategy={"canary": {"steps": steps}}))
-    serves(kubectl, "held", "held-1")
+    start(kubectl, importer, "held", strategy={"canary": {"steps": steps}})
     importer.approved("held", 2, imports.logistic(2.0))
-    running = kubectl.until(
-        "mdep", "held", lambda item: item["status"].get("canary", {}).get("weight") == 20, 90, "at 20 %"
-    )
-    revision = running["status"]["canary"]["revision"]
+    revision = at_20_percent(kubectl, "held")["status"]["canary"]["revision"]
     patch_actions(kubectl, "held", {"abort": {"revision": revision, "reason": "a hunch"}})
-    aborted = kubectl.until(
-        "mdep", "held", lambda item: item["status"]["rollout"].get("lastVerdict") == "Aborted", 60, "aborted"
-    )
-    assert stable_model(aborted) == "held-1"
+    assert stable_model(ends(kubectl, "held", "Aborted")) == "held-1"
     patch_actions(kubectl, "held", {"abort": None, "retry": {"revision": revision}})
     serves(kubectl, "held", "held-2", 150)
 
@@ -134,22 +133,14 @@ def test_a_model_that_cannot_serve_is_named_and_the_last_good_one_keeps_serving(
     kubectl: Kubectl, importer: Any, store: Any, slices: tuple[data.Slice, data.Slice], case: str, reason: str
 ) -> None:
     name = f"cannot-{case}"
-    importer.approved(name, 1, imports.logistic(1.0))
-    kubectl.apply(objects.deployment(name, name, None))
-    serves(kubectl, name, f"{name}-1")
+    start(kubectl, importer, name)
     good, other = imports.logistic(2.0), imports.logistic(5.0)
     answers = imports.golden_set(good, slices[0].rows[:16])
     model = {"garbage": b"not an ONNX file", "other-answers": other, "other-bytes": good}[case]
     importer.approved(name, 2, model, golden=answers)
     if case == "other-bytes":
         store.put(f"imports/{name}/2/model.onnx", other)
-    seen = kubectl.until(
-        "mdep",
-        name,
-        lambda item: item["status"].get("rollout", {}).get("lastVerdict") == "RolledBack",
-        120,
-        "rolled back",
-    )
+    seen = ends(kubectl, name, "RolledBack")
     assert reason in seen["status"]["rollout"]["lastVerdictReason"]
     assert stable_model(seen) == f"{name}-1"
     assert condition(seen, "Ready")["status"] == "True"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +41,33 @@ def test_under_our_settings_kopf_neither_writes_nor_streams_lists() -> None:
     assert made.watching.chunk_size is None
     assert made.queueing.worker_limit is None
     assert made.persistence.finalizer == "millrace.dev/kopf-unused"
+    assert made.process.ultimate_exiting_timeout is None, "kopf would kill the process after it has begun anew"
     assert dict(made.watching.label_selectors).values().__len__() == 1
 
 
 def test_pauses_between_attempts_start_anew_for_each_request() -> None:
-    pauses = adapter.Backoffs()
+    pauses = adapter.settings({}).networking.error_backoffs
     assert list(pauses) == list(pauses) != []
+
+
+async def test_a_watch_that_takes_its_cancellation_for_anothers_ends_all_the_same() -> None:
+    """What kopf's own do whose request is under way; it would wait for them for ever, and nothing be watched again."""
+    watches: Any = adapter.Watches(None, None, "ml")  # type: ignore[arg-type]  # nothing begins here
+    code = _goes_on.__code__.replace(co_filename=f"{adapter.NotKopfs._home}/api.py")
+    watch = asyncio.create_task(types.FunctionType(code, globals())())
+    watches._tasks = [asyncio.create_task(_refused())]
+    watches.stop()
+    with pytest.raises(PermissionError):
+        async with asyncio.timeout(30):
+            await watches.run()
+    assert watch.cancelled()
+
+
+async def _goes_on() -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    await asyncio.sleep(60)
+
+
+async def _refused() -> None:
+    raise PermissionError("422")

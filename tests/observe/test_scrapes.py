@@ -212,6 +212,44 @@ async def test_an_idle_deployment_is_asked_seldom_and_wakes_nobody(scene: Scene)
     assert len(scene.pods.asked) <= 9, "three pages every 10 s"
 
 
+async def test_a_deployment_is_read_when_it_changed_or_is_due_and_not_every_tick(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read = api.Deployment.model_validate
+    monkeypatch.setattr(api.Deployment, "model_validate", lambda one: reads.append("read") or read(one))
+    scene.deployment()
+    reads.clear()
+    for _ in range(19):
+        await scene.round(0.5)
+    assert reads == ["read"]
+    scene.deployment("2026-01-01T00:00:01Z")
+    reads.clear()
+    await scene.round(0.1)
+    assert reads == ["read"], "a rollout that begins is noticed at once"
+
+
+async def test_what_was_known_of_a_deployment_goes_with_it(scene: Scene) -> None:
+    seen = scene.deployment("2026-01-01T00:00:01Z")
+    scene.pods.router("10.0.0.1", "g1", 10)
+    await scene.round()
+    assert scene.scrapes.router("ml", "churn", "uid-r-0") is not None
+    scene.world.store.drop(resources.DEPLOYMENTS, "ml", "churn")
+    await scene.round()
+    assert scene.scrapes.router("ml", "churn", "uid-r-0") is None
+    assert not scene.scrapes.measured(seen).traffic
+
+
+async def test_a_malformed_deployment_is_left_alone_until_it_is_mended(scene: Scene) -> None:
+    scene.pods.router("10.0.0.1", "g1", 10)
+    scene.put(make_manifest(resources.DEPLOYMENTS, "churn", namespace="ml", spec={"replicas": "many"}, status={}))
+    await scene.round()
+    assert scene.pods.asked == []
+    scene.deployment("2026-01-01T00:00:01Z")
+    await scene.round()
+    assert scene.pods.asked
+
+
 async def test_a_rollout_is_asked_about_every_two_seconds(scene: Scene) -> None:
     scene.deployment("2026-01-01T00:00:01Z")
     scene.pods.router("10.0.0.1", "g1", 10)

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from millrace.api.base import ObjectMeta
 from millrace.render import metadata, pod
-from millrace.render.pod import Platform
-
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
+from millrace.simulation import PLATFORM
 
 
 def test_annotations_are_there_only_when_asked_for() -> None:

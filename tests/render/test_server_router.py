@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from millrace.api.base import ObjectMeta
-from millrace.render import router, router_workload
-from millrace.simulation import PLATFORM
+from millrace.render import budget, router, router_workload, server
+from millrace.simulation import PLATFORM, make_model
 
 OWNER = ObjectMeta(name="churn", namespace="ml", uid="u-1")
 
@@ -22,6 +24,21 @@ def test_callers_reach_the_router_at_port_80_of_the_deployments_name() -> None:
 @pytest.mark.parametrize(("servers", "routers"), [(1, 1), (2, 2), (9, 2)])
 def test_there_are_two_routers_as_soon_as_there_are_two_servers(servers: int, routers: int) -> None:
     assert router_workload.replicas(servers) == routers
+
+
+def test_budgets_let_one_router_and_one_stable_server_go() -> None:
+    stable, other = (server.bundle(make_model("churn", version), server.Template(image="s")) for version in (1, 2))
+    routers, servers = (one["spec"] for one in budget.budgets(OWNER, 2, stable.revision))
+    assert routers["maxUnavailable"] == servers["maxUnavailable"] == 1
+
+    def holds(spec: dict[str, Any], workload: dict[str, Any]) -> bool:
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        return bool(spec["selector"]["matchLabels"].items() <= labels.items())
+
+    router_pods = router_workload.workload(OWNER, 2, PLATFORM)
+    stable_pods, other_pods = (server.workload(OWNER, one, 2, PLATFORM) for one in (stable, other))
+    assert [holds(routers, one) for one in (router_pods, stable_pods, other_pods)] == [True, False, False]
+    assert [holds(servers, one) for one in (router_pods, stable_pods, other_pods)] == [False, True, False]
 
 
 def test_a_change_of_weights_changes_the_config_map_and_not_the_pods() -> None:

@@ -7,15 +7,8 @@ from typing import Any
 from millrace.api.dataset import Dataset, DatasetVersion
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
-from millrace.render.pod import Platform
+from millrace.simulation import PLATFORM
 
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
 A = f"sha256:{'a' * 64}"
 
 

@@ -7,15 +7,8 @@ from typing import Any
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
 from millrace.render import training_job
-from millrace.render.pod import Platform
+from millrace.simulation import PLATFORM
 
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
 A = f"sha256:{'a' * 64}"
 RESOLVED = {"dataset": {"name": "churn", "version": 3, "digest": A}, "datasetUri": "s3://millrace/d/"}
 CHAMPION = {"name": "churn-4", "digest": A, "storageUri": "s3://millrace/4.onnx"}

@@ -19,6 +19,7 @@ import yarl
 from millrace.contract import exposition
 from millrace.contract import router as contract
 from millrace.render import router, router_bootstrap
+from millrace_cluster import ports
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "serving" / "kit"))
 
@@ -42,8 +43,7 @@ class Router:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        ports = [process.free_port() for _ in range(3)]
-        self.paths = router_bootstrap.RouterPaths(str(self.directory), "127.0.0.1", *ports)
+        self.paths = router_bootstrap.RouterPaths(str(self.directory), "127.0.0.1", *ports.free_ports(3))
 
     @property
     def url(self) -> str:

@@ -38,6 +38,26 @@ async def test_a_canary_that_fails_every_request_costs_no_caller_a_request(
     assert load.by_version == {"1": 400}
 
 
+async def test_the_moment_of_a_rollback_costs_no_caller_a_request(
+    envoy, servers, load, regressor, failing, session, wiring
+):
+    """What is on its way to the canary when its weight goes is still answered by stable."""
+    stable, canary = await canary_at(envoy, servers, wiring, (regressor, failing), 50)
+    load.beyond, load.rate = True, 300
+    running = asyncio.create_task(load.run(session))
+    for weight in (0, 50) * 5 + (0,):
+        await envoy.apply(
+            wiring.config(wiring.backend(stable, 100 - weight), wiring.backend(canary, weight, fallback="1"))
+        )
+        await asyncio.sleep(0.3)
+    load.stop()
+    await running
+
+    assert load.failures == []
+    assert load.by_version == {"1": load.sent}
+    assert (await envoy.traffic())[canary.settings.revision].failed > 50
+
+
 async def test_a_canary_that_is_killed_costs_no_caller_a_request(envoy, servers, load, regressor, session, wiring):
     _, canary = await canary_at(envoy, servers, wiring, (regressor, regressor), 50)
     running = asyncio.create_task(load.run(session))

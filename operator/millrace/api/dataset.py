@@ -33,6 +33,11 @@ class SchemaField(Shape):
             message="minimum must not exceed maximum",
             field=".minimum",
         ),
+        Rule(
+            rule="(!has(self.minimum) && !has(self.maximum)) || self.type in ['Int64', 'Float32', 'Float64']",
+            message="minimum and maximum are for Int64, Float32 and Float64: nothing else is compared with them",
+            field=".type",
+        ),
     )
     name: FieldName
     """The column's name in the source."""
@@ -77,8 +82,8 @@ class Refresh(Shape):
 
     RULES: ClassVar = (
         Rule(
-            rule="duration(self.interval) >= duration('1s')",
-            message="interval must be at least 1s",
+            rule="duration(self.interval) >= duration('5s')",
+            message="interval must be at least 5s: each look at the source is a Job",
             field=".interval",
         ),
     )

@@ -84,6 +84,15 @@ class ApprovalPolicy(Shape):
 class Approval(Shape):
     """One person's decision about one digest. The API server checks who wrote it."""
 
+    RULES: ClassVar = (
+        # API servers take a list where the schema says a string with a format, and then no status can be applied to
+        # the object any more. CEL cannot read a list as a time, and so refuses it; every time is at or after this one.
+        Rule(
+            rule="!has(self.time) || self.time >= timestamp('0001-01-01T00:00:00Z')",
+            message="time must be a time such as 2026-11-20T09:00:00Z",
+            field=".time",
+        ),
+    )
     user: UserName
     """Who decides: must be the caller's own user name."""
     decision: Literal["Approve", "Reject", "Revoke"]

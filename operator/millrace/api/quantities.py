@@ -18,12 +18,18 @@ Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_leng
 DnsName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=53)]
 """A registered model: `<modelName>-<version>` must fit in 63 characters."""
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", min_length=1, max_length=253)]
+ObjectName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", min_length=1, max_length=253),
+]
 """Any object's name: an RFC 1123 subdomain."""
 FieldName = Annotated[str, Field(min_length=1, max_length=128)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
-Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9][-.a-z0-9]*[a-z0-9](/.*)?$", max_length=1024)]
-"""A place in an S3 bucket. Other schemes come with the images that can open them."""
+Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9](\.?[-a-z0-9]){1,61}[a-z0-9](/.*)?$", max_length=1024)]
+"""A place in an S3 bucket, whose name has 3 to 63 characters and no two dots in a row.
+
+Other schemes come with the images that can open them.
+"""
 Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$", max_length=32)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=32)]
 Message = Annotated[str, Field(max_length=1024)]

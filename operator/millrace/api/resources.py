@@ -35,11 +35,12 @@ WORKLOADS = ResourceType(group="apps", version="v1", plural="deployments", kind=
 PODS = ResourceType(group="", version="v1", plural="pods", kind="Pod")
 SERVICES = ResourceType(group="", version="v1", plural="services", kind="Service")
 CONFIG_MAPS = ResourceType(group="", version="v1", plural="configmaps", kind="ConfigMap")
+BUDGETS = ResourceType(group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget")
 EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 
 OWN = (DATASETS, TRAINING_RUNS, MODELS, DEPLOYMENTS)
-CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS)
+CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS)
 ALL = (*OWN, *CHILDREN, EVENTS, LEASES)
 
 

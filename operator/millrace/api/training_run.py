@@ -15,6 +15,20 @@ from .refs import NameRef
 MetricName = Literal["roc_auc", "accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2"]
 
 
+_NATIVE = "['cpu', 'memory', 'ephemeral-storage']"
+# What Kubernetes lets a container ask for: a Job that asks for more would be refused, long after the spec was not.
+_PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_EXTENDED = rf"^{_PART}(\\.{_PART})*/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$"
+
+
+def _named(part: str) -> str:
+    """CEL: every resource of `requests` or `limits` is one that a container can have."""
+    return (
+        f"(!has(self.{part}) || self.{part}.all(k, k in {_NATIVE} || "
+        f"(k.size() <= 253 && !k.startsWith('requests.') && k.matches('{_EXTENDED}'))))"
+    )
+
+
 class ResourceRequirements(Shape):
     """Requests and limits of a container."""
 
@@ -26,10 +40,19 @@ class ResourceRequirements(Shape):
             field=".requests",
         ),
         Rule(
-            rule="(!has(self.requests) || self.requests.all(k, k in ['cpu', 'memory', 'ephemeral-storage'] || "
-            "k.contains('/'))) && (!has(self.limits) || self.limits.all(k, "
-            "k in ['cpu', 'memory', 'ephemeral-storage'] || k.contains('/')))",
+            rule=f"{_named('requests')} && {_named('limits')}",
             message="a resource is cpu, memory, ephemeral-storage or an extended one such as nvidia.com/gpu",
+        ),
+        Rule(
+            rule=f"!has(self.limits) || self.limits.all(k, k in {_NATIVE} || quantity(self.limits[k]).isInteger())",
+            message="an extended resource such as nvidia.com/gpu is counted in whole numbers",
+            field=".limits",
+        ),
+        Rule(
+            rule=f"!has(self.requests) || self.requests.all(k, k in {_NATIVE} || (has(self.limits) && "
+            "k in self.limits && quantity(self.requests[k]).compareTo(quantity(self.limits[k])) == 0))",
+            message="an extended resource such as nvidia.com/gpu has equal requests and limits: set limits alone",
+            field=".requests",
         ),
     )
     requests: Annotated[dict[str, Quantity], Field(max_length=8)] | None = None

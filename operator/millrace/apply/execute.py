@@ -1,8 +1,9 @@
-"""Carrying out a Plan: children, creates, doomed, touches, status, events, in this order.
+"""Carrying out a Plan: children, creates, doomed, status, events, touches, in this order.
 
 Each write alone is harmless: a crash after any of them is repaired by the next pass, because children have
-deterministic names, the status is written last and events are said only once it has landed. A plan that is true
-already writes nothing.
+deterministic names, the status is written after what it claims and events are said only once it has landed. A plan that
+is true already writes nothing. A child or a doomed object that somebody else has changed since ends the pass: what
+comes after it was decided on what is no longer so, and the status would forget what is still there.
 
 An object of a wanted name that somebody else controls, or nobody, is never taken over: `NameConflict`.
 """
@@ -24,6 +25,11 @@ from millrace.decide.plan import Doomed, Plan, Touch
 
 CREATED_ONCE: Final = frozenset({resources.JOBS})
 """Kinds whose spec cannot be changed: one that is there is left alone, its name says what it was made from."""
+
+GUARDED: Final = frozenset({resources.CONFIG_MAPS})
+"""Kinds that move traffic: read live right before they are written, and written on top of that very version. What a
+leader was about to send when it was paused must not undo what its successor has done since.
+"""
 
 
 @dataclass
@@ -63,20 +69,28 @@ class Executor:
         metadata = owner["metadata"]
         key = Key(resource, metadata["namespace"], metadata["name"])
         outcome = Outcome()
-        for child in plan.children:
-            await self._child(key, owner, child, outcome)
-        for manifest in plan.creates:
-            await self._create(key, manifest, outcome)
-        for doomed in plan.doomed:
-            await self._delete(key, doomed, outcome)
-        for touch in plan.touches:
-            await self._touch(key, touch, outcome)
+        if not await self._parts(key, owner, plan, outcome):
+            return outcome
         if plan.status is not None:
             await self.say(key, owner, plan.status, outcome)
         if outcome.said:
             for event in plan.events:
                 await self._recorder.say(owner, event)
+        for touch in plan.touches:
+            await self._touch(key, touch, outcome)
         return outcome
+
+    async def _parts(self, key: Key, owner: Manifest, plan: Plan, outcome: Outcome) -> bool:
+        """What the status claims. False if the pass is to begin again."""
+        for child in plan.children:
+            if not await self._child(key, owner, child, outcome):
+                return False
+        for manifest in plan.creates:
+            await self._create(key, manifest, outcome)
+        for doomed in plan.doomed:
+            if not await self._delete(key, doomed, outcome):
+                return False
+        return True
 
     async def say(self, key: Key, owner: Manifest, status: Manifest, outcome: Outcome) -> None:
         """Write the status if it says something new, on top of the very version the pass looked at."""
@@ -84,9 +98,7 @@ class Executor:
             return
         metadata = owner["metadata"]
         try:
-            answer = await self._kube.patch_status(
-                *key, status, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-            )
+            answer = await self._kube.patch_status(*key, status, resource_version=metadata["resourceVersion"])
         except errors.Conflict:
             outcome.stale = outcome.outdated = True
             return
@@ -101,7 +113,8 @@ class Executor:
         """An object is gone: what was applied to it counts no more."""
         self._applied.pop(gone, None)
 
-    async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> None:
+    async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> bool:
+        """Make one child true. False if it cannot be claimed now, and the pass is to begin again."""
         resource = resources.of(manifest)
         wanted = intents.owned(_labelled(manifest, key.namespace), owner)
         name = wanted["metadata"]["name"]
@@ -109,27 +122,28 @@ class Executor:
         found = self._store.get(*child)
         fingerprint = intents.fingerprint(wanted)
         if found is not None and self._is_satisfied(child, found, wanted, fingerprint, owner):
-            return
-        if found is None:
+            return True
+        if found is None or resource in GUARDED:
             found = await self._read(child)
         if found is not None:
             _refuse_strangers(child, found, wanted)
             if "deletionTimestamp" in found["metadata"]:
                 outcome.stale = True  # its successor can be made once the name is free
-                return
+                return resource not in GUARDED
             if resource in CREATED_ONCE:
-                return
-            wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": found["metadata"]["uid"]}}
+                return True
+            wanted = _on_top_of(found, wanted, whole=resource in GUARDED)
         try:
             answer = await self._kube.apply(resource, wanted)
         except errors.Conflict:
             outcome.stale = True
-            return
+            return False
         projection = intents.project(answer, wanted)
         self._applied[child] = _Applied(fingerprint, answer["metadata"]["uid"], projection)
         outcome.writes += 1
         if found is None or answer["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
             self._ledger.wrote(key, child, answer)
+        return True
 
     def _is_satisfied(self, child: Key, found: Manifest, wanted: Manifest, fingerprint: str, owner: Manifest) -> bool:
         if child.resource in CREATED_ONCE:
@@ -163,19 +177,20 @@ class Executor:
         metadata = answer["metadata"]
         self._ledger.wrote(key, Key(resource, metadata["namespace"], metadata["name"]), answer)
 
-    async def _delete(self, key: Key, doomed: Doomed, outcome: Outcome) -> None:
-        """Delete that very object, in the very version that is live now."""
+    async def _delete(self, key: Key, doomed: Doomed, outcome: Outcome) -> bool:
+        """Delete that very object, in the very version that is live now. False if the pass is to begin again."""
         target = Key(doomed.resource, doomed.namespace, doomed.name)
         live = await self._read(target)
         if live is None or live["metadata"]["uid"] != doomed.uid or _is_going(live):
-            return
+            return True
         try:
             await self._kube.delete(*target, uid=doomed.uid, resource_version=live["metadata"]["resourceVersion"])
         except errors.Conflict:
             outcome.stale = True
-            return
+            return False
         outcome.writes += 1
         self._ledger.deleted(key, target, doomed.uid)
+        return True
 
     async def _touch(self, key: Key, touch: Touch, outcome: Outcome) -> None:
         pod = Key(resources.PODS, touch.namespace, touch.pod)
@@ -196,6 +211,12 @@ def _labelled(manifest: Manifest, namespace: str) -> Manifest:
     metadata = manifest["metadata"]
     labels = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE, **(metadata.get("labels") or {})}
     return {**manifest, "metadata": {"namespace": namespace, **metadata, "labels": labels}}
+
+
+def _on_top_of(found: Manifest, wanted: Manifest, *, whole: bool) -> Manifest:
+    """The manifest as an update of that very object; of that very version of it, if `whole`."""
+    kept = ("uid", "resourceVersion") if whole else ("uid",)
+    return {**wanted, "metadata": {**wanted["metadata"], **{name: found["metadata"][name] for name in kept}}}
 
 
 def _is_going(found: Manifest) -> bool:

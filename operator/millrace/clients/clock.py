@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -27,3 +27,29 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+STEP_SECONDS: Final = 5.0
+"""A difference that slewing a clock does not make between two looks."""
+
+
+class Steadiness:
+    """Since when the time of day has gone on as the monotonic clock does: since the start, or since its last step.
+
+    A clock that is set, and a machine that slept, make a step. Whoever waits for time to pass before doing harm counts
+    from here at the earliest.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall, self._monotonic = clock.now(), clock.monotonic()
+        self._since = self._wall
+
+    def since(self) -> datetime:
+        """The moment, aware and in UTC; never after now."""
+        wall, monotonic = self._clock.now(), self._clock.monotonic()
+        passed = (wall - self._wall).total_seconds()
+        if abs(passed - (monotonic - self._monotonic)) > STEP_SECONDS:
+            self._since = wall
+        self._wall, self._monotonic = wall, monotonic
+        return self._since

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self
@@ -38,6 +39,10 @@ PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 CONNECTIONS: Final = 32
 PAGE: Final = 500
+DISCOVERY: Final = ResourceType(group="", version="v1", plural="discovery", kind="APIResourceList")
+"""What requests for paths are counted as."""
+
+_NOT_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 Observer = Callable[[str, str, str, float], None]
@@ -149,16 +154,14 @@ class Kube:
         name: str,
         status: Mapping[str, Any],
         *,
-        uid: str = "",
         resource_version: str = "",
     ) -> Manifest:
         """Replace what we own of the status: the whole status, applied to the subresource.
 
-        With ``resource_version`` it raises Conflict when the object has changed since it was read.
+        With ``resource_version`` it raises Conflict when the object has changed since it was read, or is another one.
+        A UID would protect nothing: the API server ignores it in a status.
         """
         metadata = {"name": name, "namespace": namespace}
-        if uid:
-            metadata["uid"] = uid
         if resource_version:
             metadata["resourceVersion"] = resource_version
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
@@ -166,14 +169,8 @@ class Kube:
         path = resource.path(namespace, name, "status")
         return await self._call("patch_status", resource, "PATCH", path, params, body, APPLY, write=True)
 
-    async def patch(
-        self, resource: ResourceType, namespace: str, name: str, body: Mapping[str, Any], *, resource_version: str = ""
-    ) -> Manifest:
-        """JSON merge patch of the main resource; with ``resource_version`` only if it is unchanged. Raises NotFound,
-        Conflict.
-        """
-        if resource_version:
-            body = {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
+    async def patch(self, resource: ResourceType, namespace: str, name: str, body: Mapping[str, Any]) -> Manifest:
+        """JSON merge patch of the main resource. Raises NotFound; Conflict if ``metadata.uid`` in it is another's."""
         params = {"fieldManager": FIELD_MANAGER}
         return await self._call(
             "patch", resource, "PATCH", resource.path(namespace, name), params, body, MERGE, write=True
@@ -216,7 +213,7 @@ class Kube:
 
     async def raw(self, path: str) -> Manifest:
         """GET of any path that answers JSON, such as ``/apis/millrace.dev/v1alpha1`` (discovery)."""
-        return await self._request("GET", path, {}, None, JSON, {})
+        return await self._call("get", DISCOVERY, "GET", path)
 
     async def _call(
         self,
@@ -265,7 +262,7 @@ class Kube:
         """One HTTP exchange. Raises the ApiError for a status of 400 and more, Unavailable for a broken one."""
         if self._session is None:
             raise RuntimeError("Kube is used outside its 'async with'")
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else encode(body)
         sent = {**self._bearer.headers(), **headers}
         if data is not None:
             sent["Content-Type"] = content
@@ -281,6 +278,15 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             what = str(error) or type(error).__name__
             raise errors.Unavailable(f"the API server cannot be reached: {what}") from error
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """JSON that is also YAML, which is what the API server reads an apply as.
+
+    YAML knows no surrogate pairs, so characters beyond U+FFFF stand as they are; what YAML does not print is escaped.
+    """
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _NOT_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _status(text: bytes) -> Mapping[str, Any]:

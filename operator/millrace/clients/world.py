@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from millrace.api.resources import ResourceType
-from millrace.clients.clock import Clock
+from millrace.clients.clock import Clock, Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest, Store
 
@@ -54,6 +54,10 @@ class World:
     scrapes: Any = None
     policy: PolicyStatus = field(default_factory=PolicyStatus)
     enqueue: Enqueue = _nobody
+    steadiness: Steadiness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.steadiness = Steadiness(self.clock)
 
 
 Observe = Callable[[World, str, str], Awaitable[Any]]

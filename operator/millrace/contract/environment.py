@@ -58,6 +58,10 @@ class ServerEnvironment:
     drain_seconds: float = DRAIN_SECONDS
     """How long requests are still answered after SIGTERM."""
     max_body_bytes: int = 16 * 1024 * 1024
+    max_requests: int = 256
+    """So many requests with a body are under way at a time; further ones are answered 503."""
+    max_bytes: int = 64 * 1024 * 1024
+    """The same for the bytes of their bodies; one request is always taken."""
     log_level: str = "info"
 
     def to_env(self) -> dict[str, str]:
@@ -106,6 +110,8 @@ _SERVER_VARIABLES = {
     "port": "MILLRACE_PORT",
     "drain_seconds": "MILLRACE_DRAIN_SECONDS",
     "max_body_bytes": "MILLRACE_MAX_BODY_BYTES",
+    "max_requests": "MILLRACE_MAX_REQUESTS",
+    "max_bytes": "MILLRACE_MAX_BYTES",
     "log_level": "MILLRACE_LOG_LEVEL",
 }
 _REQUIRED = frozenset(name for name in list(_SERVER_VARIABLES)[:9])

@@ -1,4 +1,8 @@
-"""Reading the Prometheus text format: enough for our own servers and for Envoy."""
+"""Reading the Prometheus text format: enough for our own servers and for Envoy.
+
+By hand because the leader reads every router's page every other second: prometheus_client's parser takes four times as
+long, 32 ms instead of 8.5 for a thousand samples, and the event loop waits for it.
+"""
 
 from __future__ import annotations
 

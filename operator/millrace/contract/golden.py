@@ -22,4 +22,3 @@ class GoldenSet(Record):
     request: Mapping[str, Any]
     response: Mapping[str, Any]
     tolerance: float = TOLERANCE
-    rows: int = ROWS

@@ -1,48 +1,46 @@
-"""Every reason a pod may give for what became of its work: CamelCase facts, equal to condition and event reasons."""
+"""Every reason a pod may give for what became of its work, as it stands in conditions and events.
+
+What each means to people, and what to do next, is said once: in `millrace.api.reasons`.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
 
 
 class Reason(StrEnum):
-    """One fact; `doc` is its sentence for people."""
-
-    doc: str
-
-    def __new__(cls, value: str, doc: str = "") -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.doc = doc
-        return member
+    """One fact."""
 
     # The store and the source of a Dataset
-    SOURCE_NOT_FOUND = "SourceNotFound", "There is no object at the source URI."
-    SOURCE_EMPTY = "SourceEmpty", "The source holds no rows."
-    SOURCE_MALFORMED = "SourceMalformed", "The source cannot be parsed in the stated format."
-    SCHEMA_MISMATCH = "SchemaMismatch", "The source's columns are not those of the schema."
-    RULE_VIOLATED = "RuleViolated", "A rule of the Dataset does not hold for the source."
-    STORE_UNAVAILABLE = "StoreUnavailable", "The object store did not answer."
-    STORE_DENIED = "StoreDenied", "The object store refused the credentials."
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_EMPTY = "SourceEmpty"
+    SOURCE_MALFORMED = "SourceMalformed"
+    SCHEMA_MISMATCH = "SchemaMismatch"
+    RULE_VIOLATED = "RuleViolated"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_DENIED = "StoreDenied"
+    SNAPSHOT_OUT_OF_MEMORY = "SnapshotOutOfMemory"
+    SNAPSHOT_CRASHED = "SnapshotCrashed"
 
     # A training run
-    TRAINER_CRASHED = "TrainerCrashed", "The trainer ended with an error."
-    TRAINER_OUT_OF_MEMORY = "TrainerOutOfMemory", "The trainer used more memory than its limit."
-    DEADLINE_EXCEEDED = "DeadlineExceeded", "The run did not end within its deadline."
-    NO_MODEL_WRITTEN = "NoModelWritten", "The trainer ended without writing a model."
-    NOT_ONNX = "NotOnnx", "The file the trainer wrote is not an ONNX model."
-    EXTERNAL_DATA = "ExternalData", "The model refers to data outside its file."
-    OPERATOR_NOT_ALLOWED = "OperatorNotAllowed", "The model uses an operator that is not on the allow-list."
-    MODEL_TOO_LARGE = "ModelTooLarge", "The model is larger than the limit."
-    PARITY_FAILED = "ParityFailed", "The ONNX model does not answer as the trained estimator does."
-    UNKNOWN_PARAMETER = "UnknownParameter", "The estimator has no such parameter."
-    UNKNOWN_ESTIMATOR = "UnknownEstimator", "There is no such built-in estimator."
-    LABEL_MISSING = "LabelMissing", "The snapshot has no label column."
-    EVALUATION_FAILED = "EvaluationFailed", "The model could not be measured on the held-out rows."
-    GATES_FAILED = "GatesFailed", "A gate of the run did not hold."
+    FETCH_FAILED = "FetchFailed"
+    TRAINER_CRASHED = "TrainerCrashed"
+    TRAINER_OUT_OF_MEMORY = "TrainerOutOfMemory"
+    NO_MODEL_WRITTEN = "NoModelWritten"
+    NOT_ONNX = "NotOnnx"
+    EXTERNAL_DATA = "ExternalData"
+    OPERATOR_NOT_ALLOWED = "OperatorNotAllowed"
+    MODEL_TOO_LARGE = "ModelTooLarge"
+    PARITY_FAILED = "ParityFailed"
+    UNKNOWN_PARAMETER = "UnknownParameter"
+    UNKNOWN_ESTIMATOR = "UnknownEstimator"
+    LABEL_MISSING = "LabelMissing"
+    EVALUATION_FAILED = "EvaluationFailed"
 
-    # A server
-    DIGEST_MISMATCH = "DigestMismatch", "The bytes loaded are not those that were approved."
-    MODEL_NOT_LOADABLE = "ModelNotLoadable", "The runtime cannot load the model."
-    GOLDEN_SET_MISMATCH = "GoldenSetMismatch", "The loaded model does not reproduce its golden set."
+    # Frozen bytes and a server
+    DIGEST_MISMATCH = "DigestMismatch"
+    MODEL_NOT_LOADABLE = "ModelNotLoadable"
+    GOLDEN_SET_MISMATCH = "GoldenSetMismatch"
+
+    MALFORMED_REPORT = "MalformedReport"
+    """Operator and image do not understand each other: they are of different versions."""

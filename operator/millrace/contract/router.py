@@ -48,8 +48,6 @@ class RevisionTraffic:
     """Requests answered 5xx to the caller."""
     healthy: int = 0
     """Servers of the revision that answer their health check; a gauge."""
-    members: int = 0
-    """Addresses of the revision's Service; a gauge."""
     latency_ms: dict[float, int] = field(default_factory=dict)
     """Cumulative count per upper bound in milliseconds, infinity included."""
 
@@ -82,8 +80,6 @@ def _add_member(traffic: RevisionTraffic, sample: Sample) -> None:
             traffic.attempts += value
         case "envoy_cluster_membership_healthy":
             traffic.healthy = value
-        case "envoy_cluster_membership_total":
-            traffic.members = value
 
 
 def _add_route(traffic: RevisionTraffic, sample: Sample) -> None:

@@ -8,7 +8,6 @@ at everything.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from millrace.api import keys, resources
@@ -71,7 +70,7 @@ class Kernel:
             world.kube, world.store, self._ledger, Recorder(world.kube, clock, settings.identity or "millrace")
         )
         reconcilers = [Reconciler(one, world, self._executor, self._ledger, self.learn) for one in self._controllers]
-        self._workers = Workers(self._queues, reconcilers, series, each=settings.workers)
+        self._workers = Workers(self._queues, reconcilers, series, clock.monotonic, each=settings.workers)
         self.audit = Audit(world.kube, world.store, clock, self.watched, settings.namespace, self.learn, series)
         self.heart = probes.Heart(series)
         world.enqueue = self.enqueue
@@ -113,7 +112,7 @@ class Kernel:
             return late
         if self.audit.is_blind:
             return "a watch has been behind for several audits"
-        idle = time.monotonic() - self._workers.progress.last_end
+        idle = self.world.clock.monotonic() - self._workers.progress.last_end
         if self.leads and idle > probes.STUCK_SECONDS and any(len(queue) for queue in self._queues.values()):
             return f"keys are waiting and no pass has ended for {idle:.0f} s"
         return ""
@@ -130,7 +129,7 @@ class Kernel:
                 for manifest in self.world.store.list(resource):
                     metadata = manifest["metadata"]
                     self._add(Key(resource, metadata["namespace"], metadata["name"]), Priority.ROUTINE)
-            self._workers.progress.last_end = time.monotonic()
+            self._workers.progress.last_end = self.world.clock.monotonic()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._workers.run(), name="workers")
                 for duty in self.duties:

@@ -1,11 +1,13 @@
 """Who writes: a Lease, held on the monotonic clock.
 
 The holder renews every `RETRY_SECONDS` and believes itself leader until `RENEW_SECONDS` after the *start* of its last
-successful renewal. Others wait until they have seen the same record for `LEASE_SECONDS` on their own clock. Times of
-day in the Lease are for people. Between the two lies the time in which nobody writes, whatever a holder was paused
-by: it asks `holds` before each write, and the monotonic clock went on.
+successful renewal. Others look every `LOOK_SECONDS` and wait until they have seen the same record for `LEASE_SECONDS`
+on their own clock. Times of day in the Lease are for people. Between the two lies the time in which nobody writes,
+whatever a holder was paused by: it asks `holds` before each write, and the monotonic clock went on.
 
-Duties are cancelled and joined before the Lease is given back, so a successor never meets its predecessor.
+Duties are cancelled and joined before the Lease is given back, so a successor never meets its predecessor. Of a holder
+that dies its successor knows `LEASE_SECONDS` after the look that saw its last renewal; of one that stops, at the next
+look: a handover takes two seconds at most.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ log = Log(__name__)
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 ATTEMPT_SECONDS = 5.0
 
 
@@ -51,6 +54,7 @@ class Election:
         lease_seconds: int = LEASE_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        look_seconds: float = LOOK_SECONDS,
         on_change: Callable[[bool], None] = _unheard,
     ) -> None:
         self._kube = kube
@@ -62,11 +66,13 @@ class Election:
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
         self._retry_seconds = retry_seconds
+        self._look_seconds = min(look_seconds, retry_seconds)
         self._on_change = on_change
         self._held: Manifest | None = None
         self._valid_until = float("-inf")
         self._seen: tuple[Any, ...] | None = None
         self._seen_at = 0.0
+        self._free_at = float("inf")
 
     def holds(self) -> bool:
         """Whether this replica may write at this very moment."""
@@ -82,7 +88,7 @@ class Election:
         """
         while not stop.is_set():
             if not await self._attempt():
-                await _sleep(self._retry_seconds * random.uniform(1.0, 1.2), stop)  # noqa: S311 - jitter
+                await _sleep(self._until_next_look(), stop)
                 continue
             log.info("this replica leads", lease=self._name, identity=self._identity)
             self._on_change(True)
@@ -106,6 +112,12 @@ class Election:
             renewed = await self._attempt()
             if not renewed and not self.holds():
                 return
+
+    def _until_next_look(self) -> float:
+        """Seconds until the next look at somebody else's Lease: sooner, if by then it will have stood still enough."""
+        left = self._free_at - self._clock.monotonic()
+        pause = self._look_seconds if left <= 0 else min(self._look_seconds, left)
+        return pause + self._look_seconds * random.uniform(0.0, 0.2)  # noqa: S311 - jitter
 
     async def _attempt(self) -> bool:
         """Try once to acquire or renew. A request that hangs is given up, an error is a no."""
@@ -151,10 +163,11 @@ class Election:
             return True
         version = (found["metadata"]["uid"], found["metadata"]["resourceVersion"])
         now = self._clock.monotonic()
-        if version != self._seen:
+        fresh = version != self._seen
+        if fresh:
             self._seen, self._seen_at = version, now
-            return False
-        return now - self._seen_at >= float(spec.get("leaseDurationSeconds") or self._lease_seconds)
+        self._free_at = self._seen_at + float(spec.get("leaseDurationSeconds") or self._lease_seconds)
+        return not fresh and now >= self._free_at
 
     def _record(self, found: Manifest | None, *, renewal: bool) -> Manifest:
         now = _micro_time(self._clock.now())

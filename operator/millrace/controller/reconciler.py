@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
 
 from millrace import errors
 from millrace.api.resources import ResourceType
@@ -16,6 +19,7 @@ from millrace.clients.store import Key, Manifest
 from millrace.clients.world import World
 from millrace.controller import failures
 from millrace.controller.routing import Controller
+from millrace.decide.plan import Plan
 from millrace.telemetry import Log
 
 log = Log(__name__)
@@ -24,6 +28,9 @@ STALE_SECONDS = 0.1
 """How soon to look again when the cache is behind or somebody was faster; an event usually comes first."""
 PATIENCE = 5
 """Failures in a row before the object's own status says so."""
+
+REFUSALS: Final = (errors.BadRequest, errors.Forbidden, errors.Invalid)
+"""What the API server says again to whoever asks again."""
 
 Learn = Callable[[ResourceType, Manifest, bool], None]
 """Told of an object that appeared or changed (False) or went (True), like by a watch."""
@@ -47,6 +54,8 @@ class Reconciler:
         self._executor = executor
         self._ledger = ledger
         self._learn = learn
+        self._refusals: dict[Key, str] = {}
+        """What the API server said to the last pass over an object, if that is why the pass failed."""
 
     @property
     def resource(self) -> ResourceType:
@@ -54,6 +63,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """One pass. Raises whatever observing, deciding or writing raised."""
+        self._refusals.pop(key, None)
         await self._catch_up(key)
         found = self._world.store.get(*key)
         if found is None:
@@ -63,20 +73,38 @@ class Reconciler:
             return Result("success")  # whatever holds it is not ours; the garbage collector takes its children
         if self._ledger.is_behind(key, self._world.store):
             return Result("requeue_after", STALE_SECONDS)
-        seen = await self._controller.observe(self._world, key.namespace, key.name)
-        if seen is None:
-            return Result("success")
-        plan = self._controller.decide(seen)
+        try:
+            seen = await self._controller.observe(self._world, key.namespace, key.name)
+        except ValidationError as error:
+            if failures.is_about_a_spec(error):
+                return await self._give_up(key, found, error)
+            raise
+        return await self._carry_out(key, found, self._controller.decide(seen)) if seen else Result("success")
+
+    async def _carry_out(self, key: Key, found: Manifest, plan: Plan) -> Result:
         try:
             outcome = await self._executor.execute(self.resource, found, plan)
         except errors.NameConflict as conflict:
             await self._say(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
             raise
+        except REFUSALS as refusal:
+            self._refusals[key] = str(refusal)
+            raise
+        return await self._ended(key, plan.wake_after, outcome)
+
+    async def _give_up(self, key: Key, found: Manifest, error: ValidationError) -> Result:
+        """Say what cannot be understood. Only a change of an object ends this, and that comes with an event."""
+        log.warning("an object cannot be understood", key=str(key), why=str(error))
+        outcome = Outcome()
+        await self._executor.say(key, found, failures.invalid_spec(found, error, self._world.clock.now()), outcome)
+        return await self._ended(key, None, outcome)
+
+    async def _ended(self, key: Key, wake_after: float | None, outcome: Outcome) -> Result:
         if outcome.outdated:
             await self._read_live(key)
         if outcome.stale:
             return Result("requeue", STALE_SECONDS, outcome)
-        return Result("success" if plan.wake_after is None else "requeue_after", plan.wake_after, outcome)
+        return Result("success" if wake_after is None else "requeue_after", wake_after, outcome)
 
     async def _catch_up(self, key: Key) -> None:
         for late in self._ledger.overdue(key, self._world.store):
@@ -100,7 +128,12 @@ class Reconciler:
             return
         settings = self._world.settings
         command = f"kubectl -n {settings.namespace} logs deployment/{settings.lease_name}"
-        status = failures.internal_error(found, PATIENCE, command, self._world.clock.now())
+        now = self._world.clock.now()
+        refusal = self._refusals.get(key)
+        if refusal is not None:
+            status = failures.refused(found, refusal, now)
+        else:
+            status = failures.internal_error(found, PATIENCE, command, now)
         try:
             await self._say(key, found, status)
         except errors.MillraceError as error:

@@ -7,8 +7,7 @@ delay if the pass asked for one, after a backoff if it failed. An exception neve
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from millrace import errors
 from millrace.api.resources import ResourceType
@@ -28,8 +27,8 @@ GRACE_SECONDS = 8.0
 class Progress:
     """When a pass last ended, for the liveness probe."""
 
-    def __init__(self) -> None:
-        self.last_end = time.monotonic()
+    def __init__(self, now: float) -> None:
+        self.last_end = now
 
 
 class Workers:
@@ -40,6 +39,7 @@ class Workers:
         queues: Mapping[ResourceType, WorkQueue[Key]],
         reconcilers: Iterable[Reconciler],
         series: Series,
+        monotonic: Callable[[], float],
         *,
         each: int,
     ) -> None:
@@ -48,7 +48,8 @@ class Workers:
         self._series = series
         self._each = each
         self._draining = asyncio.Event()
-        self.progress = Progress()
+        self._monotonic = monotonic
+        self.progress = Progress(monotonic())
 
     async def run(self) -> None:
         """Work until cancelled. Cancelling interrupts running passes at their next await and waits for them."""
@@ -62,8 +63,8 @@ class Workers:
     async def drain(self) -> None:
         """Take no more keys and give running passes `GRACE_SECONDS` to end. Call before cancelling `run`."""
         self._draining.set()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while any(queue.working for queue in self._queues.values()) and time.monotonic() < deadline:  # noqa: ASYNC110 - once in a life
+        deadline = self._monotonic() + GRACE_SECONDS
+        while any(queue.working for queue in self._queues.values()) and self._monotonic() < deadline:  # noqa: ASYNC110 - once in a life
             await asyncio.sleep(0.02)
 
     async def _work(self, reconciler: Reconciler, queue: WorkQueue[Key]) -> None:
@@ -76,11 +77,11 @@ class Workers:
                 await self._pass(reconciler, queue, taken)
             finally:
                 queue.done(taken.key)
-                self.progress.last_end = time.monotonic()
+                self.progress.last_end = self._monotonic()
 
     async def _pass(self, reconciler: Reconciler, queue: WorkQueue[Key], taken: Taken[Key]) -> None:
         name, key = reconciler.resource.kind.lower(), taken.key
-        started = time.monotonic()
+        started = self._monotonic()
         if taken.priority is Priority.CHANGE:
             self._series.event_to_reconcile.labels(controller=name).observe(started - taken.since)
         try:
@@ -101,7 +102,7 @@ class Workers:
             if result.again_after is not None:
                 queue.add_after(key, result.again_after)
         self._series.reconciles.labels(controller=name, result=result.label).inc()
-        self._series.reconcile_time.labels(controller=name).observe(time.monotonic() - started)
+        self._series.reconcile_time.labels(controller=name).observe(self._monotonic() - started)
 
     async def _failed(self, reconciler: Reconciler, queue: WorkQueue[Key], key: Key, error: Exception) -> None:
         self._series.reconcile_errors.labels(controller=reconciler.resource.kind.lower()).inc()

@@ -60,7 +60,16 @@ def stage(job: Job) -> Stage | None:
 
 def count(job: Job) -> int:
     """Pods that failed, and the one that lives or succeeded."""
-    return min(MOST_ATTEMPTS, max(1, job.failed + (0 if job.state == "Failed" else 1)))
+    is_one_more = job.state == "Succeeded" or (job.state == "Active" and job.live is not None)
+    return min(MOST_ATTEMPTS, max(1, job.failed + is_one_more))
+
+
+def last_stage(ending: Measured | Failure, known: TrainingRunStatus) -> Stage:
+    """Where a run ended, also if nobody saw it get there."""
+    if isinstance(ending, Measured):
+        return "Evaluating"
+    seen = known.stage or FETCHING
+    return seen if ending.reason == Reason.PodLost.name else STAGES.get(ending.container, seen)
 
 
 def ending(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> Measured | Failure:

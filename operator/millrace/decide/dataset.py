@@ -29,7 +29,6 @@ from millrace.render.pod import Platform
 
 RETRY_SECONDS = 300.0
 """After a failure that may pass by itself; the Job has tried several times by then."""
-SHORTEST_INTERVAL_SECONDS = 10.0
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
 NORMAL = frozenset({Reason.VersionFrozen.name, Reason.RulesPassed.name, Reason.Snapshotted.name})
 
@@ -55,6 +54,7 @@ def decide(seen: Observation) -> Plan:
     """One pass. Total: never raises."""
     if seen.dataset.metadata.deletion_timestamp is not None:
         return Plan()
+    seen = seen.model_copy(update={"dataset": _sane(seen.dataset, seen.now)})
     look = _look(seen.dataset, seen.now)
     job = _job(seen, look)
     answer = snapshot.answer(job, seen.dataset, seen.now) if job is not None else None
@@ -65,8 +65,16 @@ def decide(seen: Observation) -> Plan:
 
 def looks_at(dataset: Dataset, now: datetime) -> str | None:
     """The Job whose answer counts now."""
-    look = _look(dataset, now)
+    look = _look(_sane(dataset, now), now)
     return look.name if look is not None else None
+
+
+def _sane(dataset: Dataset, now: datetime) -> Dataset:
+    """The same, its next look counted from now at the latest; one that waits for no look keeps its times."""
+    if _next(dataset) is None:
+        return dataset
+    known = status.begun(dataset.status, now.replace(microsecond=0), "last_check_time")
+    return dataset.model_copy(update={"status": known})
 
 
 def _look(dataset: Dataset, now: datetime) -> _Look | None:
@@ -106,7 +114,7 @@ def _next(dataset: Dataset) -> datetime | None:
 def _after(dataset: Dataset, failure: str, looked: datetime) -> datetime | None:
     waits = []
     if dataset.spec.refresh is not None:
-        waits.append(max(SHORTEST_INTERVAL_SECONDS, quantities.seconds(dataset.spec.refresh.interval)))
+        waits.append(quantities.seconds(dataset.spec.refresh.interval))
     if failure in RETRIED:
         waits.append(RETRY_SECONDS)
     return status.later(looked, min(waits)) if waits else None

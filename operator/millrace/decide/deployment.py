@@ -8,21 +8,22 @@ observed --> retiring, rollout --> who carries what --> children, doomed, touche
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from millrace import api
-from millrace.api import conditions
+from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.render import router, router_workload, server
+from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
 from . import actions, analysis, monitoring, retiring, retraining, rollout, standing, steps, target
 from .moves import Turn
 from .plan import Doomed, Manifest, Plan, Touch
 from .rollout import Reading, Signal
-from .seen import Observation, later
+from .seen import Observation
+from .status import later
 
 __all__ = ["Observation", "decide"]
 
@@ -32,7 +33,9 @@ LOOK_AGAIN_SECONDS = 3.0
 
 def decide(seen: Observation) -> Plan:
     """What should be true after this pass. Pure and total."""
-    seen = seen.model_copy(update={"now": seen.now.replace(microsecond=0)})
+    now = seen.now.replace(microsecond=0)
+    known = seen.deployment.model_copy(update={"status": retiring.sane(seen.deployment.status, now)})
+    seen = seen.model_copy(update={"now": now, "deployment": known})
     turn, reading, doomed = _moved(seen)
     state = turn.state
     watched = monitoring.watch(seen, state)
@@ -51,10 +54,11 @@ def decide(seen: Observation) -> Plan:
     # A crash between the router's files and the status leaves newer weights in the files: until a router has said what
     # it applies, the memory is not known to be the newer of the two, and the files stay as they are.
     config = {} if seen.unheard() else dict(_files(rollout.router_config(seen, state)))
+    children = tuple(_children(seen, state, config))
     return Plan(
-        children=tuple(_children(seen, state, config)),
+        children=children,
         creates=retrained.creates,
-        doomed=doomed,
+        doomed=(*doomed, *_unneeded(seen, children)),
         touches=_touches(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
         events=(*turn.events, *watched.events, *retrained.events, *stand.events),
@@ -62,7 +66,7 @@ def decide(seen: Observation) -> Plan:
     )
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=4096)
 def _files(config: router.RouterConfig) -> Mapping[str, str]:
     """The router's files. Writing YAML takes far longer than everything else here, and weights seldom change."""
     return router.config_map_data(config)
@@ -70,8 +74,7 @@ def _files(config: router.RouterConfig) -> Mapping[str, str]:
 
 def _moved(seen: Observation) -> tuple[Turn, Reading, tuple[Doomed, ...]]:
     """The memory after everything that can be said now."""
-    state = retiring.sane(seen.deployment.status)
-    state = actions.handled(seen, state)
+    state = actions.handled(seen, seen.deployment.status)
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
     turn, reading = rollout.advance(seen, state)
@@ -92,7 +95,19 @@ def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]
         bundle = _bundle(seen, served) if served is not None else None
         if bundle is not None:
             children += [server.service(owner, bundle), server.workload(owner, bundle, replicas, seen.platform)]
-    return children
+    stable = state.stable.revision if state.stable is not None else None
+    return [*children, *budget.budgets(owner, spec.replicas, stable)]
+
+
+def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Doomed, ...]:
+    """Budgets of a Deployment that was scaled down to single pods."""
+    kind, namespace = resources.BUDGETS.kind, seen.deployment.metadata.namespace
+    wanted = {one["metadata"]["name"] for one in children if one["kind"] == kind}
+    return tuple(
+        Doomed(resource=resources.BUDGETS, namespace=namespace, name=name, uid=uid)
+        for name, uid in seen.budgets
+        if name not in wanted
+    )
 
 
 def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:

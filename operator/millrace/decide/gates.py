@@ -50,7 +50,7 @@ def _judge(gate: Gate, value: str | None, compared: str | None, champion: str | 
 
 def _against_range(gate: Gate, wanted: NumberRange, value: str | None, observed: Decimal) -> GateResult:
     bounds = [(">=", wanted.min), ("<=", wanted.max)]
-    text = " and ".join(f"{sign} {_plain(bound)}" for sign, bound in bounds if bound is not None)
+    text = " and ".join(f"{sign} {_written(bound)}" for sign, bound in bounds if bound is not None)
     low, high = _bound(wanted.min), _bound(wanted.max)
     passed = (low is None or observed >= low) and (high is None or observed <= high)
     return _result(gate, passed, value, text, "")
@@ -94,9 +94,5 @@ def _bound(value: float | None) -> Decimal | None:
     return None if value is None else _EXACT.create_decimal(repr(float(value)))
 
 
-def _plain(value: float) -> str:
-    return f"{value:.12g}"
-
-
-def _written(value: Decimal) -> str:
+def _written(value: float | Decimal) -> str:
     return f"{value:.12g}"

@@ -80,7 +80,6 @@ class Job(Frozen):
     message: str = ""
     failed: int = 0
     is_going: bool = False
-    started: datetime | None = None
     finished: datetime | None = None
     pods: tuple[Pod, ...] = ()
 

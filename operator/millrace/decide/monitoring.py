@@ -17,7 +17,8 @@ from millrace.api.quantities import seconds
 
 from .drift import Verdict
 from .plan import Event
-from .seen import Observation, later
+from .seen import Observation
+from .status import later
 
 DRIFT_DETECTED = "DriftDetected"
 GROWTH = 1.25

@@ -5,20 +5,27 @@ Pods that belong to nobody, left by a pass that died before it told of them, go 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from millrace.api import resources
 from millrace.api.deployment_status import DeploymentStatus, Retiring
 from millrace.render import names
 
+from .monitoring import DRIFT_DETECTED
 from .moves import MOST_LEAVING
 from .plan import Doomed
 from .rollout import router_config
-from .seen import Observation, Server, later
+from .seen import Observation, Server
+from .status import begun, later
 
 LINGER_SECONDS = 30.0
 
 
-def sane(state: DeploymentStatus) -> DeploymentStatus:
-    """The memory with its laws restored, should somebody have edited it: one role a revision, weights that add up."""
+def sane(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
+    """The memory with its laws restored: one role a revision, weights that add up, no wait that begins later than now.
+
+    Somebody may have edited it, or set the clock back.
+    """
     stable, canary = state.stable, state.canary
     if canary is not None and stable is not None and canary.revision == stable.revision:
         canary = None
@@ -30,9 +37,22 @@ def sane(state: DeploymentStatus) -> DeploymentStatus:
     retiring: dict[str, Retiring] = {}
     for one in state.retiring:
         if one.revision not in taken:
-            retiring.setdefault(one.revision, one)
-    changes = {"stable": stable, "canary": canary, "retiring": tuple(retiring.values())}
+            retiring.setdefault(one.revision, begun(one, now, "since", "drained_time"))
+    changes = {"stable": stable, "canary": canary, "retiring": tuple(retiring.values()), **_waits(state, now)}
     return state.model_copy(update=changes)
+
+
+def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
+    """What a canary, a drift trigger and the next drift report are waited for from."""
+    rollout, monitoring = state.rollout, state.monitoring
+    if rollout is not None:
+        rollout = begun(rollout, now, "started_time", "step_started_time", "unready_since")
+    if monitoring is not None and monitoring.drift is not None:
+        monitoring = monitoring.model_copy(update={"drift": begun(monitoring.drift, now, "evaluated_time")})
+    conditions = tuple(
+        begun(one, now, "last_transition_time") if one.type == DRIFT_DETECTED else one for one in state.conditions
+    )
+    return {"rollout": rollout, "monitoring": monitoring, "conditions": conditions}
 
 
 def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> DeploymentStatus:

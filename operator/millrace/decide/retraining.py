@@ -23,7 +23,9 @@ from millrace.render import metadata, names
 from . import target
 from .monitoring import DRIFT_DETECTED, Watch
 from .plan import Event, Manifest
-from .seen import Observation, later
+from .seen import Observation
+from .status import later
+from .training_run import is_over
 
 BLOCKED = "RetrainingBlocked"
 CAUSE = f"{keys.GROUP}/cause"
@@ -147,9 +149,9 @@ def _the_data_is_old(cause: Cause) -> Obstacle | None:
 def _it_was_started(cause: Cause) -> Obstacle | None:
     run = next((run for run in cause.seen.runs if run.metadata.name == cause.name), None)
     if run is None:
-        return None
+        return _it_was_deleted(cause)
     namespace = cause.seen.deployment.metadata.namespace
-    if not _is_over(run):
+    if not is_over(run):
         return Obstacle(reason="RunStarted", message=f"{cause.name} is under way", blocks=False)
     if run.status.model_ref is not None:
         failed = next((one for one in cause.quarantined if one.model == run.status.model_ref.name), None)
@@ -163,6 +165,19 @@ def _it_was_started(cause: Cause) -> Obstacle | None:
     return Obstacle(reason="AlreadyTried", message=f"{text}describe mtr {cause.name}")
 
 
+def _it_was_deleted(cause: Cause) -> Obstacle | None:
+    """A run that a person deleted is not started behind their back: one cause, one run."""
+    known = cause.seen.deployment.status.retraining
+    if known is None or known.last_run != cause.name or not cause.seen.runs_are_live:
+        return None
+    dataset = cause.seen.run.spec.dataset_ref.name if cause.seen.run is not None else ""
+    text = (
+        f"{cause.name} was started for this drift and this data and has been deleted; the next version of Dataset "
+        f"{dataset} starts another. See: kubectl -n {cause.seen.deployment.metadata.namespace} get mds {dataset}"
+    )
+    return Obstacle(reason="AlreadyTried", message=text)
+
+
 def _the_runs_are_unknown(cause: Cause) -> Obstacle | None:
     if cause.seen.runs_are_live:
         return None
@@ -171,7 +186,7 @@ def _the_runs_are_unknown(cause: Cause) -> Obstacle | None:
 
 
 def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
-    running, most = [run for run in cause.seen.runs if not _is_over(run)], cause.wish.limits.max_concurrent
+    running, most = [run for run in cause.seen.runs if not is_over(run)], cause.wish.limits.max_concurrent
     if len(running) < most:
         return None
     text = f"{len(running)} runs of this Deployment are under way, {most} may be (limits.maxConcurrent)"
@@ -266,7 +281,7 @@ def _told(seen: Observation, obstacle: Obstacle) -> Retrained:
             }
         )
         events = (_said(last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),)
-    running = any(not _is_over(run) for run in seen.runs)
+    running = any(not is_over(run) for run in seen.runs)
     cooling = obstacle.reason in ("CoolingDown", "DailyLimit")
     state = "Running" if running else "Cooldown" if cooling else "Blocked" if obstacle.blocks else "Idle"
     status = known.model_copy(update={"state": state, "runs_last24h": len(_today(seen))})
@@ -287,10 +302,6 @@ def _is_untold(known: RetrainingStatus, last: api.TrainingRun) -> bool:
 
 def _said(run: str, why: str) -> Event:
     return Event(reason="RetrainingStarted", message=f"TrainingRun {run} was started: {why}")
-
-
-def _is_over(run: api.TrainingRun) -> bool:
-    return any(conditions.is_true(run.status.conditions, kind) for kind in ("Complete", "Failed"))
 
 
 def _starts(seen: Observation) -> list[datetime]:

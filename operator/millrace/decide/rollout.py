@@ -25,7 +25,8 @@ from millrace.render.router import Backend, RouterConfig
 
 from . import actions, analysis, steps, target
 from .moves import MOVES, Move, Occasion, Turn
-from .seen import Observation, later
+from .seen import Observation
+from .status import later
 
 READY_WITHIN_SECONDS = 600.0
 """A canary whose servers are not ready by then is given up, if there is a stable revision to go back to."""
@@ -134,17 +135,20 @@ def stage_of(seen: Observation, state: DeploymentStatus) -> Stage:
 
 
 def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
-    """Every revision with pods, and who gets how much."""
+    """Every revision with pods, and who gets how much.
+
+    A canary keeps its fallback while it retires: what it fails to answer in the moment of its rollback goes to stable.
+    """
     name = seen.deployment.metadata.name
     stable, canary = state.stable, state.canary
     backends = []
     if stable is not None:
         backends.append(Backend(stable.revision, names.server(name, stable.revision), weight=stable.weight))
+    fallback = stable.revision if stable is not None else None
     if canary is not None:
-        fallback = stable.revision if stable is not None else None
         host = names.server(name, canary.revision)
         backends.append(Backend(canary.revision, host, weight=canary.weight, fallback=fallback))
-    backends += [Backend(one.revision, names.server(name, one.revision)) for one in state.retiring]
+    backends += [Backend(one.revision, names.server(name, one.revision), fallback=fallback) for one in state.retiring]
     return RouterConfig(tuple(backends))
 
 
@@ -249,9 +253,13 @@ FINDINGS: tuple[Finding, ...] = (
 
 
 def ready_deadline(seen: Observation, state: DeploymentStatus) -> datetime:
-    """When a canary that has too few ready servers is given up, counted from when that was first seen."""
-    since = state.rollout.unready_since if state.rollout is not None else None
-    return later(since or seen.now, READY_WITHIN_SECONDS)
+    """When a canary that has too few ready servers is given up, counted from when that was first seen.
+
+    Giving up quarantines, so only time that this process saw pass counts: a clock that is set an hour forward must not
+    condemn a good model. After a restart or a step of the clock the verdict comes later, never wrongly.
+    """
+    since = (state.rollout.unready_since if state.rollout is not None else None) or seen.now
+    return later(max(since, seen.steady_since or since), READY_WITHIN_SECONDS)
 
 
 def _noted(seen: Observation, turn: Turn) -> Turn:

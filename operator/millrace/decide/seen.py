@@ -7,7 +7,7 @@ Model      --is what a revision serves          Dataset, TrainingRun --are what 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
@@ -18,6 +18,7 @@ from millrace.render.server import Bundle
 
 from . import drift
 from .analysis import Tally
+from .status import later
 
 
 class Trouble(Frozen):
@@ -95,6 +96,10 @@ class Observation(Frozen):
     servers: tuple[Server, ...] = ()
     routers: tuple[Router, ...] = ()
     routers_ready: int = 0
+    steady_since: datetime | None = None
+    """Since when the time of day has gone on without a step, as this process saw it; None: for ever."""
+    budgets: tuple[tuple[str, str], ...] = ()
+    """Its PodDisruptionBudgets: name and UID."""
     measured: Measured = Measured()
     policy_in_force: bool | None = None
     run: api.TrainingRun | None = None
@@ -150,8 +155,3 @@ class Observation(Frozen):
             if traffic.revision == revision and traffic.step == step:
                 return max(step, traffic.counted_since or step)
         return self.now
-
-
-def later(moment: datetime, seconds: float) -> datetime:
-    """That many seconds after."""
-    return moment + timedelta(seconds=min(seconds, 10 * 365 * 86400.0))

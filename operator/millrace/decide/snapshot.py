@@ -58,7 +58,7 @@ def answer(job: Job, dataset: Dataset, now: datetime) -> Answer | None:
     """None while the Job runs. Total."""
     if not job.is_finished:
         return None
-    case = _Case(job=job, dataset=dataset, looked=(job.finished or now).replace(microsecond=0))
+    case = _Case(job=job, dataset=dataset, looked=min(job.finished or now, now).replace(microsecond=0))
     report = jobs.snapshot_report(job)
     if report is None:
         return _silent(case)
@@ -164,7 +164,9 @@ def _failed(reason: str, why: str, case: _Case) -> Answer:
 
 
 def _read(report: SnapshotReport) -> Mark:
-    return status.mark(INGESTED, True, Reason.Snapshotted, f"{max(0, report.rows):,} rows were read.")
+    # A source whose columns do not fit is refused before its rows are counted.
+    text = f"{report.rows:,} rows were read." if report.rows > 0 else Reason.Snapshotted.sentence
+    return status.mark(INGESTED, True, Reason.Snapshotted, text)
 
 
 def _holds(report: SnapshotReport) -> Mark:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from millrace.api import conditions
-from millrace.api.base import Frozen
+from millrace.api.base import Frozen, Shape
 from millrace.api.conditions import Condition, Mark
 from millrace.api.reasons import Reason
 from millrace.decide.plan import Event
 
+Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
 LONGEST_WAIT = timedelta(days=3650)
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
@@ -97,6 +98,15 @@ def later(moment: datetime, seconds: float) -> datetime:
         return moment + wait
     except OverflowError:
         return moment
+
+
+def begun(memory: Memory, now: datetime, *times: str) -> Memory:
+    """The same with those times now at the latest, whatever the clock was when they were written.
+
+    What waits from a moment that is yet to come waits as much longer: a clock that was set back must not do that.
+    """
+    early = {name: now for name in times if (getattr(memory, name) or now) > now}
+    return memory.model_copy(update=early) if early else memory
 
 
 def _command(template: str, fields: dict[str, str]) -> str:

@@ -171,10 +171,11 @@ def _doing(said: TrainingRunStatus) -> str:
 def _end(seen: Observation, job: Job, resolved: Resolved) -> Plan:
     known = seen.run.status
     ending = attempt.ending(job, known, seen.run.spec.active_deadline_seconds)
+    said = known.model_copy(update={"attempts": attempt.count(job), "stage": attempt.last_stage(ending, known)})
     if isinstance(ending, Measured):
-        return _judge(seen, known, resolved, ending)
+        return _judge(seen, said, resolved, ending)
     is_lost = job.state == "Succeeded" and ending.reason == Reason.PodLost.name
-    return (_made(seen) if is_lost else None) or _fail(seen, known, ending)
+    return (_made(seen) if is_lost else None) or _fail(seen, said, ending)
 
 
 def _judge(seen: Observation, known: TrainingRunStatus, resolved: Resolved, measured: Measured) -> Plan:
@@ -187,7 +188,6 @@ def _judge(seen: Observation, known: TrainingRunStatus, resolved: Resolved, meas
             "metrics": measured.metrics,
             "champion_metrics": measured.champion_metrics,
             "gates": results,
-            "attempts": attempt.count(seen.job) if seen.job is not None else known.attempts,
         }
     )
     if not all(result.passed for result in results):

@@ -1,4 +1,4 @@
-"""The whole of Millrace's kopf: settings under which it only lists and watches, one handler, and how to run it.
+"""The whole of Millrace's kopf: settings under which it only lists and watches, one filter, and how to run it.
 
 kopf is told to write nothing: no finalizer of a name anybody uses (it strips its configured name from every object it
 sees), no annotations, no Events, no peering. It does not stream initial lists (an interrupted one loses objects). It
@@ -8,7 +8,8 @@ keeps no index: whether the cache is complete, and what is gone, is established 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,33 @@ import kopf
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
 from millrace.controller.kernel import Kernel
+from millrace.telemetry import Log
 
-UNUSED_FINALIZER = "millrace.dev/kopf-unused"
+log = Log(__name__)
+
+Saw = Callable[[ResourceType, str | None, dict[str, Any]], None]
+"""Told of each event: ADDED, MODIFIED, DELETED, or None for an item of a list; and the object."""
+
+BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses between attempts of one request to list or watch, in seconds."""
+TRIES = 5
+"""So many failures of kopf in a row are borne."""
+CALM_SECONDS = 60.0
+"""Watches that lasted so long were good ones."""
+ENDING_SECONDS = 0.5
+"""Between two cancellations of what is left of kopf."""
+PAUSE_WAITER = "pause-waiter"
+"""What kopf calls the tasks that belong to watches and end with them."""
 
 IDENTITY: Any = "millrace"
 """Of no meaning without peering, but kopf would otherwise look up a user name that a container's user does not have."""
 
 
-class NullDiffBase(kopf.DiffBaseStorage):
-    """Remembers nothing: there are no handlers of changes, and the default copies every object on every event."""
+class Forgetful(kopf.DiffBaseStorage, kopf.ProgressStorage):
+    """Remembers nothing: there are no handlers of changes, and the defaults copy every object on every event."""
 
     def build(self, **_: Any) -> Any:
         return {}
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None: ...
-
-
-class NullProgress(kopf.ProgressStorage):
-    """Remembers nothing: there are no handlers with progress."""
 
     def fetch(self, **_: Any) -> Any:
         return None
@@ -52,52 +59,41 @@ class NullProgress(kopf.ProgressStorage):
         return essence
 
 
-class Backoffs:
-    """Pauses between attempts to list or watch, in seconds; a fresh iteration for each request."""
-
-    def __iter__(self) -> Iterator[float]:
-        return iter((0.2, 0.5, 1.0, 2.0, 5.0, 10.0))
-
-
 def settings(watched: Mapping[ResourceType, str]) -> kopf.OperatorSettings:
     """Kopf as a reader. ``watched`` maps kinds to the label selectors that the API server filters by."""
     made = kopf.OperatorSettings()
     made.peering.standalone = True
     made.posting.enabled = False
     made.scanning.disabled = True
-    made.persistence.finalizer = UNUSED_FINALIZER
-    made.persistence.diffbase_storage = NullDiffBase()
-    made.persistence.progress_storage = NullProgress()
+    made.persistence.finalizer = "millrace.dev/kopf-unused"
+    made.persistence.diffbase_storage = Forgetful()
+    made.persistence.progress_storage = Forgetful()
     made.persistence.consistency_timeout = 0
+    # Else kopf kills the process ten minutes after it has ended, although it has begun anew since.
+    made.process.ultimate_exiting_timeout = None
     made.watching.initial_streaming = False
     made.watching.server_timeout = 300
     made.watching.client_timeout = 330
-    made.watching.connect_timeout = 10
     made.networking.request_timeout = 30
     made.networking.connect_timeout = 10
-    made.networking.error_backoffs = Backoffs()
+    made.networking.error_backoffs = BACKOFFS
     for resource, selector in watched.items():
         if selector:
             made.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return made
 
 
-def registry(
-    watched: Mapping[ResourceType, str],
-    saw: Callable[[ResourceType, str | None, dict[str, Any]], None],
-    credentials: Credentials,
-) -> kopf.OperatorRegistry:
-    """One event handler for each kind, and a login that reads the token again each time it is asked."""
+def registry(watched: Mapping[ResourceType, str], saw: Saw, credentials: Credentials) -> kopf.OperatorRegistry:
+    """One event filter for each kind, and a login that reads the token again each time it is asked."""
     made = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=made, id="login")
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return connection(credentials)
 
-    for resource in watched:
-        kopf.on.event(resource.group, resource.version, resource.plural, registry=made, id="event")(
-            _handler(resource, saw)
-        )
+    for one in watched:
+        look = partial(_look, saw, one)
+        kopf.on.event(one.group, one.version, one.plural, registry=made, id="event", when=look)(_never_called)
     return made
 
 
@@ -113,19 +109,18 @@ def connection(credentials: Credentials) -> kopf.ConnectionInfo:
     )
 
 
-def _handler(
-    resource: ResourceType, saw: Callable[[ResourceType, str | None, dict[str, Any]], None]
-) -> Callable[..., Any]:
-    async def event(event: Mapping[str, Any], **_: Any) -> None:
-        saw(resource, event["type"], event["object"])
-
-    return event
+def _look(saw: Saw, resource: ResourceType, /, event: Mapping[str, Any], **_: Any) -> bool:
+    """A filter that looks at every event and lets none through: the way on to a handler costs a third of the CPU."""
+    saw(resource, event["type"], event["object"])
+    return False
 
 
-class NotKopfs(Collection["asyncio.Task[Any]"]):
-    """All tasks of the loop but kopf's: it takes every task born after its own start for one of its own, and cancels
-    it.
-    """
+async def _never_called(**_: Any) -> None:
+    """Kopf watches only kinds that have a handler."""
+
+
+class NotKopfs(Container["asyncio.Task[Any]"]):
+    """All tasks of the loop but kopf's: it takes for its own, and cancels, every task born after its own start."""
 
     _home = str(Path(kopf.__file__).parent)
 
@@ -133,17 +128,16 @@ class NotKopfs(Collection["asyncio.Task[Any]"]):
         code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
         return code is None or not code.co_filename.startswith(self._home)
 
-    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
-        return (task for task in asyncio.all_tasks() if task in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
 
 class Watches:
-    """The running watches of one kernel."""
+    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
+    whoever wants them takes them back.
+    """
 
-    def __init__(self, kernel: Kernel, credentials: Credentials, namespace: str) -> None:
+    def __init__(
+        self, kernel: Kernel, credentials: Credentials, namespace: str, started: Callable[[], None] = lambda: None
+    ) -> None:
+        self._started = started
         self._kernel = kernel
         self._credentials = credentials
         self._namespace = namespace
@@ -151,7 +145,7 @@ class Watches:
         self._tasks: Any = ()
 
     async def start(self) -> None:
-        """List and watch from now on. Takes SIGINT and SIGTERM; whoever wants them takes them back after this."""
+        """List and watch from now on."""
         self._tasks = await kopf.spawn_tasks(
             registry=registry(self._kernel.watched, self._kernel.saw, self._credentials),
             settings=settings(self._kernel.watched),
@@ -160,10 +154,43 @@ class Watches:
             identity=IDENTITY,
             stop_flag=self._stop,
         )
+        self._started()
 
     async def run(self) -> None:
-        """Wait for the end, which comes by `stop` or by a failure, which is raised."""
-        await kopf.run_tasks(self._tasks, ignored=NotKopfs())
+        """Wait for the end, which comes by `stop`, or by one failure too many, which is raised.
+
+        Kopf ends when a list or a watch is refused, with 410 as with 403: it begins anew then.
+        """
+        loop, failures = asyncio.get_running_loop(), 0
+        while True:
+            began = loop.time()
+            try:
+                return await self._over()
+            except Exception as error:
+                failures = 1 if loop.time() - began > CALM_SECONDS else failures + 1
+                if self._stop.is_set() or failures > TRIES:
+                    raise
+                log.failure("the watches ended and begin again", error=error, failures=failures)
+            await asyncio.sleep(failures)
+            await self.start()
+
+    async def _over(self) -> None:
+        """Raise what ended kopf, once all of it is over. It cancels each watch once and waits: one whose request is
+        under way takes that for the end of its pause waiter, which is cancelled too, and goes on. So it is told again.
+        """
+        others: Any = NotKopfs()
+        ending = asyncio.create_task(kopf.run_tasks(self._tasks, ignored=others), name="kopf")
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            ending.cancel()
+            raise
+        finally:
+            while not (await asyncio.wait({ending}, timeout=ENDING_SECONDS))[0]:
+                for task in asyncio.all_tasks() - {ending, *self._tasks}:
+                    if task not in others and not task.get_name().startswith(PAUSE_WAITER):
+                        task.cancel()
+        ending.result()
 
     def stop(self) -> None:
         """End the watches."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -15,7 +15,9 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import Watches, World
 from millrace.decide.monitoring import DRIFT_DETECTED
 from millrace.decide.seen import Measured, Observation, Router, Server
-from millrace.observe import pods, scrapes
+from millrace.observe import jobs, pods
+from millrace.observe import model as models
+from millrace.observe import training_run as runs
 from millrace.render import names, server
 
 T = TypeVar("T", bound=Shape)
@@ -32,11 +34,13 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     deployment = api.Deployment.model_validate(manifest)
     measured = world.scrapes.measured(deployment) if world.scrapes is not None else Measured()
     run = _run(world, deployment)
-    runs, live = await _runs(world, deployment, measured)
+    budgets = world.store.owned(resources.BUDGETS, deployment.metadata.uid)
+    started, live = await _runs(world, deployment, measured)
     return Observation(
         now=world.clock.now(),
+        steady_since=world.steadiness.since(),
         deployment=deployment,
-        platform=scrapes.platform(world),
+        platform=jobs.platform(world),
         models=tuple(_models(world, deployment)),
         servers=tuple(_servers(world, deployment)),
         routers=tuple(_routers(world, namespace, name)),
@@ -44,11 +48,12 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
             pods.is_ready(one) and not pods.is_going(one)
             for one in pods.routers(world.store, namespace, name, world.clock.now())
         ),
+        budgets=tuple((one["metadata"]["name"], one["metadata"]["uid"]) for one in budgets),
         measured=measured,
         policy_in_force=world.policy.in_force,
         run=run,
         dataset=_one(world, resources.DATASETS, namespace, run.spec.dataset_ref.name, api.Dataset) if run else None,
-        runs=tuple(runs),
+        runs=tuple(started),
         runs_are_live=live,
     )
 
@@ -75,16 +80,18 @@ def _run(world: World, deployment: api.Deployment) -> api.TrainingRun | None:
 
 
 def _models(world: World, deployment: api.Deployment) -> Iterator[api.Model]:
-    """The versions of the model it follows, and every Model that it names."""
-    spec, status = deployment.spec, deployment.status
+    """The versions of the model it follows, and every Model that it names; by name."""
+    spec, status, namespace = deployment.spec, deployment.status, deployment.metadata.namespace
     named = {one.model for one in (status.stable, status.canary, *status.retiring) if one is not None}
     named |= {spec.model_ref.name} if spec.model_ref is not None else set()
-    followed = spec.model_selector.model_name if spec.model_selector is not None else None
-    for manifest in world.store.list(resources.MODELS, deployment.metadata.namespace):
-        if manifest["metadata"]["name"] in named or (manifest.get("spec") or {}).get("modelName") == followed:
-            model = _read(api.Model, manifest)
-            if model is not None:
-                yield model
+    found = {name: world.store.get(resources.MODELS, namespace, name) for name in named}
+    if spec.model_selector is not None:
+        versions = world.store.find(resources.MODELS, models.by_model_name, spec.model_selector.model_name, namespace)
+        found |= {one["metadata"]["name"]: one for one in versions}
+    for name in sorted(found):
+        model = _read(api.Model, found[name])
+        if model is not None:
+            yield model
 
 
 def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:
@@ -134,36 +141,45 @@ async def _runs(world: World, deployment: api.Deployment, measured: Measured) ->
     return [run for run in (_read(api.TrainingRun, one) for one in found) if run is not None], drifted
 
 
+def by_model(deployment: Manifest) -> Iterable[tuple[str, str]]:
+    """("follows", model name) of the model it follows, ("names", Model) of those that it names or serves."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    followed = (spec.get("modelSelector") or {}).get("modelName")
+    named = {(spec.get("modelRef") or {}).get("name")}
+    named |= {(status.get(role) or {}).get("model") for role in ("stable", "canary")}
+    return [*([("follows", followed)] if followed else []), *(("names", name) for name in named if name)]
+
+
+def by_run(deployment: Manifest) -> Iterable[str]:
+    """The TrainingRun that its retraining clones."""
+    wanted = ((deployment.get("spec") or {}).get("retraining") or {}).get("trainingRunRef") or {}
+    return [wanted["name"]] if wanted.get("name") else []
+
+
+def _names(found: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    for one in found:
+        yield one["metadata"].get("namespace") or "", one["metadata"]["name"]
+
+
 def _wakes_by_model(world: World, model: Manifest) -> Iterator[tuple[str, str]]:
     """Deployments that follow this model, name this version, or serve it."""
-    namespace, name = model["metadata"].get("namespace") or "", model["metadata"]["name"]
-    followed = (model.get("spec") or {}).get("modelName")
-    for manifest in world.store.list(resources.DEPLOYMENTS, namespace):
-        spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
-        selected = (spec.get("modelSelector") or {}).get("modelName")
-        named = {(spec.get("modelRef") or {}).get("name")}
-        named |= {(status.get(role) or {}).get("model") for role in ("stable", "canary")}
-        if name in named or (selected is not None and selected == followed):
-            yield namespace, manifest["metadata"]["name"]
+    metadata, followed = model["metadata"], (model.get("spec") or {}).get("modelName")
+    namespace = metadata.get("namespace") or ""
+    for value in (("follows", followed), ("names", metadata["name"])):
+        yield from _names(world.store.find(resources.DEPLOYMENTS, by_model, value, namespace))
 
 
 def _wakes_by_dataset(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
     """Deployments whose retraining reads this Dataset."""
     namespace, name = dataset["metadata"].get("namespace") or "", dataset["metadata"]["name"]
-    for manifest in world.store.list(resources.DEPLOYMENTS, namespace):
-        wanted = ((manifest.get("spec") or {}).get("retraining") or {}).get("trainingRunRef") or {}
-        run = world.store.get(resources.TRAINING_RUNS, namespace, wanted.get("name") or "")
-        if run is not None and ((run.get("spec") or {}).get("datasetRef") or {}).get("name") == name:
-            yield namespace, manifest["metadata"]["name"]
+    for run in world.store.find(resources.TRAINING_RUNS, runs.by_dataset, name, namespace):
+        yield from _wakes_by_run(world, run)
 
 
 def _wakes_by_run(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
     """Deployments that clone this run. Those it was started for are found by its label."""
     namespace, name = run["metadata"].get("namespace") or "", run["metadata"]["name"]
-    for manifest in world.store.list(resources.DEPLOYMENTS, namespace):
-        wanted = ((manifest.get("spec") or {}).get("retraining") or {}).get("trainingRunRef") or {}
-        if wanted.get("name") == name:
-            yield namespace, manifest["metadata"]["name"]
+    yield from _names(world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
 
 
 WATCHES: Watches = {

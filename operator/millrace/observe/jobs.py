@@ -66,7 +66,6 @@ def view(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Job:
         message=str(ending.get("message") or ""),
         failed=int(status.get("failed") or 0),
         is_going="deletionTimestamp" in metadata,
-        started=_time(status.get("startTime")),
         finished=_time(status.get("completionTime") or ending.get("lastTransitionTime")),
         pods=tuple(attempts),
     )

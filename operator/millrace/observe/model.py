@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from millrace.api import resources
@@ -19,7 +19,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     manifest = world.store.get(resources.MODELS, namespace, name)
     if manifest is None:
         return None
-    deployments = world.store.list(resources.DEPLOYMENTS, namespace)
+    deployments = world.store.find(resources.DEPLOYMENTS, by_served, name, namespace)
     return Observation(
         now=world.clock.now(),
         model=Model.model_validate(manifest),
@@ -44,14 +44,30 @@ def uses(deployment: Mapping[str, Any]) -> Iterator[Use]:
             )
 
 
+def by_served(deployment: Manifest) -> Iterable[str]:
+    """The Models that a Deployment's status says it serves."""
+    return [use.model for use in uses(deployment)]
+
+
+def by_model_name(model: Manifest) -> Iterable[str]:
+    """The registered model of which this is a version."""
+    name = (model.get("spec") or {}).get("modelName")
+    return [name] if name else []
+
+
+def by_believed(model: Manifest) -> Iterable[str]:
+    """The Deployments that a Model's status says it is served by."""
+    return [str(one.get("name")) for one in (model.get("status") or {}).get("deployedIn") or ()]
+
+
 def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
     """The Models that a Deployment serves now, and those that believe it serves them."""
-    metadata = deployment["metadata"]
-    served = {use.model for use in uses(deployment)}
-    for model in world.store.list(resources.MODELS, metadata.get("namespace") or ""):
-        believed = (model.get("status") or {}).get("deployedIn") or ()
-        if model["metadata"]["name"] in served or any(one.get("name") == metadata["name"] for one in believed):
-            yield model["metadata"]["namespace"], model["metadata"]["name"]
+    namespace = deployment["metadata"].get("namespace") or ""
+    found = set(by_served(deployment))
+    believing = world.store.find(resources.MODELS, by_believed, deployment["metadata"]["name"], namespace)
+    found |= {one["metadata"]["name"] for one in believing}
+    for name in sorted(found):
+        yield namespace, name
 
 
 WATCHES: Watches = {resources.DEPLOYMENTS: _models_of}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -64,6 +63,10 @@ class Known:
     """Everything known of one Deployment."""
 
     uid: str
+    manifest: Manifest = field(default_factory=dict)
+    """The cached object as of the last visit: another one is visited at once."""
+    due: float = -math.inf
+    """When somebody is to be asked next, or an answer gets too old."""
     answers: dict[str, Answer] = field(default_factory=dict)
     """By router pod UID."""
     traffic: TrafficCounter = field(default_factory=TrafficCounter)
@@ -99,9 +102,13 @@ class Scrapes:
 
     async def round(self) -> None:
         """Ask whoever is due, and enqueue the Deployments whose answers matter."""
-        found = list(self._deployments())
-        self._known = {key: self._known[key] for key, _ in found if key in self._known}
-        await asyncio.gather(*(self._visit(key, deployment) for key, deployment in found))
+        now = self._world.clock.monotonic()
+        found = self._world.store.every(resources.DEPLOYMENTS)
+        due = [manifest for manifest in found if self._is_due(manifest, now)]
+        if len(self._known) > len(found):
+            names = {_key(manifest) for manifest in found}
+            self._known = {key: known for key, known in self._known.items() if key in names}
+        await asyncio.gather(*map(self._visit, due))
 
     def router(self, namespace: str, name: str, pod_uid: str) -> Router | None:
         """What a router said, unless that is too old."""
@@ -117,26 +124,37 @@ class Scrapes:
         known = self._known.get((metadata.namespace, metadata.name))
         return _measured(known, deployment) if known is not None and known.uid == metadata.uid else Measured()
 
-    def _deployments(self) -> Iterator[tuple[Key, api.Deployment]]:
-        for manifest in self._world.store.list(resources.DEPLOYMENTS):
-            try:
-                deployment = api.Deployment.model_validate(manifest)
-            except ValidationError:
-                continue  # its own reconcile says so
-            if deployment.metadata.deletion_timestamp is None:
-                yield (deployment.metadata.namespace, deployment.metadata.name), deployment
+    def _is_due(self, manifest: Manifest, now: float) -> bool:
+        """Asked of every Deployment twice a second, so nothing is read that is as it was."""
+        known = self._known.get(_key(manifest))
+        return known is None or known.manifest is not manifest or now >= known.due
 
-    async def _visit(self, key: Key, deployment: api.Deployment) -> None:
+    async def _visit(self, manifest: Manifest) -> None:
+        key, uid = _key(manifest), str(manifest["metadata"].get("uid") or "")
         known = self._known.get(key)
-        if known is None or known.uid != deployment.metadata.uid:
-            known = self._known[key] = Known(deployment.metadata.uid)
-        now, period = self._world.clock.monotonic(), _period(deployment)
+        if known is None or known.uid != uid:
+            known = self._known[key] = Known(uid)
+        known.manifest, known.due = manifest, math.inf
+        try:
+            deployment = api.Deployment.model_validate(manifest)
+        except ValidationError:
+            return  # its own reconcile says so
+        if deployment.metadata.deletion_timestamp is None:
+            await self._ask(key, known, deployment)
+
+    async def _ask(self, key: Key, known: Known, deployment: api.Deployment) -> None:
+        clock = self._world.clock
+        now = clock.monotonic()
+        period, server_period = _period(deployment), _server_period(deployment)
         if now >= known.routers_asked + period:
             known.routers_asked = now
             await self._ask_routers(key, known, deployment, period)
-        if now >= known.servers_asked + _server_period(deployment):
+        if now >= known.servers_asked + server_period:
             known.servers_asked = now
             await self._ask_servers(key, known, deployment)
+        stale = (answer.at + answer.period + STALE_SECONDS for answer in known.answers.values())
+        later = [moment for moment in stale if moment >= clock.monotonic()]
+        known.due = min([known.routers_asked + period, known.servers_asked + server_period, *later])
         self._tell(key, known, deployment)
 
     async def _ask_routers(self, key: Key, known: Known, deployment: api.Deployment, period: float) -> None:
@@ -211,17 +229,8 @@ class Scrapes:
         return tuple(found)
 
 
-def platform(world: World) -> pod.Platform:
-    """What the installation decides for every pod."""
-    settings = world.settings
-    return pod.Platform(
-        trainer_image=settings.trainer_image,
-        server_image=settings.server_image,
-        router_image=settings.router_image,
-        image_pull_policy=settings.image_pull_policy,
-        store_uri=settings.store_uri,
-        store_secret=settings.store_secret,
-    )
+def _key(manifest: Manifest) -> Key:
+    return manifest["metadata"].get("namespace") or "", manifest["metadata"]["name"]
 
 
 def _period(deployment: api.Deployment) -> float:

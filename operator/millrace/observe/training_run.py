@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from millrace.api import keys, resources
@@ -13,6 +13,7 @@ from millrace.clients.world import Watches, World
 from millrace.decide import training_run
 from millrace.decide.training_run import ModelView, Observation
 from millrace.observe import jobs
+from millrace.observe.model import by_model_name
 from millrace.render import names
 
 
@@ -28,7 +29,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if run.status.resolved is None:
         found = world.store.get(resources.DATASETS, namespace, run.spec.dataset_ref.name)
         dataset = Dataset.model_validate(found) if found is not None else None
-        models = world.store.list(resources.MODELS, namespace)
+        models = world.store.find(resources.MODELS, by_model_name, run.spec.output.model_name, namespace)
         return seen.model_copy(update={"dataset": dataset, "models": tuple(view(model) for model in models)})
     wanted = run.status.job_name or names.training_job(run.metadata.name, run.metadata.uid)
     owned = await jobs.owned(world, run.metadata.uid, wanted)
@@ -57,12 +58,18 @@ def view(model: Mapping[str, Any]) -> ModelView:
     )
 
 
+def by_dataset(run: Manifest) -> Iterable[str]:
+    """The Dataset that a run reads."""
+    name = ((run.get("spec") or {}).get("datasetRef") or {}).get("name")
+    return [name] if name else []
+
+
 def _runs_on(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
     """The runs that wait for this Dataset: those that have not pinned a version yet."""
     metadata = dataset["metadata"]
-    for run in world.store.list(resources.TRAINING_RUNS, metadata.get("namespace") or ""):
-        wanted = ((run.get("spec") or {}).get("datasetRef") or {}).get("name")
-        if wanted == metadata["name"] and not (run.get("status") or {}).get("resolved"):
+    namespace = metadata.get("namespace") or ""
+    for run in world.store.find(resources.TRAINING_RUNS, by_dataset, metadata["name"], namespace):
+        if not (run.get("status") or {}).get("resolved"):
             yield run["metadata"]["namespace"], run["metadata"]["name"]
 
 

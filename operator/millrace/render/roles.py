@@ -54,7 +54,8 @@ def operator_rules() -> list[Manifest]:
         _rule([f"{plural}/finalizers" for plural in _OWN], ["update"]),
         *(
             _rule([child.plural], [*_READ, "create", "patch", "delete"], group=child.group)
-            for child in (resources.JOBS, resources.WORKLOADS, resources.SERVICES, resources.CONFIG_MAPS)
+            for child in resources.CHILDREN
+            if child is not resources.PODS
         ),
         # Patched only to touch an annotation, so that a kubelet refreshes a mounted ConfigMap at once.
         _rule([resources.PODS.plural], [*_READ, "patch"], group=resources.PODS.group),

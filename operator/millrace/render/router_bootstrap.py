@@ -7,6 +7,7 @@ admin  127.0.0.1:9901, reached from outside the pod by those three paths alone
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from millrace.contract import environment
@@ -41,6 +42,7 @@ class RouterPaths:
 DEFAULT_PATHS = RouterPaths()
 
 
+@cache  # the same for every router, whatever its weights
 def bootstrap(paths: RouterPaths = DEFAULT_PATHS) -> str:
     """The file Envoy is started with; a change of it needs a restart, so nothing in it depends on revisions."""
     return envoy.text(

@@ -10,10 +10,10 @@ For tests of an API (schemas, CEL rules, admission policies, RBAC, leases) that 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -23,21 +23,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from millrace_cluster import binaries, certificates, kubeconfig
+from millrace_cluster import binaries, certificates, kubeconfig, ports
 from millrace_cluster.failure import ClusterError
 
 ADMIN = "admin"
 _START_SECONDS = 60.0
 _ATTEMPTS = 3
-
-
-def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports free on 127.0.0.1 now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 class ControlPlane:
@@ -55,12 +46,14 @@ class ControlPlane:
         *,
         controller_manager: bool = False,
         apiserver_flags: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = Path(directory)
         self._groups = {ADMIN: ["system:masters"], **{user: list(groups) for user, groups in (users or {}).items()}}
         self._tokens = {user: secrets.token_hex(16) for user in self._groups}
         self._controller_manager = controller_manager
         self._flags = list(apiserver_flags)
+        self._environment = {**os.environ, **(environment or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.url = ""
         self.ca = self.directory / "pki" / "ca.crt"
@@ -107,6 +100,15 @@ class ControlPlane:
         credential = {user: {"token": self._tokens[user]}}
         return kubeconfig.write(self.directory / f"kubeconfig-{user}", self.url, self.ca, credential)
 
+    def restart_controller_manager(self, *flags: str) -> None:
+        """Kill it and start it again with further flags. It then collects garbage of kinds that were installed
+        meanwhile at once, not after the up to 30 s between its looks for new kinds.
+        """
+        process = self._processes.pop("kube-controller-manager")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self._spawn_controller_manager(*flags)
+
     def stop(self) -> None:
         """Kill what was started; the directory stays with its logs."""
         for process in reversed(self._processes.values()):
@@ -125,7 +127,7 @@ class ControlPlane:
         self._token_file.write_text("\n".join(lines) + "\n")
 
     def _start(self) -> None:
-        client, peer, secure = free_ports(3)
+        client, peer, secure = ports.free_ports(3)
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
         self.url = f"https://127.0.0.1:{secure}"
         users = {user: {"token": token} for user, token in self._tokens.items()}
@@ -143,12 +145,15 @@ class ControlPlane:
             f"--service-account-signing-key-file={self._token_key}", "--allow-privileged=true",
             # Clients here come in bursts on few cores; fairness queues only add waiting.
             "--enable-priority-and-fairness=false", *disabled, *self._flags)  # fmt: skip
-        if self._controller_manager:
-            self._spawn(
-                "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
-                "--use-service-account-credentials=false", f"--service-account-private-key-file={self._token_key}",
-                f"--root-ca-file={self.ca}")  # fmt: skip
         self._await_ready()
+        if self._controller_manager:  # it gives up on an API server that takes long to start
+            self._spawn_controller_manager()
+
+    def _spawn_controller_manager(self, *flags: str) -> None:
+        self._spawn(
+            "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0",
+            "--use-service-account-credentials=false", f"--service-account-private-key-file={self._token_key}",
+            f"--root-ca-file={self.ca}", *flags)  # fmt: skip
 
     def _spawn(self, program: str, *flags: str) -> None:
         guard = shutil.which("setpriv")
@@ -156,8 +161,8 @@ class ControlPlane:
         prefix = [guard, "--pdeathsig", "KILL"] if guard else []
         with (self.directory / f"{program}.log").open("wb") as log:
             self._processes[program] = subprocess.Popen(
-                [*prefix, str(self._programs[program]), *flags], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, cwd=self.directory, start_new_session=True)  # fmt: skip
+                [*prefix, str(self._programs[program]), *flags], env=self._environment, cwd=self.directory,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
 
     def _await_ready(self) -> None:
         trusted = ssl.create_default_context(cafile=str(self.ca))

@@ -11,16 +11,9 @@ from millrace.contract.report import SnapshotOutcome, SnapshotReport, Splits, te
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
 from millrace.decide.job import Container, Job, Pod
-from millrace.render.pod import Platform
+from millrace.simulation import PLATFORM
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 
 

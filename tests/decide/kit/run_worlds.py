@@ -13,18 +13,11 @@ from millrace.contract.report import Measurement, TrainingOutcome, TrainingRepor
 from millrace.decide import training_run as decisions
 from millrace.decide.job import Container, Job, Pod
 from millrace.decide.training_run import ModelView, Observation
-from millrace.render.pod import Platform
+from millrace.simulation import PLATFORM
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 NOT_WORSE = {"name": "not-worse", "metric": "roc_auc", "baseline": {"maxRegression": 0.005}}
 FLOOR = {"name": "floor", "metric": "roc_auc", "threshold": {"min": 0.6}}
-PLATFORM = Platform(
-    trainer_image="trainer:1",
-    server_image="server:1",
-    router_image="router:1",
-    store_uri="s3://millrace",
-    store_secret="store",
-)
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 VERSION = {
     "version": 3,

@@ -26,11 +26,17 @@ class Release:
     kubectl: Kubectl
     name: str
 
-    def operator_pod(self) -> str:
-        """The name of the operator pod that runs now."""
+    def operator_pods(self) -> list[str]:
+        """The names of the operator pods that run now, the newest last."""
         pods = self.kubectl.list("pods", "app.kubernetes.io/component=operator")
-        running = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return str(running[-1]["metadata"]["name"])
+        return [str(pod["metadata"]["name"]) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def operator_pod(self) -> str:
+        """The name of the operator pod that leads, or before any does of the newest."""
+        running = self.operator_pods()
+        lease = self.kubectl.get("lease", "millrace-operator") or {"spec": {}}
+        holder = lease["spec"].get("holderIdentity", "")
+        return holder if holder in running else running[-1]
 
 
 def remove(cluster: Cluster, namespace: str, name: str = "millrace") -> None:
@@ -54,7 +60,9 @@ def prepare_images(cluster: Cluster) -> dict[str, str]:
     return loading.values(built)
 
 
-def install(cluster: Cluster, namespace: str, values: Mapping[str, str], name: str = "millrace") -> Release:
+def install(
+    cluster: Cluster, namespace: str, values: Mapping[str, str], name: str = "millrace", chart: Path = CHART
+) -> Release:
     """`helm upgrade --install` and wait until operator and store are ready. Raises CommandFailed with Helm's words."""
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
     _helm(
@@ -62,7 +70,7 @@ def install(cluster: Cluster, namespace: str, values: Mapping[str, str], name: s
         "upgrade",
         "--install",
         name,
-        str(CHART),
+        str(chart),
         f"--namespace={namespace}",
         "--create-namespace",
         *[f"--set={key}={value}" for key, value in values.items()],

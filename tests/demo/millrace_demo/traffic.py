@@ -41,13 +41,20 @@ def request_of(row: Sequence[float]) -> dict[str, Any]:
 
 
 class Caller:
-    """Sends rows in the background until stopped; `rows` may be replaced at any time."""
+    """Sends rows in the background until stopped; `rows` may be replaced at any time.
 
-    def __init__(self, url: str, model: str, rows: Sequence[Sequence[float]], rate: float) -> None:
+    With `at_most` requests under way it waits for an answer before it sends the next: a machine too slow for the rate
+    then slows it down, instead of making requests wait for each other until they fail.
+    """
+
+    def __init__(
+        self, url: str, model: str, rows: Sequence[Sequence[float]], rate: float, at_most: int = 1_000_000
+    ) -> None:
         self.tally = Tally()
         self.rows: Sequence[Sequence[float]] = rows
         self._url = f"{url}/v2/models/{model}/infer"
         self._rate = rate
+        self._free = asyncio.Semaphore(at_most)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="caller", daemon=True)
 
@@ -69,6 +76,7 @@ class Caller:
                     return
                 intended = begun + number / self._rate
                 await asyncio.sleep(max(0.0, intended - time.perf_counter()))
+                await self._free.acquire()
                 row = self.rows[number % len(self.rows)]
                 self.tally.sent += 1
                 group.create_task(self._send(session, row, intended))
@@ -84,4 +92,5 @@ class Caller:
                     self.tally.failures[f"{response.status} {body}"] += 1
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             self.tally.failures[f"{type(error).__name__}: {error}"] += 1
+        self._free.release()
         self.tally.latencies.append(time.perf_counter() - intended)

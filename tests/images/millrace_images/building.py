@@ -52,6 +52,7 @@ def _ensure(image: inputs.Image, engine: engines.Engine, base: str) -> Built:
     archive = binaries.cache() / "images" / f"{image.name}-{reference.rpartition(':')[2]}.tar"
     built = Built(image.name, reference, archive)
     if archive.exists():
+        archive.touch()  # what is used is not forgotten
         return built
     arguments = {"BASE_IMAGE": base} if image.on_base else {}
     engine.build(inputs.ROOT / image.dockerfile, image.context, reference, arguments)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from millrace_cluster import binaries, console
 from millrace_cluster.cluster import Cluster
 from millrace_images.building import Built
+
+RECORD_SECONDS = 30 * 86400.0
 
 
 def values(built: list[Built]) -> dict[str, str]:
@@ -36,6 +40,12 @@ def load(built: list[Built], cluster: Cluster) -> None:
             cluster.load_image(image.archive)
         known.add(image.reference)
         record.write_text("\n".join(sorted(known)) + "\n")
-    for stale in record.parent.glob("loaded-*"):
-        if stale != record:
-            stale.unlink()
+    record.touch()
+    _forget(record)
+
+
+def _forget(newest: Path) -> None:
+    """Drops records of clusters that nobody has loaded anything into for a month: they are gone."""
+    for record in newest.parent.glob("loaded-*"):
+        if record != newest and newest.stat().st_mtime - record.stat().st_mtime > RECORD_SECONDS:
+            record.unlink()

@@ -124,7 +124,12 @@ def _reasons(kind: Kind) -> str:
 
 
 def _reasons_of(kind: str) -> Iterator[reasons.Reason]:
-    """The members of every enum `<Kind>...` below `api/reasons`."""
+    """The members of every enum `<Kind>...` below `api/reasons`, then those that every kind has."""
+    yield from _reasons_called(kind)
+    yield from _reasons_called("AnyKind")
+
+
+def _reasons_called(kind: str) -> Iterator[reasons.Reason]:
     for module in sorted(found.name for found in pkgutil.iter_modules(reasons.__path__)):
         for name, value in sorted(vars(importlib.import_module(f"{reasons.__name__}.{module}")).items()):
             if isinstance(value, type) and issubclass(value, reasons.Reason) and name.startswith(kind):

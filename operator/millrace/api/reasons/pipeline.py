@@ -48,6 +48,10 @@ class DatasetReason(Reason):
         "The object store did not answer; the source is looked at again by itself.",
         ("kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"),
     )
+    DigestMismatch = (
+        "The version before is damaged in the store, so old rows cannot keep their split; nothing was frozen.",
+        ("restore status.current.uri from a backup, then, unless spec.refresh is set, " + _LOOK_EVERY),
+    )
     DeadlineExceeded = (
         "The snapshot did not end within an hour; the source is looked at again by itself.",
         ("kubectl -n {namespace} get events --field-selector involvedObject.kind=Pod"),
