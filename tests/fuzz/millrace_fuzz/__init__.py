@@ -1,0 +1,1 @@
+"""Custom resources mutated from their own schemas, against a real API server and the real operator."""
