@@ -2,7 +2,7 @@
 
     python tests/benchmarks                      # all, the longest last
     python tests/benchmarks kube_client          # those of one folder, or one script by name
-    python tests/benchmarks story --cold         # the story from empty caches, half an hour or more
+    python tests/benchmarks story --cold         # the story from empty caches
     python tests/benchmarks --list | --table     # what there is; the table of what was measured so far
 
 A benchmark that fails does not stop the others; the exit code is then 1.

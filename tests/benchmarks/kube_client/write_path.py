@@ -73,10 +73,9 @@ class DynamicKube(Kube):
         name: str,
         status: Any,
         *,
-        uid: str = "",
         resource_version: str = "",
     ) -> Manifest:
-        metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": resource_version}
+        metadata = {"name": name, "namespace": namespace, "resourceVersion": resource_version}
         body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": status}
         kind = await self._kind(resource)
         answer = await self.dynamic.server_side_apply(

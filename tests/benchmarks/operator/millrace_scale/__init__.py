@@ -1,0 +1,1 @@
+"""The operator at scale, beside Go operators on one API server."""
