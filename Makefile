@@ -13,7 +13,7 @@ STAMP := $(VENV)/.lock-$(LOCK)
 TIERS := lint unit apiserver router e2e
 # Tests without a cluster; the other folders are tiers of their own, or tools.
 UNIT  := $(wildcard tests/test_*.py) \
-         $(filter-out $(addprefix tests/,apiserver router e2e benchmarks demo images cluster killsweep),$(patsubst %/,%,$(wildcard tests/*/)))
+         $(filter-out $(addprefix tests/,apiserver router e2e benchmarks conformance demo fuzz fuzz_serving harness images cluster killsweep peers),$(patsubst %/,%,$(wildcard tests/*/)))
 
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONUNBUFFERED := 1
@@ -28,16 +28,16 @@ demo: venv  ## the whole story on a local cluster: data, training, approval, ser
 	@$(PY) tests/demo $(ARGS)
 
 .PHONY: test
-test: venv  ## every tier in order: lint, unit, apiserver, router, e2e (KEEP=1 leaves the cluster up)
+test: venv  ## every tier in order, from lint to e2e (KEEP=1 leaves the cluster up)
 	@started=$$SECONDS; summary=""; \
 	finish() { code=$$?; [ -n "$(KEEP)" ] || $(MAKE) cluster-down || true; \
 	  printf '\n== tiers ==\n%b' "$$summary"; [ $$code = 0 ] || printf '  stopped here, exit code %s\n' $$code; \
-	  printf '  %-10s %4ss\n' all $$((SECONDS - started)); exit $$code; }; \
+	  printf '  %-18s %4ss\n' all $$((SECONDS - started)); exit $$code; }; \
 	trap finish EXIT; \
 	for tier in $(TIERS); do \
 	  printf '\n== %s ==\n' $$tier; began=$$SECONDS; \
-	  if $(MAKE) $$tier; then summary+="$$(printf '  %-10s %4ss  passed' $$tier $$((SECONDS - began)))\n"; \
-	  else code=$$?; summary+="$$(printf '  %-10s %4ss  FAILED: make %s' $$tier $$((SECONDS - began)) $$tier)\n"; exit $$code; fi; \
+	  if $(MAKE) $$tier; then summary+="$$(printf '  %-18s %4ss  passed' $$tier $$((SECONDS - began)))\n"; \
+	  else code=$$?; summary+="$$(printf '  %-18s %4ss  FAILED: make %s' $$tier $$((SECONDS - began)) $$tier)\n"; exit $$code; fi; \
 	done
 
 .PHONY: venv
@@ -59,11 +59,27 @@ format: venv  ## let ruff mend what it can
 
 .PHONY: unit
 unit: venv  ## tests without a cluster
-	@$(PY) -m pytest $(UNIT) $(PYTEST)
+	@$(PY) -m pytest -n auto --dist loadscope $(UNIT) $(PYTEST)
 
 .PHONY: apiserver
 apiserver: venv  ## tests against a real etcd and kube-apiserver
 	@$(PY) -m pytest tests/apiserver $(PYTEST)
+
+.PHONY: harness
+harness: venv  ## the operator under every fault, in virtual time; ends with plans=N failed=0 (ARGS="--replay ID")
+	@$(PY) tests/harness $(ARGS)
+
+.PHONY: harness-apiserver
+harness-apiserver: venv  ## the same plans on a real etcd, kube-apiserver and kube-controller-manager
+	@$(PY) tests/harness/real $(ARGS)
+
+.PHONY: fuzz-crs
+fuzz-crs: venv  ## every leaf of our schemas, valid and invalid, on a real API server
+	@$(PY) tests/fuzz $(ARGS)
+
+.PHONY: fuzz-serving
+fuzz-serving: venv  ## 50,000 requests that are wrong in every layer, against the real server
+	@$(PY) tests/fuzz_serving $(ARGS)
 
 .PHONY: router
 router: venv  ## tests against a real Envoy on loopback
@@ -100,6 +116,18 @@ lock: venv  ## pin every package again within pyproject.toml's bounds (UPGRADE=1
 .PHONY: bench
 bench: venv  ## times and memory, printed, never asserted
 	@$(PY) tests/benchmarks $(ARGS)
+
+.PHONY: bench-operator
+bench-operator: venv  ## objects per second, writes, CPU and memory beside operators written in Go
+	@$(PY) tests/benchmarks/operator $(ARGS)
+
+.PHONY: conformance
+conformance: venv  ## who speaks the inference protocol: our server beside MLServer and KServe's
+	@$(PY) tests/conformance $(ARGS)
+
+.PHONY: conformance-check
+conformance-check: venv  ## the same, compared with the published matrix
+	@$(PY) tests/conformance --check
 
 .PHONY: kill-sweep
 kill-sweep: venv cluster-down cluster-up images-load  ## the story, with the operator killed after every effective write

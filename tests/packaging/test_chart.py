@@ -164,6 +164,28 @@ def test_every_setting_reaches_the_operator_by_a_name_it_knows(rendered: list[Ma
     assert given >= set(settings.REQUIRED)
 
 
+def test_two_operators_are_kept_apart_and_never_evicted_together(rendered: list[Manifest]):
+    deployment = by_name(rendered)["Deployment", "millrace-operator"]
+    template_labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    (apart,) = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"].values()
+    assert apart[0]["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert apart[0]["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= template_labels.items()
+    budget = by_name(rendered)["PodDisruptionBudget", "millrace-operator"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= template_labels.items()
+
+
+def test_one_operator_has_no_budget_that_would_hold_a_drain_up_for_nothing():
+    assert ("PodDisruptionBudget", "millrace-operator") not in by_name(template("operator.replicas=1"))
+
+
+def test_an_affinity_of_ones_own_replaces_ours():
+    pod = dict(pods(template("operator.affinity.nodeAffinity.mine=1")))["millrace-operator"]
+    assert pod["affinity"] == {"nodeAffinity": {"mine": 1}}
+
+
 def test_scraping_is_by_annotation_or_by_pod_monitor(rendered: list[Manifest]):
     pod = by_name(rendered)["Deployment", "millrace-operator"]["spec"]["template"]
     assert pod["metadata"]["annotations"]["prometheus.io/port"] == "8080"

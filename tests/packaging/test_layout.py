@@ -74,3 +74,13 @@ def test_ci_installs_every_package_the_cluster_asks_for():
     }
     asked = {*prerequisites._PROGRAMS.values(), "containernetworking-plugins", "busybox-static"}
     assert asked <= listed
+
+
+def test_every_decision_is_in_the_index_under_its_title():
+    records = sorted((ROOT / "operator/decisions").glob("[0-9]*.md"))
+    titles = [path.read_text().partition("\n")[0].removeprefix(f"# {path.name[:4]}. ") for path in records]
+    lines = [
+        f"* [{path.name[:4]}]({path.name}) {title}".rstrip(".") for path, title in zip(records, titles, strict=True)
+    ]
+    index = (ROOT / "operator/decisions/README.md").read_text()
+    assert re.findall(r"^\* \[\d{4}\].*$", index, re.MULTILINE) == lines

@@ -14,6 +14,8 @@ import yaml
 
 from millrace import store_credentials
 
+REASONS = {403: "Forbidden", 409: "AlreadyExists"}
+
 
 class Secrets(http.server.ThreadingHTTPServer):
     """POST /api/v1/namespaces/NAMESPACE/secrets: 201, 409 when it is there, or the status it is told to give."""
@@ -31,14 +33,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.tokens.append(self.headers["Authorization"])
-        name = f"{self.path} {body['metadata']['name']}"
+        name = f"{self.path.partition('?')[0]} {body['metadata']['name']}"
         status = self.server.refuse_with or (409 if name in self.server.kept else 201)
         if status == 201:
             self.server.kept[name] = body
+        answer = json.dumps(body if status == 201 else {"kind": "Status", "reason": REASONS.get(status, "")}).encode()
         self.send_response(status)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(answer)
 
     def log_message(self, *arguments: object) -> None:
         """Silence."""
