@@ -15,7 +15,7 @@ from typing import Any
 import kopf
 import pytest
 from apiserver_kit import operators
-from apiserver_kit.operators import running, until
+from apiserver_kit.operators import running, running_apart, until
 
 from millrace import errors, testing, wiring
 from millrace.api import resources
@@ -197,14 +197,14 @@ async def test_a_standby_takes_over_at_once_when_the_leader_stops_and_only_one_l
     kube: Kube, cred: Credentials
 ) -> None:
     first, second = make_operator(cred), make_operator(cred)
-    async with running(second, leading=False), running(first, leading=False):
+    async with running_apart(second) as stop_second, running_apart(first) as stop_first:
         await until(lambda: first.kernel.leads or second.kernel.leads)
         leader, standby = (second, first) if second.kernel.leads else (first, second)
         await make_widgets(kube, "w")
         await until(lambda: leader.world.store.count(resources.CONFIG_MAPS) == 1)
         await until(lambda: cached(standby) == {"w"}, "the standby sees what the leader sees")
         assert not standby.kernel.leads
-        leader.stop()
+        (stop_second if leader is second else stop_first)()
         await until(lambda: standby.kernel.leads, seconds=5)
         assert not leader.kernel.leads
         await make_widgets(kube, "x")
