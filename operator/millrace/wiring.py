@@ -14,7 +14,6 @@ import contextlib
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 from millrace import errors
@@ -36,22 +35,21 @@ from millrace.telemetry import Log, Series
 
 log = Log(__name__)
 
-KINDS = {
-    "dataset": resources.DATASETS,
-    "training_run": resources.TRAINING_RUNS,
-    "model": resources.MODELS,
-    "deployment": resources.DEPLOYMENTS,
-}
-
 
 def controllers() -> tuple[Controller, ...]:
     """The four kinds."""
-    made = []
-    for module, resource in KINDS.items():
-        observe = import_module(f"millrace.observe.{module}")
-        decide = import_module(f"millrace.decide.{module}")
-        made.append(Controller(resource, observe.observe, decide.decide, getattr(observe, "WATCHES", {})))
-    return tuple(made)
+    from millrace.decide import dataset, deployment, model, training_run
+    from millrace.observe import dataset as observe_dataset
+    from millrace.observe import deployment as observe_deployment
+    from millrace.observe import model as observe_model
+    from millrace.observe import training_run as observe_run
+
+    return (
+        Controller(resources.DATASETS, observe_dataset.observe, dataset.decide, observe_dataset.WATCHES),
+        Controller(resources.TRAINING_RUNS, observe_run.observe, training_run.decide, observe_run.WATCHES),
+        Controller(resources.MODELS, observe_model.observe, model.decide, observe_model.WATCHES),
+        Controller(resources.DEPLOYMENTS, observe_deployment.observe, deployment.decide, observe_deployment.WATCHES),
+    )
 
 
 def background(world: World) -> tuple[list[Duty], list[Duty]]:

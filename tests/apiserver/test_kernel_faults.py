@@ -17,7 +17,7 @@ import pytest
 from apiserver_kit import operators
 from apiserver_kit.operators import running, running_apart, until
 
-from millrace import errors, testing, wiring
+from millrace import errors, wiring
 from millrace.api import resources
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
@@ -25,7 +25,10 @@ from millrace.clients.store import Manifest
 from millrace.controller import audit
 from millrace.controller.leader import Election
 from millrace.handlers import adapter
-from millrace.testing import WIDGETS, FaultyProxy, ManualClock
+from millrace_kit import widgets
+from millrace_kit.clock import ManualClock
+from millrace_kit.network import FaultyProxy
+from millrace_kit.widgets import WIDGETS
 
 NAMESPACE = "default"
 PLURAL = WIDGETS.plural
@@ -52,7 +55,7 @@ async def proxy(cred: Credentials) -> AsyncIterator[FaultyProxy]:
 
 
 async def make_widgets(kube: Kube, *names: str, **metadata: Any) -> dict[str, Manifest]:
-    return {name: await kube.create(WIDGETS, testing.make_widget(name, **metadata)) for name in names}
+    return {name: await kube.create(WIDGETS, widgets.make_widget(name, **metadata)) for name in names}
 
 
 async def remove(kube: Kube, made: Manifest) -> None:
@@ -221,15 +224,15 @@ async def test_a_paused_leader_writes_nothing_after_its_deadline(kube: Kube, cre
         election = make_election(fenced, clock, "paused")
         fenced.may_write = election.holds
         assert await election._attempt()
-        await fenced.create(WIDGETS, testing.make_widget("before"))
+        await fenced.create(WIDGETS, widgets.make_widget("before"))
         clock.advance(10)  # SIGSTOP, a long garbage collection, a frozen machine: the monotonic clock goes on
         assert not election.holds()
         with pytest.raises(errors.NotLeader):
-            await fenced.create(WIDGETS, testing.make_widget("after"))
+            await fenced.create(WIDGETS, widgets.make_widget("after"))
         with pytest.raises(errors.NotLeader):
             await fenced.delete(WIDGETS, NAMESPACE, "before", uid="any")
         assert await election._attempt()  # nobody took it meanwhile
-        await fenced.create(WIDGETS, testing.make_widget("after"))
+        await fenced.create(WIDGETS, widgets.make_widget("after"))
 
 
 async def test_a_lease_is_taken_over_only_after_it_stood_still_for_its_whole_duration(kube: Kube) -> None:

@@ -23,8 +23,8 @@ from millrace.controller.routing import Controller
 from millrace.decide import deployment as decisions
 from millrace.observe import deployment, scrapes
 from millrace.settings import Settings
-from millrace.simulation import make_model
 from millrace_cluster.control_plane import ControlPlane
+from millrace_kit.simulation import make_model
 
 NAMESPACE = "serving"
 

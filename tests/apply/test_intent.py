@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from millrace.api import resources
 from millrace.apply import intent
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),

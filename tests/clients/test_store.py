@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millrace.api import resources
 from millrace.clients import store as stores
 from millrace.clients.store import Store
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:

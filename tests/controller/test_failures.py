@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from millrace.api import resources
 from millrace.api.dataset import Dataset, DatasetStatus
 from millrace.controller import failures
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

@@ -21,7 +21,9 @@ from millrace.clients.world import World
 from millrace.controller.reconciler import PATIENCE, Reconciler
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
-from millrace.testing import WIDGETS, ManualClock, decide_widget, make_manifest, observe_widget
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.widgets import WIDGETS, decide_widget, observe_widget
 
 WIDGET = Key(WIDGETS, "default", "w")
 

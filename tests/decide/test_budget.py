@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from millrace.api import keys
-from millrace.simulation import SimulatedCluster, make_model
+from millrace_kit.simulation import SimulatedCluster, make_model
 
 
 @pytest.fixture

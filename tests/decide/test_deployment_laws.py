@@ -16,7 +16,7 @@ from millrace.decide.plan import Plan
 from millrace.decide.rollout import HOPELESS, TRANSITIONS, Signal, Stage
 from millrace.decide.seen import Trouble
 from millrace.render import server as servers
-from millrace.simulation import Crash, Envoy, SimulatedCluster, make_model
+from millrace_kit.simulation import Crash, Envoy, SimulatedCluster, make_model
 
 VERDICTS = {"Promoted", "RolledBack", "Aborted", "Superseded"}
 METRIC = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.02}, "minSamples": 50}

@@ -17,7 +17,7 @@ from millrace.decide import moves, rollout
 from millrace.decide.drift import Verdict
 from millrace.decide.seen import Watched
 from millrace.render import envoy, router
-from millrace.simulation import START, Crash, SimulatedCluster, make_model
+from millrace_kit.simulation import START, Crash, SimulatedCluster, make_model
 
 METRIC = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.01}, "minSamples": 100}
 HELD = {"canary": {"steps": [{"setWeight": 50}, {"pause": {"duration": "1h"}}]}}

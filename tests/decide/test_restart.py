@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from millrace.decide import deployment as decision
 from millrace.decide.seen import Observation, Router
-from millrace.simulation import SimulatedCluster, make_model
+from millrace_kit.simulation import SimulatedCluster, make_model
 
 
 def serving() -> Observation:

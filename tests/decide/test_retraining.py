@@ -10,7 +10,7 @@ import pytest
 from millrace import api
 from millrace.decide.drift import Verdict
 from millrace.decide.seen import Watched
-from millrace.simulation import SimulatedCluster, make_model
+from millrace_kit.simulation import SimulatedCluster, make_model
 
 SPEC = {
     "author": "ada",

@@ -9,7 +9,7 @@ import pytest
 
 from millrace.decide.seen import Trouble
 from millrace.render import server as servers
-from millrace.simulation import Crash, SimulatedCluster, make_model
+from millrace_kit.simulation import Crash, SimulatedCluster, make_model
 
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.01}, "minSamples": 100}
 STEPS: list[dict[str, Any]] = [{"setWeight": 25}, {"pause": {"duration": "30s"}}, {"setWeight": 50}]

@@ -17,8 +17,9 @@ from millrace.decide.seen import Measured, Router, Watched
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server
-from millrace.simulation import PLATFORM, make_model
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.simulation import PLATFORM, make_model
 
 OWN = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
 

@@ -19,7 +19,8 @@ from millrace.observe import pods, policy, training_run
 from millrace.observe.scrapes import Scrapes
 from millrace.render import admission
 from millrace.settings import Settings
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
 
 DIGEST = f"sha256:{'a' * 64}"
 RUN = {

@@ -18,8 +18,9 @@ from millrace.contract.router import RevisionTraffic
 from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
-from millrace.simulation import PLATFORM
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.simulation import PLATFORM
 
 STABLE, CANARY = "aaaaaaaa", "bbbbbbbb"
 

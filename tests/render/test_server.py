@@ -9,7 +9,7 @@ from millrace.api.training_run import ResourceRequirements
 from millrace.contract.environment import ServerEnvironment
 from millrace.render import server
 from millrace.render.server import Bundle, Template
-from millrace.simulation import PLATFORM, make_model
+from millrace_kit.simulation import PLATFORM, make_model
 
 OWNER = ObjectMeta(name="churn", namespace="ml", uid="u-1")
 TEMPLATE = Template(image="server:1", resources=ResourceRequirements(limits={"memory": "512Mi"}))

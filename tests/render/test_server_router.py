@@ -8,7 +8,7 @@ import pytest
 
 from millrace.api.base import ObjectMeta
 from millrace.render import budget, router, router_workload, server
-from millrace.simulation import PLATFORM, make_model
+from millrace_kit.simulation import PLATFORM, make_model
 
 OWNER = ObjectMeta(name="churn", namespace="ml", uid="u-1")
 

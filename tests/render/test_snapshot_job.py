@@ -7,7 +7,7 @@ from typing import Any
 from millrace.api.dataset import Dataset, DatasetVersion
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
 from millrace.render import training_job
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
 RESOLVED = {"dataset": {"name": "churn", "version": 3, "digest": A}, "datasetUri": "s3://millrace/d/"}

@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from millrace import testing, wiring
+from millrace import wiring
 from millrace.api import resources
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
+from millrace_kit import widgets
 
-WIDGET = Controller(testing.WIDGETS, testing.observe_widget, testing.decide_widget)
+WIDGET = Controller(widgets.WIDGETS, widgets.observe_widget, widgets.decide_widget)
 
 
 def of_widgets(

@@ -20,7 +20,7 @@ import uvloop
 # ruff: noqa: E402 - the operator's image lacks this test dependency, which kopf would import: 10 MiB
 sys.modules["kubernetes"] = None  # type: ignore[assignment]
 
-from millrace import api, settings, telemetry, testing, wiring
+from millrace import api, settings, telemetry, wiring
 from millrace.api import keys, resources
 from millrace.clients import credentials
 from millrace.clients.store import Manifest
@@ -30,7 +30,8 @@ from millrace.decide.plan import Plan
 from millrace.decide.seen import Measured, Router
 from millrace.observe import policy
 from millrace.render import names
-from millrace.testing import WIDGETS
+from millrace_kit import widgets
+from millrace_kit.widgets import WIDGETS
 
 _GENERATION = re.compile(r"inline_string: '?([0-9a-f]{16})")
 _REVISION = re.compile(r"^- '@type': .*\n  name: '?([0-9a-f]{8})'?$", re.MULTILINE)
@@ -68,7 +69,7 @@ def without_scraping(world: World) -> tuple[Duties, Duties]:
     return [], [watch_policies]
 
 
-def decide_widget(seen: testing.WidgetSeen) -> Plan:
+def decide_widget(seen: widgets.WidgetSeen) -> Plan:
     """One ConfigMap, one status, no Event: what the twin does."""
     metadata, text = seen.widget["metadata"], seen.widget["spec"]["text"]
     child: Manifest = {
@@ -85,7 +86,7 @@ def operator(role: str, environ: dict[str, str]) -> wiring.Operator:
     chosen, identity = settings.parse(environ), credentials.load(environ)
     telemetry.configure_logs(chosen.log_level)
     if role == "kernel":
-        kind: Any = Controller(WIDGETS, testing.observe_widget, decide_widget)
+        kind: Any = Controller(WIDGETS, widgets.observe_widget, decide_widget)
         return wiring.Operator(chosen, identity, [kind], children=[resources.CONFIG_MAPS])
     return wiring.Operator(chosen, identity, wiring.controllers(), tasks=without_scraping)
 

@@ -31,7 +31,7 @@ PLATFORM = Platform(
     server_image="server:1",
     router_image="router:1",
     store_uri="s3://millrace",
-    store_secret="store",  # noqa: S106 - the name of a Secret
+    store_secret="store",
 )
 
 
