@@ -17,12 +17,11 @@ from millrace.api.reasons import Reason
 from millrace.api.reasons.deployment import DeploymentReason
 from millrace.api.reasons.pipeline import DatasetReason, TrainingRunReason
 from millrace.contract.reasons import Reason as PodReason
-from millrace.decide.rollout import HOPELESS
+from millrace.decide.deployment.rollout import HOPELESS
 
 ROOT = Path(__file__).parents[2]
 DECIDE = ROOT / "operator/millrace/decide"
 RUNTIME = ROOT / "serving-image/millrace_runtime"
-DEPLOYMENT = ("actions", "deployment", "monitoring", "moves", "retiring", "retraining", "rollout", "standing", "target")
 FROZEN = [RUNTIME / "outcome.py", RUNTIME / "snapshot/manifest.py"]
 
 
@@ -39,7 +38,7 @@ def said_of_a_deployment() -> set[str]:
     """Constants given as `reason=`, or as the third argument of `_mark`; verdicts; what a pod says to end a canary."""
     verdict = Rollout.model_fields["last_verdict"].annotation
     found = set(HOPELESS) | {word for one in get_args(verdict) for word in get_args(one)}
-    for call in calls(DECIDE / f"{name}.py" for name in DEPLOYMENT):
+    for call in calls((DECIDE / "deployment").glob("*.py")):
         given = [keyword.value for keyword in call.keywords if keyword.arg == "reason"]
         if isinstance(call.func, ast.Name) and call.func.id == "_mark":
             given += call.args[2:3]

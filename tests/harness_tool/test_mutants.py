@@ -18,8 +18,10 @@ from millrace.apply.execute import Executor
 from millrace.clients.clock import Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key
-from millrace.decide import attempt, retiring, retraining, status
+from millrace.decide import status
+from millrace.decide.deployment import retiring, retraining
 from millrace.decide.plan import Plan
+from millrace.decide.training_run import attempt
 from millrace.observe import jobs
 from millrace_harness import plans, run
 

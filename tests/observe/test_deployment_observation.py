@@ -12,8 +12,8 @@ from millrace import api
 from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.decide.drift import Verdict
-from millrace.decide.seen import Measured, Router, Watched
+from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import Measured, Router, Watched
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server

@@ -13,8 +13,8 @@ from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
 from millrace.clients.world import Watches, World
-from millrace.decide.monitoring import DRIFT_DETECTED
-from millrace.decide.seen import Measured, Observation, Router, Server
+from millrace.decide.deployment.monitoring import DRIFT_DETECTED
+from millrace.decide.deployment.observation import Measured, Observation, Router, Server
 from millrace.observe import jobs, pods
 from millrace.observe import model as models
 from millrace.observe import training_run as runs

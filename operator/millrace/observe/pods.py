@@ -10,8 +10,8 @@ from millrace.api import resources
 from millrace.clients.store import Manifest, Store
 from millrace.contract.record import MalformedRecord
 from millrace.contract.report import StageFailure
-from millrace.decide.rollout import HOPELESS
-from millrace.decide.seen import Trouble
+from millrace.decide.deployment.observation import Trouble
+from millrace.decide.deployment.rollout import HOPELESS
 from millrace.render import router_workload, server
 
 WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})

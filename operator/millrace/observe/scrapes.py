@@ -25,9 +25,9 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.contract import environment, exposition
 from millrace.contract import router as routers
-from millrace.decide import analysis, drift, rollout
-from millrace.decide.analysis import Tally
-from millrace.decide.seen import Measured, Observation, Router, Traffic, Watched
+from millrace.decide.deployment import analysis, drift, rollout
+from millrace.decide.deployment.analysis import Tally
+from millrace.decide.deployment.observation import Measured, Observation, Router, Traffic, Watched
 from millrace.observe import pods
 from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page

@@ -18,9 +18,9 @@ import yaml
 from millrace import api
 from millrace.api import keys
 from millrace.decide import deployment as decision
-from millrace.decide.analysis import Tally
+from millrace.decide.deployment.analysis import Tally
+from millrace.decide.deployment.observation import Measured, Observation, Router, Server, Traffic, Trouble, Watched
 from millrace.decide.plan import Event, Plan
-from millrace.decide.seen import Measured, Observation, Router, Server, Traffic, Trouble, Watched
 from millrace.render import server as servers
 from millrace.render.pod import Platform
 

@@ -26,8 +26,8 @@ from millrace.clients import credentials
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
+from millrace.decide.deployment.observation import Measured, Router
 from millrace.decide.plan import Plan
-from millrace.decide.seen import Measured, Router
 from millrace.observe import policy
 from millrace.render import names
 from millrace_kit import widgets

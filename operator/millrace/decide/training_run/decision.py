@@ -24,11 +24,12 @@ from millrace.api.model import DatasetVersionRef
 from millrace.api.reasons.pipeline import TrainingRunReason as Reason
 from millrace.api.refs import NameRef
 from millrace.api.training_run import ChampionRef, Resolved, TrainingRun, TrainingRunStatus
-from millrace.decide import attempt, gates, status
-from millrace.decide.attempt import Failure, Measured
+from millrace.decide import status
 from millrace.decide.job import Job
 from millrace.decide.plan import Plan
 from millrace.decide.status import Standing
+from millrace.decide.training_run import attempt, gates
+from millrace.decide.training_run.attempt import Failure, Measured
 from millrace.render import candidate, names, training_job
 from millrace.render.pod import Platform
 

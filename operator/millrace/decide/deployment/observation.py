@@ -13,12 +13,12 @@ from pydantic import ConfigDict, Field
 
 from millrace import api
 from millrace.api.base import Frozen
+from millrace.decide.status import later
 from millrace.render.pod import Platform
 from millrace.render.server import Bundle
 
 from . import drift
 from .analysis import Tally
-from .status import later
 
 
 class Trouble(Frozen):

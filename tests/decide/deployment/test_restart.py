@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from millrace.decide import deployment as decision
-from millrace.decide.seen import Observation, Router
+from millrace.decide.deployment.observation import Observation, Router
 from millrace_kit.simulation import SimulatedCluster, make_model
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from millrace import api
-from millrace.decide.drift import Verdict
-from millrace.decide.seen import Watched
+from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import Watched
 from millrace_kit.simulation import SimulatedCluster, make_model
 
 SPEC = {

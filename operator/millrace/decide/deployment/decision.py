@@ -15,15 +15,15 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
+from millrace.decide.plan import Doomed, Manifest, Plan, Touch
+from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
-from . import actions, analysis, monitoring, retiring, retraining, rollout, standing, steps, target
+from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
 from .moves import Turn
-from .plan import Doomed, Manifest, Plan, Touch
+from .observation import Observation
 from .rollout import Reading, Signal
-from .seen import Observation
-from .status import later
 
 __all__ = ["Observation", "decide"]
 
@@ -47,7 +47,7 @@ def decide(seen: Observation) -> Plan:
             "retraining": retrained.status,
         }
     )
-    stand = standing.stand(seen, status, reading)
+    stand = summary.stand(seen, status, reading)
     marks = [*stand.marks, *(mark for mark in (watched.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": stand.phase, "message": stand.message, "conditions": merged})

@@ -10,7 +10,7 @@ from millrace.api.deployment import RevisionAction
 from millrace.api.deployment_status import DeploymentStatus, Rollout
 from millrace.render import names
 
-from .seen import Observation
+from .observation import Observation
 
 ABORT, RETRY, UNQUARANTINE = "abort", "retry", "unquarantine"
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from millrace.api import deployment as spec
 from millrace.api.deployment_status import DeploymentStatus
 
-from .seen import Observation
+from .observation import Observation
 
 
 def steps_of(seen: Observation, state: DeploymentStatus) -> list[spec.Step]:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 
 from millrace.api.deployment import AnalysisMetric
-from millrace.decide import analysis, sequential
-from millrace.decide.analysis import Tally
-from millrace.decide.sequential import Side
+from millrace.decide.deployment import analysis, sequential
+from millrace.decide.deployment.analysis import Tally
+from millrace.decide.deployment.sequential import Side
 
 INF = float("inf")
 

@@ -10,7 +10,7 @@ beforehand maps them to numbers, so the same bounds hold.
 D is the largest difference of the cumulative shares, t the rows counted, F the number of features, a the false-alarm
 rate. A long quiet past would hide a change, so the test is started again and again: the k-th start gets
 a_k = a / (k (k + 1)), which adds up to a over all starts there will ever be. Starts are forgotten so that the ages of
-those kept are about powers of two; forgetting a test can only make alarms rarer. Bounds: `millrace.decide.sequential`.
+those kept are about powers of two; forgetting a test can only make alarms rarer. The bounds are in `sequential`.
 
 The rate holds for independent rows, over an unlimited horizon, over all features together, however often it is looked
 at.

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from millrace.decide import deployment as decision
+from millrace.decide.deployment.observation import Trouble
+from millrace.decide.deployment.rollout import HOPELESS, TRANSITIONS, Signal, Stage
 from millrace.decide.plan import Plan
-from millrace.decide.rollout import HOPELESS, TRANSITIONS, Signal, Stage
-from millrace.decide.seen import Trouble
 from millrace.render import server as servers
 from millrace_kit.simulation import Crash, Envoy, SimulatedCluster, make_model
 

@@ -14,11 +14,11 @@ from millrace.api.conditions import Mark
 from millrace.api.deployment import Drift
 from millrace.api.deployment_status import DeploymentStatus, DriftStatus, RevisionStatus
 from millrace.api.quantities import seconds
+from millrace.decide.plan import Event
+from millrace.decide.status import later
 
 from .drift import Verdict
-from .plan import Event
-from .seen import Observation
-from .status import later
+from .observation import Observation
 
 DRIFT_DETECTED = "DriftDetected"
 GROWTH = 1.25

@@ -11,11 +11,11 @@ from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import READY, RECONCILING, STALLED, Mark
 from millrace.api.deployment_status import DeploymentStatus, Rollout
+from millrace.decide.plan import Event
 
 from . import target
-from .plan import Event
+from .observation import Observation
 from .rollout import HOPELESS, Reading, Signal
-from .seen import Observation
 
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"

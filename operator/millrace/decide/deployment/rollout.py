@@ -20,13 +20,13 @@ from millrace.api.base import Frozen
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.contract.reasons import Reason
+from millrace.decide.status import later
 from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
 from . import actions, analysis, steps, target
 from .moves import MOVES, Move, Occasion, Turn
-from .seen import Observation
-from .status import later
+from .observation import Observation
 
 READY_WITHIN_SECONDS = 600.0
 """A canary whose servers are not ready by then is given up, if there is a stable revision to go back to."""

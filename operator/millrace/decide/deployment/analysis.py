@@ -1,6 +1,6 @@
 """What the router's counters say about a canary: one sequential test per metric, then one word for all of them.
 
-Both metrics are shares of requests, so both are judged by the same test (`millrace.decide.sequential`):
+Both metrics are shares of requests, so both are judged by the same test (`sequential`):
 
 | metric | event | limit |
 | --- | --- | --- |

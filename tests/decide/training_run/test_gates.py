@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.api.training_run import Evaluation, Metric
-from millrace.decide import gates
+from millrace.decide.training_run import gates
 
 FLOOR = {"name": "floor", "metric": "roc_auc", "threshold": {"min": 0.65}}
 NOT_WORSE = {"name": "not-worse", "metric": "roc_auc", "baseline": {"maxRegression": 0.005}}

@@ -13,11 +13,10 @@ import job_stories
 from job_stories import texts
 from millrace.api.training_run import TrainingRunStatus
 from millrace.contract.report import StageFailure, TrainingOutcome, TrainingReport
-from millrace.decide import attempt
 from millrace.decide import training_run as decisions
 from millrace.decide.job import Pod
 from millrace.decide.plan import Plan
-from millrace.decide.training_run import ModelView
+from millrace.decide.training_run import ModelView, attempt
 from run_worlds import (
     FLOOR,
     NOW,

@@ -8,10 +8,10 @@ from typing import Any
 
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, Retiring, RevisionStatus, Rollout, Served
+from millrace.decide.plan import Event
 
 from . import actions, steps, target
-from .plan import Event
-from .seen import Observation
+from .observation import Observation
 
 MOST_QUARANTINED = 50
 MOST_HISTORY = 20

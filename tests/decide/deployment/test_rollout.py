@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.decide.seen import Trouble
+from millrace.decide.deployment.observation import Trouble
 from millrace.render import server as servers
 from millrace_kit.simulation import Crash, SimulatedCluster, make_model
 

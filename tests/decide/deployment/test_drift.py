@@ -13,8 +13,8 @@ import statistics
 
 import pytest
 
-from millrace.decide import drift, sequential
-from millrace.decide.drift import Memory, Rule, Verdict
+from millrace.decide.deployment import drift, sequential
+from millrace.decide.deployment.drift import Memory, Rule, Verdict
 
 BINS = 14
 

@@ -9,7 +9,7 @@ from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
 from millrace.render import names
 from millrace.render.server import Bundle, Template, bundle
 
-from .seen import Observation
+from .observation import Observation
 
 APPROVED = "Approved"
 UNKNOWING = frozenset({"PolicyNotInForce", "PolicyUnknown"})

@@ -18,14 +18,14 @@ from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining, Trigger
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, RetrainingStatus, RevisionStatus
 from millrace.api.quantities import seconds
+from millrace.decide.plan import Event, Manifest
+from millrace.decide.status import later
+from millrace.decide.training_run import is_over
 from millrace.render import metadata, names
 
 from . import target
 from .monitoring import DRIFT_DETECTED, Watch
-from .plan import Event, Manifest
-from .seen import Observation
-from .status import later
-from .training_run import is_over
+from .observation import Observation
 
 BLOCKED = "RetrainingBlocked"
 CAUSE = f"{keys.GROUP}/cause"

@@ -9,14 +9,14 @@ from datetime import datetime
 
 from millrace.api import resources
 from millrace.api.deployment_status import DeploymentStatus, Retiring
+from millrace.decide.plan import Doomed
+from millrace.decide.status import begun, later
 from millrace.render import names
 
 from .monitoring import DRIFT_DETECTED
 from .moves import MOST_LEAVING
-from .plan import Doomed
+from .observation import Observation, Server
 from .rollout import router_config
-from .seen import Observation, Server
-from .status import begun, later
 
 LINGER_SECONDS = 30.0
 

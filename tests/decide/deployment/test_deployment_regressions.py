@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from millrace import api
 from millrace.api.deployment_status import Retiring
 from millrace.decide import deployment as decision
-from millrace.decide import moves, rollout
-from millrace.decide.drift import Verdict
-from millrace.decide.seen import Watched
+from millrace.decide.deployment import moves, rollout
+from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import Watched
 from millrace.render import envoy, router
 from millrace_kit.simulation import START, Crash, SimulatedCluster, make_model
 

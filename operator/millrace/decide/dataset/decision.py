@@ -19,10 +19,11 @@ from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset, DatasetStatus
 from millrace.api.reasons.pipeline import DatasetReason as Reason
-from millrace.decide import snapshot, status
+from millrace.decide import status
+from millrace.decide.dataset import snapshot
+from millrace.decide.dataset.snapshot import INGESTED, VALID, Answer
 from millrace.decide.job import Job
 from millrace.decide.plan import Doomed, Event, Plan
-from millrace.decide.snapshot import INGESTED, VALID, Answer
 from millrace.decide.status import Standing
 from millrace.render import names, snapshot_job
 from millrace.render.pod import Platform
