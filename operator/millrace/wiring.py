@@ -29,7 +29,7 @@ from millrace.controller.kernel import Duty, Kernel
 from millrace.controller.leader import Election
 from millrace.controller.probes import Probes
 from millrace.controller.routing import Controller
-from millrace.handlers.adapter import Watches
+from millrace.handlers.adapter import KopfWatches
 from millrace.settings import Settings
 from millrace.telemetry import Log, Series
 
@@ -185,7 +185,7 @@ class Operator(Replica):
             await self.find_kinds()
             with self.probes:
                 take_back = (lambda: _on_signals(self.stop)) if signals else (lambda: None)
-                watches = Watches(self.kernel, self._credentials, self.settings.namespace, take_back)
+                watches = KopfWatches(self.kernel, self._credentials, self.settings.namespace, take_back)
                 await watches.start()
                 watching = asyncio.create_task(watches.run(), name="watches")
                 try:

@@ -18,7 +18,7 @@ from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
-from millrace.decide.plan import Doomed, Plan
+from millrace.decide.plan import Delete, Plan
 from millrace_kit import widgets
 from millrace_kit.network import FaultyProxy
 from millrace_kit.widgets import WIDGETS, WidgetSeen
@@ -161,7 +161,7 @@ async def test_a_doomed_object_goes_and_its_successor_of_the_same_name_does_not(
 
     def decide(seen: WidgetSeen) -> Plan:
         uid = first["metadata"]["uid"]
-        return Plan(doomed=(Doomed(resource=resources.CONFIG_MAPS, namespace=namespace, name="v", uid=uid),))
+        return Plan(deletes=(Delete(resource=resources.CONFIG_MAPS, namespace=namespace, name="v", uid=uid),))
 
     operator = make_operator(cred, namespace, Controller(WIDGETS, widgets.observe_widget, decide))
     async with running(operator):

@@ -162,7 +162,7 @@ async def test_a_refusal_that_repeats_is_told_in_the_api_servers_words_and_any_o
         monkeypatch.setattr(bench.server, "apply", apply)
         with pytest.raises(type(error)):
             await bench.reconciler.reconcile(WIDGET)
-        await bench.reconciler.complain(WIDGET, PATIENCE)
+        await bench.reconciler.report_failure(WIDGET, PATIENCE)
 
     await fail(errors.Invalid("ConfigMap is invalid: data: Too long"))
     assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}

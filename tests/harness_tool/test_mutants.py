@@ -41,8 +41,8 @@ def drop_the_precondition_of_a_delete(patch: Patch) -> None:
 def decide_a_delete_from_the_cache(patch: Patch) -> None:
     """Do not look again before deleting."""
 
-    async def delete(self: Executor, key: Key, doomed, outcome) -> bool:
-        target = Key(doomed.resource, doomed.namespace, doomed.name)
+    async def delete(self: Executor, key: Key, wanted, outcome) -> bool:
+        target = Key(wanted.resource, wanted.namespace, wanted.name)
         known = self._store.get(*target)
         if known is not None:
             await self._kube.delete(*target, uid=known["metadata"]["uid"])
@@ -62,13 +62,15 @@ def forget_to_read_the_answer_live(patch: Patch) -> None:
     patch.setattr(jobs, "_pods", pods)
 
 
-def say_the_status_before_the_children(patch: Patch) -> None:
+def write_the_status_before_the_children(patch: Patch) -> None:
     """Claim first, do afterwards."""
     whole = Executor.execute
 
     async def executed(self: Executor, resource, owner, plan):
         first = await whole(self, resource, owner, plan.model_copy(update={"children": (), "events": ()}))
-        rest = await whole(self, resource, owner, plan.model_copy(update={"status": None, "doomed": (), "creates": ()}))
+        rest = await whole(
+            self, resource, owner, plan.model_copy(update={"status": None, "deletes": (), "creates": ()})
+        )
         return dataclasses.replace(first, writes=first.writes + rest.writes)
 
     patch.setattr(Executor, "execute", executed)
@@ -105,7 +107,7 @@ def _never_end_the_pass(patch: Patch, part: str) -> None:
     patch.setattr(Executor, part, go_on)
 
 
-def touch_before_the_status(patch: Patch) -> None:
+def nudge_before_the_status(patch: Patch) -> None:
     """Let the status wait for what only makes things faster."""
     whole = Executor.execute
 
@@ -118,7 +120,7 @@ def touch_before_the_status(patch: Patch) -> None:
     patch.setattr(Executor, "execute", executed)
 
 
-def say_the_stage_that_was_seen_last(patch: Patch) -> None:
+def report_the_stage_that_was_seen_last(patch: Patch) -> None:
     """Do not ask a finished Job where it ended."""
     patch.setattr(attempt, "last_stage", lambda ending, known: known.stage)
 
@@ -131,7 +133,7 @@ def trust_the_time_of_day(patch: Patch) -> None:
 def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
     """Count from what the status says, though by the clock of today that is yet to come."""
     for module in (status, retiring):
-        patch.setattr(module, "begun", lambda memory, now, *times: memory)
+        patch.setattr(module, "not_after", lambda memory, now, *times: memory)
 
 
 def start_a_deleted_clone_again(patch: Patch) -> None:
@@ -143,13 +145,13 @@ MUTANTS: dict[Callable[[Patch], None], tuple[str, ...]] = {
     drop_the_precondition_of_a_delete: ("crash-before/canary-promotes/apply-configmaps-1",),
     decide_a_delete_from_the_cache: ("crash-before/canary-promotes/apply-configmaps-1",),
     forget_to_read_the_answer_live: tuple(f"stale-watch/automatic-approval/pods-{nth}" for nth in range(3, 9)),
-    say_the_status_before_the_children: ("crash-after/canary-promotes/patch_status-deployments-4",),
+    write_the_status_before_the_children: ("crash-after/canary-promotes/patch_status-deployments-4",),
     write_on_top_of_any_version: ("paused-leader/bad-canary/apply-configmaps-4",),
     delete_the_workload_before_its_service: ("crash-after/canary-promotes/delete-workloads-1",),
     go_on_after_a_conflict: ("answer-409/stable-model-deleted/apply-configmaps-2",),
     forget_what_could_not_be_deleted: ("answer-409/aborted-then-retried/delete-services-2",),
-    touch_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
-    say_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
+    nudge_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
+    report_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
     trust_the_time_of_day: ("clock-forward/next-at-once/apply-workloads-3",),
     wait_for_a_time_that_was_set_back: (
         "clock-back/dataset-refreshed/delete-jobs-1",

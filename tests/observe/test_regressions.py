@@ -118,5 +118,5 @@ async def test_counting_begins_anew_when_the_operator_does() -> None:
     for _ in range(3):
         await scrapes.round()
         cast("ManualClock", world.clock).advance(5)
-    (traffic,) = scrapes.measured(api.Deployment.model_validate(manifest)).traffic
+    (traffic,) = scrapes.scraped(api.Deployment.model_validate(manifest)).traffic
     assert traffic.counted_since == began

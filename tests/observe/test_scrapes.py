@@ -177,7 +177,7 @@ async def test_a_step_counts_from_when_it_was_first_seen_and_the_rollout_from_th
     await scene.round()
     scene.pods.router("10.0.0.1", "g1", 150, failed=2)
     await scene.round()
-    (traffic,) = scene.scrapes.measured(seen).traffic
+    (traffic,) = scene.scrapes.scraped(seen).traffic
     assert (traffic.since_rollout.completed, traffic.since_rollout.failed) == (150, 2)
     assert (traffic.since_step.completed, traffic.since_step.failed) == (50, 0)
     assert seen.status.rollout is not None
@@ -238,7 +238,7 @@ async def test_what_was_known_of_a_deployment_goes_with_it(scene: Scene) -> None
     scene.world.store.drop(resources.DEPLOYMENTS, "ml", "churn")
     await scene.round()
     assert scene.scrapes.router("ml", "churn", "uid-r-0") is None
-    assert not scene.scrapes.measured(seen).traffic
+    assert not scene.scrapes.scraped(seen).traffic
 
 
 async def test_a_malformed_deployment_is_left_alone_until_it_is_mended(scene: Scene) -> None:
@@ -276,7 +276,7 @@ async def test_drift_is_judged_on_the_rows_of_the_stable_servers(scene: Scene) -
     scene.pods.router("10.0.0.1", "g1", 0)
     scene.pods.server("10.0.0.2", (900, 100), (5000, 5000))
     await scene.round()
-    watched = scene.scrapes.measured(seen).drift
+    watched = scene.scrapes.scraped(seen).drift
     assert watched is not None
     assert (watched.revision, watched.verdict.state, watched.verdict.worst_feature) == (STABLE, "Drifted", "tenure")
 
@@ -287,8 +287,8 @@ async def test_an_operator_that_starts_over_counts_from_the_pods_own_counters(sc
     await scene.round()
     again = Scrapes(scene.world, scene.pods)
     await again.round()
-    assert again.measured(seen) == scene.scrapes.measured(seen)
-    assert again.measured(seen).drift is not None
+    assert again.scraped(seen) == scene.scrapes.scraped(seen)
+    assert again.scraped(seen).drift is not None
 
 
 async def test_pages_of_nonsense_are_survived(scene: Scene) -> None:

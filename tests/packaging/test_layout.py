@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+GLOSSARY = ROOT / "operator/GLOSSARY.md"
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 INDEX_HOSTS = ("pypi" + ".org", "python" + "hosted.org", "proxy.golang" + ".org", "deb.debian" + ".org")
 # /work is a mount of the training pod; only the checkout's own place, and homes, belong to one machine.
@@ -84,3 +88,17 @@ def test_every_decision_is_in_the_index_under_its_title():
     ]
     index = (ROOT / "operator/decisions/README.md").read_text()
     assert re.findall(r"^\* \[\d{4}\].*$", index, re.MULTILINE) == lines
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\| `([\w.]+)` \|$", GLOSSARY.read_text(), re.MULTILINE))))
+def test_what_the_glossary_names_is_there(name: str):
+    parts = ["millrace", *name.split(".")]
+    for count in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[count:]:
+            found = getattr(found, attribute)
+        return
+    pytest.fail(f"there is no {name}")

@@ -31,7 +31,7 @@ class Recorder:
         self._clock = clock
         self._identity = identity
 
-    async def say(self, regarding: Manifest, event: Event) -> None:
+    async def record(self, regarding: Manifest, event: Event) -> None:
         """Say it once, or count it once more. Raises NotLeader only."""
         manifest = self._manifest(regarding, event)
         metadata = manifest["metadata"]

@@ -1,9 +1,9 @@
-"""Carrying out a Plan: children, creates, doomed, status, events, touches, in this order.
+"""Carrying out a Plan: children, creates, deletes, status, events, nudges, in this order.
 
 Each write alone is harmless: a crash after any of them is repaired by the next pass, because children have
-deterministic names, the status is written after what it claims and events are said only once it has landed. A plan that
-is true already writes nothing. A child or a doomed object that somebody else has changed since ends the pass: what
-comes after it was decided on what is no longer so, and the status would forget what is still there.
+deterministic names, the status is written after what it claims and events follow only once it has landed. A plan that
+is true already writes nothing. A child, or an object to delete, that somebody else has changed since ends the pass: the
+rest of the plan was decided on what is no longer so, and the status would forget what is still there.
 
 An object of a wanted name that somebody else controls, or nobody, is never taken over: `NameConflict`.
 """
@@ -21,7 +21,7 @@ from millrace.apply.events import Recorder
 from millrace.apply.ledger import Ledger
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key, Manifest, Store, controller_of
-from millrace.decide.plan import Doomed, Plan, Touch
+from millrace.decide.plan import Delete, Nudge, Plan
 
 CREATED_ONCE: Final = frozenset({resources.JOBS})
 """Kinds whose spec cannot be changed: one that is there is left alone, its name says what it was made from."""
@@ -37,8 +37,7 @@ class Outcome:
     """What a pass did. ``stale`` asks for another pass at once: somebody was faster."""
 
     writes: int = 0
-    said: bool = False
-    """Whether the status was written."""
+    status_written: bool = False
     stale: bool = False
     outdated: bool = False
     """The object itself is not what the pass looked at."""
@@ -72,12 +71,12 @@ class Executor:
         if not await self._parts(key, owner, plan, outcome):
             return outcome
         if plan.status is not None:
-            await self.say(key, owner, plan.status, outcome)
-        if outcome.said:
+            await self.write_status(key, owner, plan.status, outcome)
+        if outcome.status_written:
             for event in plan.events:
-                await self._recorder.say(owner, event)
-        for touch in plan.touches:
-            await self._touch(key, touch, outcome)
+                await self._recorder.record(owner, event)
+        for nudge in plan.nudges:
+            await self._nudge(key, nudge, outcome)
         return outcome
 
     async def _parts(self, key: Key, owner: Manifest, plan: Plan, outcome: Outcome) -> bool:
@@ -87,12 +86,12 @@ class Executor:
                 return False
         for manifest in plan.creates:
             await self._create(key, manifest, outcome)
-        for doomed in plan.doomed:
-            if not await self._delete(key, doomed, outcome):
+        for delete in plan.deletes:
+            if not await self._delete(key, delete, outcome):
                 return False
         return True
 
-    async def say(self, key: Key, owner: Manifest, status: Manifest, outcome: Outcome) -> None:
+    async def write_status(self, key: Key, owner: Manifest, status: Manifest, outcome: Outcome) -> None:
         """Write the status if it says something new, on top of the very version the pass looked at."""
         if intents.same_status(status, owner.get("status") or {}):
             return
@@ -106,7 +105,7 @@ class Executor:
             return
         outcome.writes += 1
         if answer["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
-            outcome.said = True
+            outcome.status_written = True
             self._ledger.wrote(key, key, answer)
 
     def forget(self, gone: Key) -> None:
@@ -177,27 +176,27 @@ class Executor:
         metadata = answer["metadata"]
         self._ledger.wrote(key, Key(resource, metadata["namespace"], metadata["name"]), answer)
 
-    async def _delete(self, key: Key, doomed: Doomed, outcome: Outcome) -> bool:
+    async def _delete(self, key: Key, delete: Delete, outcome: Outcome) -> bool:
         """Delete that very object, in the very version that is live now. False if the pass is to begin again."""
-        target = Key(doomed.resource, doomed.namespace, doomed.name)
+        target = Key(delete.resource, delete.namespace, delete.name)
         live = await self._read(target)
-        if live is None or live["metadata"]["uid"] != doomed.uid or _is_going(live):
+        if live is None or live["metadata"]["uid"] != delete.uid or _is_going(live):
             return True
         try:
-            await self._kube.delete(*target, uid=doomed.uid, resource_version=live["metadata"]["resourceVersion"])
+            await self._kube.delete(*target, uid=delete.uid, resource_version=live["metadata"]["resourceVersion"])
         except errors.Conflict:
             outcome.stale = True
             return False
         outcome.writes += 1
-        self._ledger.deleted(key, target, doomed.uid)
+        self._ledger.deleted(key, target, delete.uid)
         return True
 
-    async def _touch(self, key: Key, touch: Touch, outcome: Outcome) -> None:
-        pod = Key(resources.PODS, touch.namespace, touch.pod)
+    async def _nudge(self, key: Key, nudge: Nudge, outcome: Outcome) -> None:
+        pod = Key(resources.PODS, nudge.namespace, nudge.pod)
         known = self._store.get(*pod)
-        if known is None or (known["metadata"].get("annotations") or {}).get(touch.annotation) == touch.value:
+        if known is None or (known["metadata"].get("annotations") or {}).get(nudge.annotation) == nudge.value:
             return
-        body = {"metadata": {"uid": known["metadata"]["uid"], "annotations": {touch.annotation: touch.value}}}
+        body = {"metadata": {"uid": known["metadata"]["uid"], "annotations": {nudge.annotation: nudge.value}}}
         try:
             answer = await self._kube.patch(*pod, body)
         except (errors.NotFound, errors.Conflict):

@@ -85,7 +85,7 @@ class Reconciler:
         try:
             outcome = await self._executor.execute(self.resource, found, plan)
         except errors.NameConflict as conflict:
-            await self._say(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
+            await self._write_status(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
             raise
         except REFUSALS as refusal:
             self._refusals[key] = str(refusal)
@@ -96,7 +96,9 @@ class Reconciler:
         """Say what cannot be understood. Only a change of an object ends this, and that comes with an event."""
         log.warning("an object cannot be understood", key=str(key), why=str(error))
         outcome = Outcome()
-        await self._executor.say(key, found, failures.invalid_spec(found, error, self._world.clock.now()), outcome)
+        await self._executor.write_status(
+            key, found, failures.invalid_spec(found, error, self._world.clock.now()), outcome
+        )
         return await self._ended(key, None, outcome)
 
     async def _ended(self, key: Key, wake_after: float | None, outcome: Outcome) -> Result:
@@ -121,7 +123,7 @@ class Reconciler:
             return
         self._learn(key.resource, live, False)
 
-    async def complain(self, key: Key, count: int) -> None:
+    async def report_failure(self, key: Key, count: int) -> None:
         """Let the object's status say that its passes keep failing, once they have failed `PATIENCE` times."""
         found = self._world.store.get(*key)
         if count < PATIENCE or found is None or _has_condition(found, failures.NAME_CONFLICT):
@@ -135,12 +137,12 @@ class Reconciler:
         else:
             status = failures.internal_error(found, PATIENCE, command, now)
         try:
-            await self._say(key, found, status)
+            await self._write_status(key, found, status)
         except errors.MillraceError as error:
             log.warning("the failure could not be reported in the status", key=str(key), why=str(error))
 
-    async def _say(self, key: Key, found: Manifest, status: Manifest) -> None:
-        await self._executor.say(key, found, status, Outcome())
+    async def _write_status(self, key: Key, found: Manifest, status: Manifest) -> None:
+        await self._executor.write_status(key, found, status, Outcome())
 
 
 def _has_condition(found: Manifest, reason: str) -> bool:

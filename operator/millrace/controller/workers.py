@@ -117,4 +117,4 @@ class Workers:
             why=str(error) or type(error).__name__,
             error=None if expected else error,
         )
-        await reconciler.complain(key, count)
+        await reconciler.report_failure(key, count)

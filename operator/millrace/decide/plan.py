@@ -12,7 +12,7 @@ from millrace.api.resources import ResourceType
 Manifest = dict[str, Any]
 
 
-class Doomed(Frozen):
+class Delete(Frozen):
     """An object to delete: explicit, never by omission. `uid` is a precondition, re-read live before the delete."""
 
     resource: ResourceType
@@ -21,7 +21,7 @@ class Doomed(Frozen):
     uid: str
 
 
-class Touch(Frozen):
+class Nudge(Frozen):
     """An annotation to set on a pod, so that its kubelet refreshes what is mounted in it."""
 
     namespace: str
@@ -50,8 +50,8 @@ class Plan(Frozen):
 
     children: tuple[Manifest, ...] = ()
     creates: tuple[Manifest, ...] = ()
-    doomed: tuple[Doomed, ...] = ()
-    touches: tuple[Touch, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    nudges: tuple[Nudge, ...] = ()
     status: dict[str, Any] | None = None
     events: tuple[Event, ...] = ()
     wake_after: float | None = None

@@ -129,7 +129,7 @@ class NotKopfs(Container["asyncio.Task[Any]"]):
         return code is None or not code.co_filename.startswith(self._home)
 
 
-class Watches:
+class KopfWatches:
     """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
     whoever wants them takes them back.
     """

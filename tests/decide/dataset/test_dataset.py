@@ -53,7 +53,7 @@ def test_a_job_whose_answer_came_before_the_status_was_written_still_counts() ->
     plan = decisions.decide(world(make_dataset(), finished(name, frozen())))
     assert plan.status is not None
     assert plan.status["current"]["version"] == 1
-    assert not plan.doomed
+    assert not plan.deletes
 
 
 def test_a_running_job_is_left_alone() -> None:
@@ -61,7 +61,7 @@ def test_a_running_job_is_left_alone() -> None:
     running = looking.model_copy(update={"jobs": (Job(name=str(looking.dataset.status.job_name), uid="j"),)})
     plan = decisions.decide(running)
     assert plan.children == ()
-    assert plan.doomed == ()
+    assert plan.deletes == ()
     assert plan.status == looking.dataset.status.wire()
 
 
@@ -85,9 +85,9 @@ def test_the_job_goes_in_the_pass_after_its_answer_has_landed() -> None:
     looking = after(world(make_dataset()))
     job = finished(str(looking.dataset.status.job_name), frozen())
     landing = looking.model_copy(update={"jobs": (job,)})
-    assert decisions.decide(landing).doomed == ()
-    (doomed,) = decisions.decide(after(landing, job)).doomed
-    assert (doomed.name, doomed.uid) == (job.name, job.uid)
+    assert decisions.decide(landing).deletes == ()
+    (delete,) = decisions.decide(after(landing, job)).deletes
+    assert (delete.name, delete.uid) == (job.name, job.uid)
 
 
 def test_without_an_interval_a_dataset_is_not_looked_at_again() -> None:
@@ -179,7 +179,7 @@ def test_a_changed_spec_is_looked_at_at_once_and_replaces_the_look_in_progress()
     )
     plan = decisions.decide(looking.model_copy(update={"dataset": dataset, "jobs": (old,)}))
     assert plan.children[0]["metadata"]["name"] != old.name
-    assert [doomed.uid for doomed in plan.doomed] == ["old"]
+    assert [delete.uid for delete in plan.deletes] == ["old"]
 
 
 def test_a_stalled_dataset_recovers_when_its_spec_changes() -> None:

@@ -160,8 +160,8 @@ class Rollouts(RuleBasedStateMachine):
         self._check_intent(plan)
         told = [event for event in plan.events if event.reason in VERDICTS]
         self.cluster.pass_once()
-        if plan.doomed:  # that pods are gone is news: a revision may wait for its own remains to go
-            assert not self.cluster.pass_once().doomed
+        if plan.deletes:  # that pods are gone is news: a revision may wait for its own remains to go
+            assert not self.cluster.pass_once().deletes
         assert self.cluster.pending() == []
         self._check_weights_set_now(before)
         assert len({event.message for event in told}) == len(told)
@@ -178,11 +178,11 @@ class Rollouts(RuleBasedStateMachine):
             self.cluster.pass_once(crash_after=writes)
 
     def _check_intent(self, plan: Plan) -> None:
-        """Nothing that carries traffic is doomed or starved."""
+        """Nothing that carries traffic is deleted or starved."""
         weights = [router.weights for router in self.cluster.routers]
         carrying = {revision for one in weights for revision, weight in one.items() if weight}
-        for doomed in plan.doomed:
-            revision = doomed.name.removeprefix("churn-")
+        for delete in plan.deletes:
+            revision = delete.name.removeprefix("churn-")
             assert revision not in carrying
             left = self.ended.get(revision)
             assert left is None or self.cluster.now - left >= timedelta(seconds=30)

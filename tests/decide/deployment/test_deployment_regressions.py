@@ -15,7 +15,7 @@ from millrace.api.deployment_status import Retiring
 from millrace.decide import deployment as decision
 from millrace.decide.deployment import moves, rollout
 from millrace.decide.deployment.drift import Verdict
-from millrace.decide.deployment.observation import Watched
+from millrace.decide.deployment.observation import RevisionDrift
 from millrace.render import envoy, router
 from millrace_kit.simulation import START, Crash, SimulatedCluster, make_model
 
@@ -59,11 +59,11 @@ def test_a_crash_while_a_revision_is_taken_away_leaves_nothing_behind(cluster: S
         cluster.sync()
         cluster.scrape()
         plan = decision.decide(cluster.observe())
-        if plan.doomed:
+        if plan.deletes:
             break
         cluster.pass_once()
         cluster.tick(2)
-    assert {one.name for one in plan.doomed} == {gone}
+    assert {one.name for one in plan.deletes} == {gone}
     before = set(cluster.objects)
     for _ in range(10):
         with contextlib.suppress(Crash):
@@ -87,8 +87,10 @@ def test_no_more_than_eight_revisions_are_told_as_retiring(cluster: SimulatedClu
     state = cluster.status.model_copy(update={"retiring": full})
     leaves = state.stable if move is moves.promote else state.canary
     assert leaves is not None
-    turn = move(moves.Occasion(seen=cluster.observe(), turn=moves.Turn(state=state), reason="x", message="y"))
-    assert [one.revision for one in turn.state.retiring] == [*(one.revision for one in full[1:]), leaves.revision]
+    transition = move(
+        moves.MoveContext(seen=cluster.observe(), transition=moves.Transition(state=state), reason="x", message="y")
+    )
+    assert [one.revision for one in transition.state.retiring] == [*(one.revision for one in full[1:]), leaves.revision]
 
 
 def test_a_rollback_changes_routes_and_no_cluster(cluster: SimulatedCluster) -> None:
@@ -148,7 +150,7 @@ def test_an_analysis_is_not_over_before_anything_is_counted(cluster: SimulatedCl
     cluster.now = began + timedelta(seconds=310)
     seen = cluster.observe()
     assert "AnalysisInconclusive" in str(decision.decide(seen).status)
-    forgetful = seen.model_copy(update={"measured": type(seen.measured)()})
+    forgetful = seen.model_copy(update={"scraped": type(seen.scraped)()})
     assert "AnalysisInconclusive" not in str(decision.decide(forgetful).status)
 
 
@@ -178,7 +180,7 @@ def drifted(cluster: SimulatedCluster) -> SimulatedCluster:
     cluster.dataset = dataset(3, 3, START - timedelta(hours=2))
     assert cluster.status.stable is not None
     verdict = Verdict("Drifted", 0.31, 0.2, "tenure", 1200, 0.4)
-    cluster.drift = Watched(revision=cluster.status.stable.revision, verdict=verdict)
+    cluster.drift = RevisionDrift(revision=cluster.status.stable.revision, verdict=verdict)
     cluster.settle(10)
     assert reason(cluster, "RetrainingBlocked") == "NoNewData"
     return cluster

@@ -26,7 +26,7 @@ def test_the_files_of_a_router_that_has_not_answered_this_process_stay_as_they_a
     silent = tuple(Router(pod=router.pod) for router in seen.routers)
     restarted = seen.model_copy(update={"routers": silent})
     assert "ConfigMap" not in kinds(restarted)
-    assert decision.decide(restarted).touches == ()
+    assert decision.decide(restarted).nudges == ()
 
 
 def test_the_files_are_written_once_a_router_has_answered_and_when_there_is_none() -> None:

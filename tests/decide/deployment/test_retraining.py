@@ -9,7 +9,7 @@ import pytest
 
 from millrace import api
 from millrace.decide.deployment.drift import Verdict
-from millrace.decide.deployment.observation import Watched
+from millrace.decide.deployment.observation import RevisionDrift
 from millrace_kit.simulation import SimulatedCluster, make_model
 
 SPEC = {
@@ -61,7 +61,7 @@ def watched() -> SimulatedCluster:
 def drifts(cluster: SimulatedCluster, verdict: Verdict = DRIFTED) -> None:
     stable = cluster.status.stable
     assert stable is not None
-    cluster.drift = Watched(revision=stable.revision, verdict=verdict)
+    cluster.drift = RevisionDrift(revision=stable.revision, verdict=verdict)
 
 
 def finish(cluster: SimulatedCluster, kind: str = "Failed", **status: Any) -> None:

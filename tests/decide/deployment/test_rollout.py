@@ -227,7 +227,7 @@ def test_pods_stay_until_thirty_seconds_after_every_router_left_them(serving: Si
     serving.add(make_model("churn", 2))
     until(serving, lambda: serving.status.stable is not None and serving.status.stable.model == "churn-2")
     left = serving.now
-    until(serving, lambda: old.revision in serving.doomed)
+    until(serving, lambda: old.revision in serving.deleted)
     assert (serving.now - left).total_seconds() >= 30
     assert not serving.status.retiring
 
@@ -239,7 +239,7 @@ def test_a_router_that_does_not_answer_keeps_the_old_pods_alive(serving: Simulat
     for _ in range(30):
         serving.tick(10)
         serving.pass_once()
-    assert serving.doomed == []
+    assert serving.deleted == []
 
 
 def test_routers_must_still_agree_when_the_pods_go(serving: SimulatedCluster) -> None:
@@ -250,7 +250,7 @@ def test_routers_must_still_agree_when_the_pods_go(serving: SimulatedCluster) ->
     for _ in range(10):
         serving.tick(10)
         serving.pass_once()
-    assert serving.doomed == []
+    assert serving.deleted == []
 
 
 def test_an_old_answer_that_is_right_by_accident_drains_nobody(serving: SimulatedCluster) -> None:

@@ -19,7 +19,7 @@ from millrace import api
 from millrace.api import keys
 from millrace.decide import deployment as decision
 from millrace.decide.deployment.analysis import Tally
-from millrace.decide.deployment.observation import Measured, Observation, Router, Server, Traffic, Trouble, Watched
+from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Server, Traffic, Trouble
 from millrace.decide.plan import Event, Plan
 from millrace.render import server as servers
 from millrace.render.pod import Platform
@@ -144,14 +144,15 @@ class SimulatedCluster:
     tallies: dict[str, Tally] = field(default_factory=dict)
     baselines: dict[tuple[str, datetime | None], Tally] = field(default_factory=dict)
     counted: dict[tuple[str, datetime | None], datetime] = field(default_factory=dict)
-    drift: Watched | None = None
+    drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
     platform: Platform = PLATFORM
     run: api.TrainingRun | None = None
     dataset: api.Dataset | None = None
     runs: list[api.TrainingRun] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    doomed: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    """Revisions whose servers are gone."""
     created: list[Manifest] = field(default_factory=list)
     scraped: list[Router] = field(default_factory=list)
     uids: itertools.count[int] = field(default_factory=itertools.count)
@@ -252,7 +253,7 @@ class SimulatedCluster:
                 for (kind, name), found in self.objects.items()
                 if kind == "PodDisruptionBudget"
             ),
-            measured=Measured(traffic=tuple(self._traffic()), drift=self.drift),
+            scraped=Scraped(traffic=tuple(self._traffic()), drift=self.drift),
             policy_in_force=self.policy_in_force,
             run=self.run,
             dataset=self.dataset,
@@ -281,7 +282,7 @@ class SimulatedCluster:
     def pending(self) -> list[Any]:
         """What another pass would write: nothing, if the last one was right."""
         plan = decision.decide(self.observe())
-        return [*plan.creates, *plan.doomed, *self._changes(plan)]
+        return [*plan.creates, *plan.deletes, *self._changes(plan)]
 
     # --- bookkeeping
 
@@ -335,10 +336,10 @@ class SimulatedCluster:
         for child in plan.children:
             if self._stored(child) != child:
                 yield ("child", child)
-        for touch in plan.touches:
-            router = next((one for one in self.routers if one.name == touch.pod), None)
-            if router is not None and router.annotation != touch.value:
-                yield ("touch", touch)
+        for nudge in plan.nudges:
+            router = next((one for one in self.routers if one.name == nudge.pod), None)
+            if router is not None and router.annotation != nudge.value:
+                yield ("nudge", nudge)
         if plan.status is not None and plan.status != self.status.wire():
             now = self.status.wire()
             yield ("status", {k: (now.get(k), v) for k, v in plan.status.items() if now.get(k) != v}, plan.events)
@@ -356,12 +357,12 @@ class SimulatedCluster:
                 yield lambda child=child: self._apply(child)
         for manifest in plan.creates:
             yield lambda manifest=manifest: self._create(manifest)
-        for doomed in plan.doomed:
-            yield lambda doomed=doomed: self._delete(doomed.resource.kind, doomed.name, doomed.uid)
-        for touch in plan.touches:
-            yield lambda touch=touch: self._touch(touch.pod, touch.value)
+        for delete in plan.deletes:
+            yield lambda delete=delete: self._delete(delete.resource.kind, delete.name, delete.uid)
+        for nudge in plan.nudges:
+            yield lambda nudge=nudge: self._nudge(nudge.pod, nudge.value)
         if plan.status is not None and plan.status != self.status.wire():
-            yield lambda: self._say(plan)
+            yield lambda: self._write_status(plan)
 
     def _apply(self, child: Manifest) -> None:
         key = (child["kind"], child["metadata"]["name"])
@@ -380,16 +381,16 @@ class SimulatedCluster:
             del self.objects[kind, name]
             if kind == "Deployment":
                 revision = found["metadata"]["labels"][keys.REVISION]
-                self.doomed.append(revision)
+                self.deleted.append(revision)
                 self.ready.pop(revision, None)
                 self.tallies.pop(revision, None)
 
-    def _touch(self, pod: str, value: str) -> None:
+    def _nudge(self, pod: str, value: str) -> None:
         for router in self.routers:
             if router.name == pod:
                 router.annotation = value
 
-    def _say(self, plan: Plan) -> None:
+    def _write_status(self, plan: Plan) -> None:
         status = api.DeploymentStatus.model_validate(plan.status)
         self.deployment = self.deployment.model_copy(update={"status": status})
         self.events += plan.events

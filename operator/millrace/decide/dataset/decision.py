@@ -23,8 +23,8 @@ from millrace.decide import status
 from millrace.decide.dataset import snapshot
 from millrace.decide.dataset.snapshot import INGESTED, VALID, Answer
 from millrace.decide.job import Job
-from millrace.decide.plan import Doomed, Event, Plan
-from millrace.decide.status import Standing
+from millrace.decide.plan import Delete, Event, Plan
+from millrace.decide.status import Kstatus
 from millrace.render import names, snapshot_job
 from millrace.render.pod import Platform
 
@@ -55,7 +55,7 @@ def decide(seen: Observation) -> Plan:
     """One pass. Total: never raises."""
     if seen.dataset.metadata.deletion_timestamp is not None:
         return Plan()
-    seen = seen.model_copy(update={"dataset": _sane(seen.dataset, seen.now)})
+    seen = seen.model_copy(update={"dataset": _repaired(seen.dataset, seen.now)})
     look = _look(seen.dataset, seen.now)
     job = _job(seen, look)
     answer = snapshot.answer(job, seen.dataset, seen.now) if job is not None else None
@@ -66,15 +66,15 @@ def decide(seen: Observation) -> Plan:
 
 def looks_at(dataset: Dataset, now: datetime) -> str | None:
     """The Job whose answer counts now."""
-    look = _look(_sane(dataset, now), now)
+    look = _look(_repaired(dataset, now), now)
     return look.name if look is not None else None
 
 
-def _sane(dataset: Dataset, now: datetime) -> Dataset:
+def _repaired(dataset: Dataset, now: datetime) -> Dataset:
     """The same, its next look counted from now at the latest; one that waits for no look keeps its times."""
     if _next(dataset) is None:
         return dataset
-    known = status.begun(dataset.status, now.replace(microsecond=0), "last_check_time")
+    known = status.not_after(dataset.status, now.replace(microsecond=0), "last_check_time")
     return dataset.model_copy(update={"status": known})
 
 
@@ -128,7 +128,7 @@ def _job(seen: Observation, look: _Look | None) -> Job | None:
 def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
     """The answer goes into the status; its Job stays until the next pass."""
     dataset, known = seen.dataset, seen.dataset.status
-    said = known.model_copy(
+    after = known.model_copy(
         update={
             "current": answer.current,
             "versions": answer.versions,
@@ -138,58 +138,58 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "next_check_time": _after(dataset, answer.failure, answer.looked),
         }
     )
-    fresh = _marks(seen, said, None, None, answer.ingested, answer.valid)
+    fresh = _marks(seen, after, None, None, answer.ingested, answer.valid)
     events = status.transitions(known.conditions, (answer.ingested, answer.valid), NORMAL, INGESTED, VALID)
     events = [event for event in events if event.type == "Warning"]
     if answer.frozen is not None:
         events.insert(0, Event(reason=Reason.VersionFrozen.name, message=answer.frozen))
-    return _plan(seen, said, fresh, keep=job.name, events=events)
+    return _plan(seen, after, fresh, keep=job.name, events=events)
 
 
 def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
     """Nothing new is known: a look goes on, starts, or is not due."""
     dataset, known = seen.dataset, seen.dataset.status
-    said = known.model_copy(
+    after = known.model_copy(
         update={"job_name": look.name if look is not None else None, "next_check_time": _next(dataset)}
     )
     unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
     ingested = status.remembered(known.conditions, INGESTED, unknown)
     valid = status.remembered(known.conditions, VALID, unknown.model_copy(update={"type": VALID}))
-    fresh = _marks(seen, said, look, job, ingested, valid)
+    fresh = _marks(seen, after, look, job, ingested, valid)
     if look is None:
-        return _plan(seen, said, fresh, keep=None)
+        return _plan(seen, after, fresh, keep=None)
     child = snapshot_job.render(dataset, look.name, known.current, seen.platform)
     is_to_make = job is None or job.is_going
-    return _plan(seen, said, fresh, keep=look.name).model_copy(update={"children": (child,) if is_to_make else ()})
+    return _plan(seen, after, fresh, keep=look.name).model_copy(update={"children": (child,) if is_to_make else ()})
 
 
 def _marks(
-    seen: Observation, said: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
 ) -> tuple[Mark, ...]:
-    standing = _standing(seen, said, look, job, ingested, valid)
-    return (*standing.marks(), ingested, valid)
+    kstatus = _kstatus(seen, after, look, job, ingested, valid)
+    return (*kstatus.marks(), ingested, valid)
 
 
-def _standing(
-    seen: Observation, said: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
-) -> Standing:
+def _kstatus(
+    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+) -> Kstatus:
     refused = next((one for one in (ingested, valid) if one.status == "False"), None)
-    usable = said.current is not None
+    usable = after.current is not None
     if look is not None and (look.is_first or not usable):
         reason, text = _looking(seen, job)
-        return Standing(ready=usable, progress="Reconciling", reason=reason.name, message=text)
-    if said.current is not None:
-        text = f"Version {said.current.version} has {said.current.rows:,} rows."
+        return Kstatus(ready=usable, progress="Reconciling", reason=reason.name, message=text)
+    if after.current is not None:
+        text = f"Version {after.current.version} has {after.current.rows:,} rows."
         if refused is not None:
             text = f"{text} The newest look at the source added none: {refused.message}"
-        return Standing(
+        return Kstatus(
             ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text[: status.LONGEST]
         )
     if refused is not None:
         progress: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
-        return Standing(ready=False, progress=progress, reason=refused.reason, message=refused.message)
+        return Kstatus(ready=False, progress=progress, reason=refused.reason, message=refused.message)
     text = status.message(Reason.NotLookedYet, **_whom(seen))
-    return Standing(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
+    return Kstatus(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
 
 
 def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
@@ -207,40 +207,44 @@ def _whom(seen: Observation) -> dict[str, str]:
 
 
 def _plan(
-    seen: Observation, said: DatasetStatus, marks: tuple[Mark, ...], keep: str | None, events: list[Event] | None = None
+    seen: Observation,
+    after: DatasetStatus,
+    marks: tuple[Mark, ...],
+    keep: str | None,
+    events: list[Event] | None = None,
 ) -> Plan:
     """The status, and no finished or overtaken Job but the one whose answer is still needed."""
     dataset = seen.dataset
     generation = dataset.metadata.generation
     found = conditions.merge(dataset.status.conditions, marks, seen.now, generation)
     ready = next(mark for mark in marks if mark.type == conditions.READY)
-    said = said.model_copy(
+    after = after.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(said, marks),
+            "phase": _phase(after, marks),
             "message": ready.message,
             "conditions": found,
         }
     )
-    doomed = tuple(
-        Doomed(resource=resources.JOBS, namespace=dataset.metadata.namespace, name=job.name, uid=job.uid)
+    deletes = tuple(
+        Delete(resource=resources.JOBS, namespace=dataset.metadata.namespace, name=job.name, uid=job.uid)
         for job in seen.jobs
-        if job.name not in (keep, said.job_name) and not job.is_going
+        if job.name not in (keep, after.job_name) and not job.is_going
     )
-    return Plan(status=said.wire(), doomed=doomed, events=tuple(events or ()), wake_after=_wake(seen, said))
+    return Plan(status=after.wire(), deletes=deletes, events=tuple(events or ()), wake_after=_wake(seen, after))
 
 
-def _phase(said: DatasetStatus, marks: tuple[Mark, ...]) -> str:
+def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:
     """For people: never read back."""
     holds = {mark.type for mark in marks if mark.status == "True"}
-    if said.job_name is not None:
+    if after.job_name is not None:
         return "Checking"
     if conditions.STALLED in holds:
         return "Failed"
     return "Ready" if conditions.READY in holds else "Waiting"
 
 
-def _wake(seen: Observation, said: DatasetStatus) -> float | None:
-    if said.job_name is not None or said.next_check_time is None:
+def _wake(seen: Observation, after: DatasetStatus) -> float | None:
+    if after.job_name is not None or after.next_check_time is None:
         return None
-    return max(0.0, (said.next_check_time - seen.now).total_seconds())
+    return max(0.0, (after.next_check_time - seen.now).total_seconds())

@@ -134,15 +134,15 @@ def _silent(case: _Case) -> Answer:
     """The Job ended and nobody said why."""
     if case.job.reason == jobs.DEADLINE_EXCEEDED:
         return _failed(Reason.DeadlineExceeded.name, "", case)
-    culprit = case.job.culprit()
-    pod, container = culprit if culprit is not None else (None, None)
+    failed = case.job.first_failure()
+    pod, container = failed if failed is not None else (None, None)
     if container is not None and container.reason == jobs.OUT_OF_MEMORY:
         return _failed(Reason.SnapshotOutOfMemory.name, "", case)
     if container is not None:
         said = jobs.last_line(container.message)
         why = f"The snapshot ended with exit code {container.exit_code}" + (f": {said}" if said else "")
         return _failed(Reason.SnapshotCrashed.name, why, case)
-    if case.job.state == "Succeeded" and next(case.job.last_words(), None) is not None:
+    if case.job.state == "Succeeded" and next(case.job.termination_messages(), None) is not None:
         return _failed(Reason.MalformedReport.name, "", case)
     why = f"The snapshot's pod went: {pod.reason}: {pod.message}" if pod is not None and pod.reason else ""
     return _failed(Reason.SnapshotLost.name, why, case)

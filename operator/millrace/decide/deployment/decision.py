@@ -1,6 +1,6 @@
 r"""Deployment: from what is seen to what should be.
 
-observed --> retiring, rollout --> who carries what --> children, doomed, touches
+observed --> retiring, rollout --> who carries what --> children, deletes, nudges
              monitoring, retraining ----------------> a new TrainingRun
                                                 \--> one status, its events, when to look again
 """
@@ -15,15 +15,15 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.decide.plan import Doomed, Manifest, Plan, Touch
+from millrace.decide.plan import Delete, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
 from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
-from .moves import Turn
+from .moves import Transition
 from .observation import Observation
-from .rollout import Reading, Signal
+from .rollout import Finding, Signal
 
 __all__ = ["Observation", "decide"]
 
@@ -34,35 +34,35 @@ LOOK_AGAIN_SECONDS = 3.0
 def decide(seen: Observation) -> Plan:
     """What should be true after this pass. Pure and total."""
     now = seen.now.replace(microsecond=0)
-    known = seen.deployment.model_copy(update={"status": retiring.sane(seen.deployment.status, now)})
+    known = seen.deployment.model_copy(update={"status": retiring.repaired(seen.deployment.status, now)})
     seen = seen.model_copy(update={"now": now, "deployment": known})
-    turn, reading, doomed = _moved(seen)
-    state = turn.state
-    watched = monitoring.watch(seen, state)
-    rolling = state.canary is not None or reading.signal is Signal.WAITING
-    retrained = retraining.retrain(seen, state, watched, rolling=rolling)
-    status = _status(seen, state, reading).model_copy(
+    transition, finding, deletes = _moved(seen)
+    state = transition.state
+    drift = monitoring.report(seen, state)
+    rolling = state.canary is not None or finding.signal is Signal.WAITING
+    retrained = retraining.retrain(seen, state, drift, rolling=rolling)
+    status = _status(seen, state, finding).model_copy(
         update={
-            "monitoring": MonitoringStatus(drift=watched.status) if watched.status is not None else None,
+            "monitoring": MonitoringStatus(drift=drift.status) if drift.status is not None else None,
             "retraining": retrained.status,
         }
     )
-    stand = summary.stand(seen, status, reading)
-    marks = [*stand.marks, *(mark for mark in (watched.mark, retrained.mark) if mark is not None)]
+    overall = summary.summarise(seen, status, finding)
+    marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
-    status = status.model_copy(update={"phase": stand.phase, "message": stand.message, "conditions": merged})
+    status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})
     # A crash between the router's files and the status leaves newer weights in the files: until a router has said what
     # it applies, the memory is not known to be the newer of the two, and the files stay as they are.
-    config = {} if seen.unheard() else dict(_files(rollout.router_config(seen, state)))
+    config = {} if seen.no_router_has_answered() else dict(_files(rollout.router_config(seen, state)))
     children = tuple(_children(seen, state, config))
     return Plan(
         children=children,
         creates=retrained.creates,
-        doomed=(*doomed, *_unneeded(seen, children)),
-        touches=_touches(seen, router.config_hash(config)) if config else (),
+        deletes=(*deletes, *_unneeded(seen, children)),
+        nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
-        events=(*turn.events, *watched.events, *retrained.events, *stand.events),
-        wake_after=_wake(seen, state, [reading.until, watched.until, retrained.until]),
+        events=(*transition.events, *drift.events, *retrained.events, *overall.events),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
     )
 
 
@@ -72,14 +72,14 @@ def _files(config: router.RouterConfig) -> Mapping[str, str]:
     return router.config_map_data(config)
 
 
-def _moved(seen: Observation) -> tuple[Turn, Reading, tuple[Doomed, ...]]:
+def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     """The memory after everything that can be said now."""
     state = actions.handled(seen, seen.deployment.status)
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
-    turn, reading = rollout.advance(seen, state)
-    state, doomed = retiring.retire(seen, turn.state)
-    return Turn(state=state, events=turn.events), reading, doomed
+    transition, finding = rollout.advance(seen, state)
+    state, deletes = retiring.retire(seen, transition.state)
+    return Transition(state=state, events=transition.events), finding, deletes
 
 
 def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]) -> list[Manifest]:
@@ -99,12 +99,12 @@ def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]
     return [*children, *budget.budgets(owner, spec.replicas, stable)]
 
 
-def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Doomed, ...]:
+def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, ...]:
     """Budgets of a Deployment that was scaled down to single pods."""
     kind, namespace = resources.BUDGETS.kind, seen.deployment.metadata.namespace
     wanted = {one["metadata"]["name"] for one in children if one["kind"] == kind}
     return tuple(
-        Doomed(resource=resources.BUDGETS, namespace=namespace, name=name, uid=uid)
+        Delete(resource=resources.BUDGETS, namespace=namespace, name=name, uid=uid)
         for name, uid in seen.budgets
         if name not in wanted
     )
@@ -127,16 +127,16 @@ def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
     return found.bundle if found is not None else None
 
 
-def _touches(seen: Observation, config_hash: str) -> tuple[Touch, ...]:
+def _nudges(seen: Observation, config_hash: str) -> tuple[Nudge, ...]:
     namespace = seen.deployment.metadata.namespace
     return tuple(
-        Touch(namespace=namespace, pod=one.pod, annotation=CONFIG_HASH, value=config_hash)
+        Nudge(namespace=namespace, pod=one.pod, annotation=CONFIG_HASH, value=config_hash)
         for one in seen.routers
         if one.config_hash != config_hash
     )
 
 
-def _status(seen: Observation, state: DeploymentStatus, reading: Reading) -> DeploymentStatus:
+def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> DeploymentStatus:
     """Everything but conditions, monitoring and retraining."""
     metadata = seen.deployment.metadata
     root = f"http://{metadata.name}.{metadata.namespace}.svc"
@@ -157,8 +157,8 @@ def _status(seen: Observation, state: DeploymentStatus, reading: Reading) -> Dep
             "address": api.deployment.Address(rest_url=root),
             "stable": roles[0],
             "canary": roles[1],
-            "rollout": _rollout(seen, state, reading),
-            "analysis": _analysis(seen, state, reading),
+            "rollout": _rollout(seen, state, finding),
+            "analysis": _analysis(seen, state, finding),
         }
     )
 
@@ -169,18 +169,18 @@ def _counted(seen: Observation, served: RevisionStatus | None, wanted: int) -> R
     return served.model_copy(update={"replicas": wanted, "ready_replicas": seen.ready(served.revision)})
 
 
-def _rollout(seen: Observation, state: DeploymentStatus, reading: Reading) -> Rollout | None:
+def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Rollout | None:
     if state.rollout is None:
         return None
-    changes: dict[str, object] = {"waiting_for": reading.waiting_for[:256] or None}
+    changes: dict[str, object] = {"waiting_for": finding.waiting_for[:256] or None}
     if state.canary is not None:
         changes |= {"steps": len(steps.steps_of(seen, state)), "current_step_index": steps.index_of(seen, state)}
     return state.rollout.model_copy(update=changes)
 
 
-def _analysis(seen: Observation, state: DeploymentStatus, reading: Reading) -> tuple[AnalysisResult, ...]:
+def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> tuple[AnalysisResult, ...]:
     """The results now; one that says the same about roughly as many requests as before stays as it was."""
-    results = reading.results or rollout.judged(seen, state)
+    results = finding.results or rollout.judged(seen, state)
     before = {one.name: one for one in seen.deployment.status.analysis}
     kept = []
     for one in results[:16]:

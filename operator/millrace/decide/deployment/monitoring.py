@@ -1,4 +1,4 @@
-"""What a Deployment's status says about drift: seldom, and the first alarm of a revision for good.
+"""What a Deployment's status says about drift. It changes seldom, and the first alarm of a revision stays.
 
 An idle Deployment must not be written. A verdict of the same kind is written at most once per interval, and only when
 score, worst feature or the order of magnitude of the rows changed.
@@ -25,8 +25,8 @@ GROWTH = 1.25
 """Rows are written anew when there are that many times as many."""
 
 
-class Watch(Frozen):
-    """What is to be said about drift."""
+class DriftReport(Frozen):
+    """Drift as the status is to show it, its condition and its events."""
 
     status: DriftStatus | None = None
     mark: Mark | None = None
@@ -35,13 +35,15 @@ class Watch(Frozen):
     """When a change that was not written may be."""
 
 
-def watch(seen: Observation, state: DeploymentStatus) -> Watch:
+def report(seen: Observation, state: DeploymentStatus) -> DriftReport:
     """Drift of the stable revision; nothing when it is not monitored."""
     monitoring = seen.deployment.spec.monitoring
     if monitoring is None:
-        return Watch()
+        return DriftReport()
     if state.stable is None:
-        return Watch(mark=Mark(type=DRIFT_DETECTED, status="Unknown", reason="NoStable", message="nothing serves yet"))
+        return DriftReport(
+            mark=Mark(type=DRIFT_DETECTED, status="Unknown", reason="NoStable", message="nothing serves yet")
+        )
     known = seen.deployment.status.monitoring.drift if seen.deployment.status.monitoring is not None else None
     known = known if known is not None and known.revision == state.stable.revision else None
     fresh = _fresh(seen, state.stable)
@@ -50,12 +52,12 @@ def watch(seen: Observation, state: DeploymentStatus) -> Watch:
     mark = _mark(chosen, state.stable, monitoring.drift)
     if chosen.state == "Drifted" and (known is None or known.state != "Drifted"):
         events = (Event(type="Warning", reason=mark.reason, message=mark.message),)
-    return Watch(status=chosen, mark=mark, events=events, until=until)
+    return DriftReport(status=chosen, mark=mark, events=events, until=until)
 
 
 def _fresh(seen: Observation, stable: RevisionStatus) -> DriftStatus:
-    watched = seen.measured.drift
-    verdict = watched.verdict if watched is not None and watched.revision == stable.revision else Verdict()
+    drift = seen.scraped.drift
+    verdict = drift.verdict if drift is not None and drift.revision == stable.revision else Verdict()
     known = verdict.samples > 0
     return DriftStatus(
         state=verdict.state,

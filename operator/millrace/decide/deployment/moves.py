@@ -1,4 +1,4 @@
-"""What each move of a rollout makes of the memory, and the one event that tells of it."""
+"""What each move of a rollout changes in the status, and the one event that tells of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_LEAVING = 8
 
 
 class Move(Enum):
-    """The ways in which the memory changes."""
+    """The ways in which a rollout changes the status."""
 
     RELEASE = "lift a quarantine"
     START = "begin a canary at 0 %"
@@ -35,141 +35,148 @@ class Move(Enum):
     SUPERSEDE = "the same, for another revision"
 
 
-class Turn(Frozen):
-    """The memory so far, and what happened on the way."""
+class Transition(Frozen):
+    """The status after the moves made so far in this pass, and their events."""
 
     state: DeploymentStatus
     events: tuple[Event, ...] = ()
 
-    def to(self, *events: Event, **changes: Any) -> Turn:
-        """The next turn."""
-        return Turn(state=self.state.model_copy(update=changes), events=self.events + events)
+    def then(self, *events: Event, **changes: Any) -> Transition:
+        """The same with these fields changed and these events added."""
+        return Transition(state=self.state.model_copy(update=changes), events=self.events + events)
 
 
-class Occasion(Frozen):
-    """A move about to be made: what was seen, the memory so far, and why."""
+class MoveContext(Frozen):
+    """What a move starts from: what was seen, the moves made before it, and the finding that asked for it."""
 
     seen: Observation
-    turn: Turn
+    transition: Transition
     reason: str = ""
     message: str = ""
 
 
-def start(at: Occasion) -> Turn:
+def start(context: MoveContext) -> Transition:
     """Begin with the wanted revision."""
-    state = at.turn.state
-    wanted = target.choose(at.seen, state).bundle
+    state = context.transition.state
+    wanted = target.choose(context.seen, state).bundle
     if wanted is None:
-        return at.turn
+        return context.transition
     canary = RevisionStatus(
         revision=wanted.revision,
         model=wanted.model,
         version=wanted.version,
         digest=wanted.digest,
         weight=0,
-        since=at.seen.now,
+        since=context.seen.now,
     )
     before = state.rollout or Rollout()
     rollout = before.model_copy(
         update={
             "current_step_index": 0,
-            "steps": len(steps.steps_of(at.seen, state)),
-            "started_time": at.seen.now,
-            "step_started_time": at.seen.now,
+            "steps": len(steps.steps_of(context.seen, state)),
+            "started_time": context.seen.now,
+            "step_started_time": context.seen.now,
         }
     )
     what = f"{wanted.model} (revision {wanted.revision})"
     text = f"{what} is tried beside {state.stable.model}" if state.stable else f"{what} is started as the first model"
-    return at.turn.to(Event(reason="RolloutStarted", message=text), canary=canary, rollout=rollout)
+    return context.transition.then(Event(reason="RolloutStarted", message=text), canary=canary, rollout=rollout)
 
 
-def set_weight(at: Occasion) -> Turn:
+def set_weight(context: MoveContext) -> Transition:
     """Give the canary the share of the present step."""
-    step = steps.current(at.seen, at.turn.state)
-    return _weighed(at.turn, step.set_weight or 0 if step is not None else 0)
+    step = steps.current(context.seen, context.transition.state)
+    return _weighed(context.transition, step.set_weight or 0 if step is not None else 0)
 
 
-def set_full(at: Occasion) -> Turn:
+def set_full(context: MoveContext) -> Transition:
     """Give the canary everything."""
-    return _weighed(at.turn, 100)
+    return _weighed(context.transition, 100)
 
 
-def next_step(at: Occasion) -> Turn:
+def next_step(context: MoveContext) -> Transition:
     """The step is over."""
-    index = steps.index_of(at.seen, at.turn.state) + 1
-    return _stepped(at.seen, at.turn, current_step_index=index)
+    index = steps.index_of(context.seen, context.transition.state) + 1
+    return _stepped(context.seen, context.transition, current_step_index=index)
 
 
-def restart_step(at: Occasion) -> Turn:
+def restart_step(context: MoveContext) -> Transition:
     """Count anew from now."""
-    state = actions.handled(at.seen, at.turn.state, actions.RETRY)
+    state = actions.handled(context.seen, context.transition.state, actions.RETRY)
     event = Event(reason="AnalysisExtended", message="the held analysis begins again, because a person asked for it")
-    return _stepped(at.seen, Turn(state=state, events=(*at.turn.events, event)))
+    return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
 
 
-def promote(at: Occasion) -> Turn:
+def promote(context: MoveContext) -> Transition:
     """The canary becomes stable, the old stable retires."""
-    state, canary = at.turn.state, at.turn.state.canary
+    state, canary = context.transition.state, context.transition.state.canary
     if canary is None:
-        return at.turn
+        return context.transition
     old = state.stable
     serving = Served(
-        revision=canary.revision, model=canary.model, digest=canary.digest, from_=at.seen.now, outcome="Serving"
+        revision=canary.revision, model=canary.model, digest=canary.digest, from_=context.seen.now, outcome="Serving"
     )
     past = tuple(
-        one.model_copy(update={"to": at.seen.now, "outcome": "Replaced"}) if one.outcome == "Serving" else one
+        one.model_copy(update={"to": context.seen.now, "outcome": "Replaced"}) if one.outcome == "Serving" else one
         for one in state.history
     )
     text = f"{canary.model} (revision {canary.revision}) serves all traffic"
-    return at.turn.to(
+    return context.transition.then(
         Event(reason="Promoted", message=text + (f" in place of {old.model}" if old is not None else "")),
-        stable=canary.model_copy(update={"weight": 100, "since": at.seen.now}),
+        stable=canary.model_copy(update={"weight": 100, "since": context.seen.now}),
         canary=None,
-        retiring=_leaving(at.seen, state, old),
+        retiring=_leaving(context.seen, state, old),
         history=(serving, *past)[:MOST_HISTORY],
         rollout=_ended(state, "Promoted", text, canary.revision),
         analysis=(),
     )
 
 
-def roll_back(at: Occasion) -> Turn:
+def roll_back(context: MoveContext) -> Transition:
     """The canary failed."""
-    return _quarantined(at.seen, at.turn, "RolledBack", at.reason, at.message)
+    return _quarantined(context.seen, context.transition, "RolledBack", context.reason, context.message)
 
 
-def abort(at: Occasion) -> Turn:
+def abort(context: MoveContext) -> Transition:
     """A person stopped the canary."""
-    state = actions.handled(at.seen, at.turn.state, actions.ABORT)
-    return _quarantined(at.seen, Turn(state=state, events=at.turn.events), "Aborted", at.reason, at.message)
+    state = actions.handled(context.seen, context.transition.state, actions.ABORT)
+    return _quarantined(
+        context.seen,
+        Transition(state=state, events=context.transition.events),
+        "Aborted",
+        context.reason,
+        context.message,
+    )
 
 
-def withdraw(at: Occasion) -> Turn:
+def withdraw(context: MoveContext) -> Transition:
     """The canary may not serve any more; its approval says whether it ever may again, so no quarantine."""
-    return _returned(at.seen, at.turn, "RolledBack", at.reason, at.message, "")
+    return _returned(context.seen, context.transition, "RolledBack", context.reason, context.message, "")
 
 
-def supersede(at: Occasion) -> Turn:
+def supersede(context: MoveContext) -> Transition:
     """Something else is wanted; nothing is wrong with the canary."""
-    return _returned(at.seen, at.turn, "Superseded", at.reason, at.message, "")
+    return _returned(context.seen, context.transition, "Superseded", context.reason, context.message, "")
 
 
-def release(at: Occasion) -> Turn:
+def release(context: MoveContext) -> Transition:
     """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
-    state = at.turn.state
-    request = actions.requested(at.seen, at.reason)
+    state = context.transition.state
+    request = actions.requested(context.seen, context.reason)
     digests = {one.digest for one in state.quarantined if request is not None and one.revision == request.revision}
     kept = tuple(one for one in state.quarantined if one.digest not in digests)
     lifted = next((one for one in state.quarantined if one.digest in digests), None)
     text = f"{lifted.model} may be rolled out again" if lifted is not None else "nothing was quarantined"
-    return Turn(state=actions.handled(at.seen, state, at.reason), events=at.turn.events).to(
-        Event(reason="Unquarantined", message=text), quarantined=kept
+    transition = Transition(
+        state=actions.handled(context.seen, state, context.reason), events=context.transition.events
     )
+    return transition.then(Event(reason="Unquarantined", message=text), quarantined=kept)
 
 
-def _quarantined(seen: Observation, turn: Turn, verdict: str, reason: str, message: str) -> Turn:
-    canary = turn.state.canary
+def _quarantined(seen: Observation, transition: Transition, verdict: str, reason: str, message: str) -> Transition:
+    canary = transition.state.canary
     if canary is None:
-        return turn
+        return transition
     entry = Quarantined(
         revision=canary.revision,
         model=canary.model,
@@ -177,20 +184,22 @@ def _quarantined(seen: Observation, turn: Turn, verdict: str, reason: str, messa
         reason=f"{reason}: {message}"[:256],
         time=seen.now,
     )
-    others = tuple(one for one in turn.state.quarantined if one.revision != canary.revision)
-    turn = turn.to(quarantined=(*others, entry)[-MOST_QUARANTINED:])
+    others = tuple(one for one in transition.state.quarantined if one.revision != canary.revision)
+    transition = transition.then(quarantined=(*others, entry)[-MOST_QUARANTINED:])
     command = target.unquarantine_command(seen, canary.revision)
-    return _returned(seen, turn, verdict, reason, message, f" To let it try again: {command}")
+    return _returned(seen, transition, verdict, reason, message, f" To let it try again: {command}")
 
 
-def _returned(seen: Observation, turn: Turn, verdict: str, reason: str, message: str, advice: str) -> Turn:
+def _returned(
+    seen: Observation, transition: Transition, verdict: str, reason: str, message: str, advice: str
+) -> Transition:
     """All traffic back to stable; the canary retires."""
-    state, canary = turn.state, turn.state.canary
+    state, canary = transition.state, transition.state.canary
     if canary is None:
-        return turn
+        return transition
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
     text = f"{canary.model} (revision {canary.revision}): {reason}, {message}; {back}."[: 1000 - len(advice)]
-    return turn.to(
+    return transition.then(
         Event(type="Normal" if verdict == "Superseded" else "Warning", reason=verdict, message=text + advice),
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
         canary=None,
@@ -219,23 +228,23 @@ def _leaving(seen: Observation, state: DeploymentStatus, gone: RevisionStatus | 
     return (*state.retiring, fresh)[-MOST_LEAVING:]
 
 
-def _weighed(turn: Turn, weight: int) -> Turn:
-    state = turn.state
+def _weighed(transition: Transition, weight: int) -> Transition:
+    state = transition.state
     if state.canary is None:
-        return turn
+        return transition
     stable = state.stable.model_copy(update={"weight": 100 - weight}) if state.stable is not None else None
     event = Event(
         reason="WeightSet", message=f"{state.canary.model} (revision {state.canary.revision}) takes {weight} %"
     )
-    return turn.to(event, stable=stable, canary=state.canary.model_copy(update={"weight": weight}))
+    return transition.then(event, stable=stable, canary=state.canary.model_copy(update={"weight": weight}))
 
 
-def _stepped(seen: Observation, turn: Turn, **changes: int) -> Turn:
-    rollout = turn.state.rollout or Rollout()
-    return turn.to(rollout=rollout.model_copy(update={"step_started_time": seen.now, **changes}))
+def _stepped(seen: Observation, transition: Transition, **changes: int) -> Transition:
+    rollout = transition.state.rollout or Rollout()
+    return transition.then(rollout=rollout.model_copy(update={"step_started_time": seen.now, **changes}))
 
 
-MOVES: dict[Move, Callable[[Occasion], Turn]] = {
+MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
     Move.RELEASE: release,
     Move.START: start,
     Move.SET_WEIGHT: set_weight,

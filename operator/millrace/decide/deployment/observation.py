@@ -70,7 +70,7 @@ class Traffic(Frozen):
     since_step: Tally = Tally()
 
 
-class Watched(Frozen):
+class RevisionDrift(Frozen):
     """The verdict on drift of one revision."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -79,11 +79,11 @@ class Watched(Frozen):
     verdict: drift.Verdict
 
 
-class Measured(Frozen):
+class Scraped(Frozen):
     """What the scrapes know; an empty one is what they know after a restart."""
 
     traffic: tuple[Traffic, ...] = ()
-    drift: Watched | None = None
+    drift: RevisionDrift | None = None
 
 
 class Observation(Frozen):
@@ -100,7 +100,7 @@ class Observation(Frozen):
     """Since when the time of day has gone on without a step, as this process saw it; None: for ever."""
     budgets: tuple[tuple[str, str], ...] = ()
     """Its PodDisruptionBudgets: name and UID."""
-    measured: Measured = Measured()
+    scraped: Scraped = Scraped()
     policy_in_force: bool | None = None
     run: api.TrainingRun | None = None
     """What spec.retraining.trainingRunRef names."""
@@ -119,7 +119,7 @@ class Observation(Frozen):
         server = self.server(revision)
         return server.ready if server is not None else 0
 
-    def unheard(self) -> bool:
+    def no_router_has_answered(self) -> bool:
         """Whether routers run, and none has answered this process: it has just started, or cannot reach them."""
         return bool(self.routers) and all(router.asked is None for router in self.routers)
 
@@ -142,7 +142,7 @@ class Observation(Frozen):
 
     def tally(self, revision: str, *, rollout: datetime | None = None, step: datetime | None = None) -> Tally:
         """Requests since that rollout or step began; an empty tally when they are counted from another moment."""
-        for traffic in self.measured.traffic:
+        for traffic in self.scraped.traffic:
             if traffic.revision == revision and step is not None and traffic.step == step:
                 return traffic.since_step
             if traffic.revision == revision and rollout is not None and traffic.rollout == rollout:
@@ -151,7 +151,7 @@ class Observation(Frozen):
 
     def counted_since(self, revision: str, step: datetime) -> datetime:
         """When the requests of that step began to be counted: now at the earliest when nobody counts them yet."""
-        for traffic in self.measured.traffic:
+        for traffic in self.scraped.traffic:
             if traffic.revision == revision and traffic.step == step:
                 return max(step, traffic.counted_since or step)
         return self.now

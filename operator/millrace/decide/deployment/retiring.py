@@ -9,8 +9,8 @@ from datetime import datetime
 
 from millrace.api import resources
 from millrace.api.deployment_status import DeploymentStatus, Retiring
-from millrace.decide.plan import Doomed
-from millrace.decide.status import begun, later
+from millrace.decide.plan import Delete
+from millrace.decide.status import later, not_after
 from millrace.render import names
 
 from .monitoring import DRIFT_DETECTED
@@ -21,7 +21,7 @@ from .rollout import router_config
 LINGER_SECONDS = 30.0
 
 
-def sane(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
+def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
     """The memory with its laws restored: one role a revision, weights that add up, no wait that begins later than now.
 
     Somebody may have edited it, or set the clock back.
@@ -37,7 +37,7 @@ def sane(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
     retiring: dict[str, Retiring] = {}
     for one in state.retiring:
         if one.revision not in taken:
-            retiring.setdefault(one.revision, begun(one, now, "since", "drained_time"))
+            retiring.setdefault(one.revision, not_after(one, now, "since", "drained_time"))
     changes = {"stable": stable, "canary": canary, "retiring": tuple(retiring.values()), **_waits(state, now)}
     return state.model_copy(update=changes)
 
@@ -46,11 +46,11 @@ def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
     """What a canary, a drift trigger and the next drift report are waited for from."""
     rollout, monitoring = state.rollout, state.monitoring
     if rollout is not None:
-        rollout = begun(rollout, now, "started_time", "step_started_time", "unready_since")
+        rollout = not_after(rollout, now, "started_time", "step_started_time", "unready_since")
     if monitoring is not None and monitoring.drift is not None:
-        monitoring = monitoring.model_copy(update={"drift": begun(monitoring.drift, now, "evaluated_time")})
+        monitoring = monitoring.model_copy(update={"drift": not_after(monitoring.drift, now, "evaluated_time")})
     conditions = tuple(
-        begun(one, now, "last_transition_time") if one.type == DRIFT_DETECTED else one for one in state.conditions
+        not_after(one, now, "last_transition_time") if one.type == DRIFT_DETECTED else one for one in state.conditions
     )
     return {"rollout": rollout, "monitoring": monitoring, "conditions": conditions}
 
@@ -58,42 +58,42 @@ def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
 def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> DeploymentStatus:
     """Let servers that have no role retire, but not those of the revision that is about to start."""
     known = {one.revision for one in (state.stable, state.canary, *state.retiring) if one is not None}
-    strays = [one for one in seen.servers if one.bundle.revision not in known | {wanted}]
+    unclaimed = [one for one in seen.servers if one.bundle.revision not in known | {wanted}]
     fresh = tuple(
         Retiring(revision=one.bundle.revision, model=one.bundle.model, digest=one.bundle.digest, since=seen.now)
-        for one in strays
+        for one in unclaimed
     )
     return state.model_copy(update={"retiring": (*state.retiring, *fresh)[:MOST_LEAVING]}) if fresh else state
 
 
-def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Doomed, ...]]:
-    """Note whom every router has left, and doom whoever was left for long enough."""
+def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Delete, ...]]:
+    """Note whom every router has left, and delete whoever they left long enough ago."""
     generation = router_config(seen, state).generation
     kept: list[Retiring] = []
-    doomed: list[Doomed] = []
+    deletes: list[Delete] = []
     for one in state.retiring:
         left = seen.reported(generation, after=one.since)
         drained = one.drained_time or (seen.now if left else None)
         if left and drained is not None and seen.now >= later(drained, LINGER_SECONDS):
-            doomed += _parts(seen, one.revision)
+            deletes += _parts(seen, one.revision)
         else:
             kept.append(one if drained == one.drained_time else one.model_copy(update={"drained_time": drained}))
-    return state.model_copy(update={"retiring": tuple(kept)}), tuple(doomed)
+    return state.model_copy(update={"retiring": tuple(kept)}), tuple(deletes)
 
 
-def _parts(seen: Observation, revision: str) -> list[Doomed]:
+def _parts(seen: Observation, revision: str) -> list[Delete]:
     server = seen.server(revision)
     if server is None:
         return []
     owner = seen.deployment.metadata
     name = names.server(owner.name, revision)
-    workload = Doomed(resource=resources.WORKLOADS, namespace=owner.namespace, name=name, uid=server.uid)
+    workload = Delete(resource=resources.WORKLOADS, namespace=owner.namespace, name=name, uid=server.uid)
     # The Service first: it is found by its workload, and would stay for ever if a crash came between the two.
     return [*_service(seen, server, name), workload]
 
 
-def _service(seen: Observation, server: Server, name: str) -> list[Doomed]:
+def _service(seen: Observation, server: Server, name: str) -> list[Delete]:
     if server.service_uid is None:
         return []
     namespace = seen.deployment.metadata.namespace
-    return [Doomed(resource=resources.SERVICES, namespace=namespace, name=name, uid=server.service_uid)]
+    return [Delete(resource=resources.SERVICES, namespace=namespace, name=name, uid=server.service_uid)]

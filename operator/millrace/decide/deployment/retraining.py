@@ -1,6 +1,6 @@
 """When drift starts a new TrainingRun: a clone of the one that spec.retraining names, within the limits.
 
-What stands in the way is a chain of findings; the first that holds is told in RetrainingBlocked. The limits are
+What stands in the way is a list of checks; what the first of them finds is said in RetrainingBlocked. The limits are
 computed from the runs labelled with the Deployment's UID, read live, so that neither a restart nor a lost status starts
 one twice.
 The clone's name is a hash of its cause: the same drift of the same model on the same data is answered once.
@@ -24,7 +24,7 @@ from millrace.decide.training_run import is_over
 from millrace.render import metadata, names
 
 from . import target
-from .monitoring import DRIFT_DETECTED, Watch
+from .monitoring import DRIFT_DETECTED, DriftReport
 from .observation import Observation
 
 BLOCKED = "RetrainingBlocked"
@@ -37,7 +37,7 @@ class Cause(Frozen):
     """A trigger that fires: everything a clone is made from."""
 
     seen: Observation
-    wish: Retraining
+    asked: Retraining
     trigger: Trigger
     stable: RevisionStatus
     rolling: bool
@@ -62,7 +62,7 @@ class Obstacle(Frozen):
 
 
 class Retrained(Frozen):
-    """What is to be said and done."""
+    """What is to be written about retraining, and the run to create."""
 
     status: RetrainingStatus | None = None
     mark: Mark | None = None
@@ -71,31 +71,33 @@ class Retrained(Frozen):
     until: datetime | None = None
 
 
-def retrain(seen: Observation, state: DeploymentStatus, watched: Watch, *, rolling: bool) -> Retrained:
+def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, rolling: bool) -> Retrained:
     """Start a run, or say why not; `rolling` is whether a rollout is under way."""
-    wish = seen.deployment.spec.retraining
-    if wish is None:
+    asked = seen.deployment.spec.retraining
+    if asked is None:
         return Retrained()
-    fires, waits_until = _firing(seen, wish, watched)
+    fires, waits_until = _firing(seen, asked, drift)
     if fires is None or state.stable is None:
-        return _told(seen, Obstacle(reason="WithinLimits", message="no trigger fires", blocks=False, until=waits_until))
+        return _reported(
+            seen, Obstacle(reason="WithinLimits", message="no trigger fires", blocks=False, until=waits_until)
+        )
     cause = Cause(
-        seen=seen, wish=wish, trigger=fires, stable=state.stable, rolling=rolling, quarantined=state.quarantined
+        seen=seen, asked=asked, trigger=fires, stable=state.stable, rolling=rolling, quarantined=state.quarantined
     )
-    for finding in OBSTACLES:
-        found = finding(cause)
-        if found is not None:
-            return _told(seen, found)
+    for check in OBSTACLES:
+        obstacle = check(cause)
+        if obstacle is not None:
+            return _reported(seen, obstacle)
     return _started(cause)
 
 
-def _firing(seen: Observation, wish: Retraining, watched: Watch) -> tuple[Trigger | None, datetime | None]:
+def _firing(seen: Observation, asked: Retraining, drift: DriftReport) -> tuple[Trigger | None, datetime | None]:
     """The first trigger whose drift has lasted long enough, else when the next one's will have."""
-    if watched.mark is None or watched.mark.status != "True":
+    if drift.mark is None or drift.mark.status != "True":
         return None, None
     known = conditions.find(seen.deployment.status.conditions, DRIFT_DETECTED)
     since = known.last_transition_time if known is not None and known.status == "True" else seen.now
-    due = [(later(since, seconds(trigger.drift.for_)), trigger) for trigger in wish.triggers]
+    due = [(later(since, seconds(trigger.drift.for_)), trigger) for trigger in asked.triggers]
     ripe = next((trigger for moment, trigger in due if moment <= seen.now), None)
     return ripe, min(moment for moment, _ in due) if ripe is None else None
 
@@ -109,7 +111,7 @@ def _a_rollout_is_under_way(cause: Cause) -> Obstacle | None:
 def _the_run_is_missing(cause: Cause) -> Obstacle | None:
     if cause.seen.run is not None:
         return None
-    name, namespace = cause.wish.training_run_ref.name, cause.seen.deployment.metadata.namespace
+    name, namespace = cause.asked.training_run_ref.name, cause.seen.deployment.metadata.namespace
     text = (
         f"TrainingRun {name}, which is to be cloned, does not exist. Create it, or see: kubectl -n {namespace} get mtr"
     )
@@ -186,7 +188,7 @@ def _the_runs_are_unknown(cause: Cause) -> Obstacle | None:
 
 
 def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
-    running, most = [run for run in cause.seen.runs if not is_over(run)], cause.wish.limits.max_concurrent
+    running, most = [run for run in cause.seen.runs if not is_over(run)], cause.asked.limits.max_concurrent
     if len(running) < most:
         return None
     text = f"{len(running)} runs of this Deployment are under way, {most} may be (limits.maxConcurrent)"
@@ -195,17 +197,17 @@ def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
 
 def _it_cools_down(cause: Cause) -> Obstacle | None:
     known = cause.seen.deployment.status.retraining
-    told = [known.last_trigger_time] if known is not None and known.last_trigger_time is not None else []
-    last = max([*_starts(cause.seen), *told], default=None)
-    until = later(last, seconds(cause.wish.limits.cooldown)) if last is not None else cause.seen.now
+    reported = [known.last_trigger_time] if known is not None and known.last_trigger_time is not None else []
+    last = max([*_starts(cause.seen), *reported], default=None)
+    until = later(last, seconds(cause.asked.limits.cooldown)) if last is not None else cause.seen.now
     if until <= cause.seen.now:
         return None
-    text = f"the last run was started less than {cause.wish.limits.cooldown} ago (limits.cooldown)"
+    text = f"the last run was started less than {cause.asked.limits.cooldown} ago (limits.cooldown)"
     return Obstacle(reason="CoolingDown", message=text, until=until)
 
 
 def _the_day_is_full(cause: Cause) -> Obstacle | None:
-    today, most = sorted(_today(cause.seen)), cause.wish.limits.max_runs_per_day
+    today, most = sorted(_today(cause.seen)), cause.asked.limits.max_runs_per_day
     if len(today) < most:
         return None
     text = f"{len(today)} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
@@ -246,29 +248,29 @@ def _started(cause: Cause) -> Retrained:
         },
         "spec": run.spec.wire(),
     }
-    told = _told(seen, Obstacle(reason="RunStarted", message=f"{cause.name} is started ({why})", blocks=False))
-    before = told.status or RetrainingStatus()
+    reported = _reported(seen, Obstacle(reason="RunStarted", message=f"{cause.name} is started ({why})", blocks=False))
+    before = reported.status or RetrainingStatus()
     status = before.model_copy(
         update={
             "state": "Running",
             "last_trigger": cause.trigger.name,
             "last_trigger_time": seen.now,
             "last_run": cause.name,
-            "next_allowed_time": later(seen.now, seconds(cause.wish.limits.cooldown)),
+            "next_allowed_time": later(seen.now, seconds(cause.asked.limits.cooldown)),
             "runs_last24h": before.runs_last24h + 1,
         }
     )
-    return Retrained(status=status, mark=told.mark, creates=(clone,), events=(_said(cause.name, why),))
+    return Retrained(status=status, mark=reported.mark, creates=(clone,), events=(_started_event(cause.name, why),))
 
 
-def _told(seen: Observation, obstacle: Obstacle) -> Retrained:
-    """The status by the runs that are there; a start that no status told of yet is told now."""
+def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
+    """The status by the runs that exist; a start that no status reports yet is reported now."""
     known = seen.deployment.status.retraining or RetrainingStatus()
     last = max(
         seen.runs, key=lambda run: (run.metadata.creation_timestamp or seen.now, run.metadata.name), default=None
     )
     events: tuple[Event, ...] = ()
-    if last is not None and _is_untold(known, last):
+    if last is not None and _is_unreported(known, last):
         limits, began = seen.deployment.spec.retraining, last.metadata.creation_timestamp or seen.now
         cooldown = seconds(limits.limits.cooldown) if limits is not None else 0.0
         trigger = last.metadata.labels.get(keys.TRIGGER)
@@ -280,7 +282,7 @@ def _told(seen: Observation, obstacle: Obstacle) -> Retrained:
                 "next_allowed_time": later(began, cooldown),
             }
         )
-        events = (_said(last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),)
+        events = (_started_event(last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),)
     running = any(not is_over(run) for run in seen.runs)
     cooling = obstacle.reason in ("CoolingDown", "DailyLimit")
     state = "Running" if running else "Cooldown" if cooling else "Blocked" if obstacle.blocks else "Idle"
@@ -291,16 +293,16 @@ def _told(seen: Observation, obstacle: Obstacle) -> Retrained:
     return Retrained(status=status, mark=mark, events=events, until=obstacle.until)
 
 
-def _is_untold(known: RetrainingStatus, last: api.TrainingRun) -> bool:
-    """Whether the newest run is one that the status does not tell of: the operator died between starting and telling.
+def _is_unreported(known: RetrainingStatus, last: api.TrainingRun) -> bool:
+    """Whether the status does not know the newest run: the operator died between starting it and writing the status.
 
     An older one is seen when the newest was deleted or has not arrived in the cache; that is no news.
     """
-    began, told = last.metadata.creation_timestamp, known.last_trigger_time
-    return known.last_run != last.metadata.name and (told is None or (began is not None and began > told))
+    began, reported = last.metadata.creation_timestamp, known.last_trigger_time
+    return known.last_run != last.metadata.name and (reported is None or (began is not None and began > reported))
 
 
-def _said(run: str, why: str) -> Event:
+def _started_event(run: str, why: str) -> Event:
     return Event(reason="RetrainingStarted", message=f"TrainingRun {run} was started: {why}")
 
 

@@ -1,9 +1,9 @@
-"""The rollout of a new revision. Rule 1: everything that moves traffic is in this file and in `TRANSITIONS`.
+"""The rollout of a new revision: everything that moves traffic is in `TRANSITIONS`, and nowhere else.
 
     idle --START--> canary at 0 % --SET_WEIGHT / pause / analysis--> ... --SET_FULL--> 100 % --PROMOTE--> stable
 
 The memory is the status: `stable`, `canary`, `retiring`, `rollout`, `quarantined`. In one pass the machine moves until
-nothing more can be said from what was seen (`advance`), so deciding again from the same sight moves nothing.
+no check finds anything more to do (`advance`), so deciding again from the same observation moves nothing.
 
 Weights of stable and canary add up to 100 whenever something serves. A canary gets weight only when enough of its
 servers are ready and every router has a healthy one; a step counts once every router says that it applies the weights.
@@ -25,13 +25,13 @@ from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
 from . import actions, analysis, steps, target
-from .moves import MOVES, Move, Occasion, Turn
+from .moves import MOVES, Move, MoveContext, Transition
 from .observation import Observation
 
 READY_WITHIN_SECONDS = 600.0
 """A canary whose servers are not ready by then is given up, if there is a stable revision to go back to."""
 MOST_RETIRING = 6
-MOST_TURNS = 200
+MOST_MOVES = 200
 
 HOPELESS = frozenset({Reason.DIGEST_MISMATCH.value, Reason.MODEL_NOT_LOADABLE.value, Reason.GOLDEN_SET_MISMATCH.value})
 """Trying again cannot help: the bytes are what they are."""
@@ -90,36 +90,38 @@ TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
 """What is not in the table changes nothing."""
 
 
-class Reading(Frozen):
-    """A signal, why, and what happens next."""
+class Finding(Frozen):
+    """What a check found: a signal, why, and what is waited for."""
 
     signal: Signal
     reason: str = ""
     message: str = ""
     waiting_for: str = ""
     until: datetime | None = None
-    """When time alone may change the reading."""
+    """When time alone may change the finding."""
     results: tuple[AnalysisResult, ...] = ()
 
 
-class Sight(Frozen):
-    """What a finding looks at: there is a canary."""
+class CanaryContext(Frozen):
+    """What a check looks at while there is a canary."""
 
     seen: Observation
     state: DeploymentStatus
     canary: RevisionStatus
 
 
-def advance(seen: Observation, state: DeploymentStatus) -> tuple[Turn, Reading]:
-    """Move as far as this sight carries: the new memory, the events on the way, and why it goes no further."""
-    turn = Turn(state=state)
-    for _ in range(MOST_TURNS):
-        reading = read(seen, turn.state)
-        move = TRANSITIONS.get((stage_of(seen, turn.state), reading.signal))
+def advance(seen: Observation, state: DeploymentStatus) -> tuple[Transition, Finding]:
+    """Move as far as this observation allows: the new status with its events, and why it goes no further."""
+    transition = Transition(state=state)
+    for _ in range(MOST_MOVES):
+        finding = find(seen, transition.state)
+        move = TRANSITIONS.get((stage_of(seen, transition.state), finding.signal))
         if move is None:
-            return _noted(seen, turn), reading
-        turn = MOVES[move](Occasion(seen=seen, turn=turn, reason=reading.reason, message=reading.message))
-    return _noted(seen, turn), reading
+            return _noted(seen, transition), finding
+        transition = MOVES[move](
+            MoveContext(seen=seen, transition=transition, reason=finding.reason, message=finding.message)
+        )
+    return _noted(seen, transition), finding
 
 
 def stage_of(seen: Observation, state: DeploymentStatus) -> Stage:
@@ -152,102 +154,105 @@ def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
     return RouterConfig(tuple(backends))
 
 
-def read(seen: Observation, state: DeploymentStatus) -> Reading:
-    """The first finding that holds."""
+def find(seen: Observation, state: DeploymentStatus) -> Finding:
+    """The finding of the first check that finds anything."""
     lifted = actions.quarantine_lifted(seen, state)
     if lifted is not None:
-        return Reading(signal=Signal.RELEASED, reason=lifted)
+        return Finding(signal=Signal.RELEASED, reason=lifted)
     if state.canary is None:
         return _idle(seen, state)
-    at = Sight(seen=seen, state=state, canary=state.canary)
-    for finding in FINDINGS:
-        found = finding(at)
-        if found is not None:
-            return found
-    return _STAGES[stage_of(seen, state)](at)
+    context = CanaryContext(seen=seen, state=state, canary=state.canary)
+    for check in CHECKS:
+        finding = check(context)
+        if finding is not None:
+            return finding
+    return _STAGES[stage_of(seen, state)](context)
 
 
-def _idle(seen: Observation, state: DeploymentStatus) -> Reading:
+def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     choice = target.choose(seen, state)
     wanted = choice.bundle
     if wanted is None:
-        return Reading(signal=Signal.SETTLED, reason=choice.reason, message=choice.message)
+        return Finding(signal=Signal.SETTLED, reason=choice.reason, message=choice.message)
     if state.stable is not None and state.stable.revision == wanted.revision:
-        return Reading(signal=Signal.SETTLED)
+        return Finding(signal=Signal.SETTLED)
     if seen.policy_in_force is False:
-        return Reading(
+        return Finding(
             signal=Signal.WAITING, reason="PolicyNotInForce", waiting_for="the admission policies to be in force"
         )
     busy = any(one.revision == wanted.revision for one in state.retiring) or len(state.retiring) >= MOST_RETIRING
     if busy:
-        return Reading(
+        return Finding(
             signal=Signal.WAITING, reason="Retiring", waiting_for="earlier pods to go before this revision starts"
         )
-    return Reading(signal=Signal.NEW)
+    return Finding(signal=Signal.NEW)
 
 
-def _is_aborted(at: Sight) -> Reading | None:
-    request = actions.abort_of(at.seen, at.state, at.canary.revision)
+def _is_aborted(context: CanaryContext) -> Finding | None:
+    request = actions.abort_of(context.seen, context.state, context.canary.revision)
     if request is None:
         return None
-    return Reading(signal=Signal.ABORTED, reason="Aborted", message=request.reason or "a person asked for it")
+    return Finding(signal=Signal.ABORTED, reason="Aborted", message=request.reason or "a person asked for it")
 
 
-def _is_withdrawn(at: Sight) -> Reading | None:
-    if target.may_stay(target.model_called(at.seen, at.canary.model)):
+def _is_withdrawn(context: CanaryContext) -> Finding | None:
+    if target.may_stay(target.model_called(context.seen, context.canary.model)):
         return None
-    return Reading(
-        signal=Signal.WITHDRAWN, reason="ApprovalRevoked", message=f"Model {at.canary.model} is not approved any more"
+    return Finding(
+        signal=Signal.WITHDRAWN,
+        reason="ApprovalRevoked",
+        message=f"Model {context.canary.model} is not approved any more",
     )
 
 
-def _is_superseded(at: Sight) -> Reading | None:
-    choice = target.choose(at.seen, at.state)
+def _is_superseded(context: CanaryContext) -> Finding | None:
+    choice = target.choose(context.seen, context.state)
     if choice.bundle is None:
-        return Reading(
+        return Finding(
             signal=Signal.SUPERSEDED, reason="Superseded", message="it is not what the spec asks for any more"
         )
-    if choice.bundle.revision == at.canary.revision:
+    if choice.bundle.revision == context.canary.revision:
         return None
     text = f"{choice.bundle.model} (revision {choice.bundle.revision}) is wanted now"
-    return Reading(signal=Signal.SUPERSEDED, reason="Superseded", message=text)
+    return Finding(signal=Signal.SUPERSEDED, reason="Superseded", message=text)
 
 
-def _is_broken(at: Sight) -> Reading | None:
-    server = at.seen.server(at.canary.revision)
+def _is_broken(context: CanaryContext) -> Finding | None:
+    server = context.seen.server(context.canary.revision)
     trouble = server.trouble if server is not None else None
     if trouble is None or trouble.reason not in HOPELESS:
         return None
-    return Reading(signal=Signal.BROKEN, reason=trouble.reason, message=trouble.message or trouble.reason)
+    return Finding(signal=Signal.BROKEN, reason=trouble.reason, message=trouble.message or trouble.reason)
 
 
-def _has_failed(at: Sight) -> Reading | None:
-    results = judged(at.seen, at.state)
+def _has_failed(context: CanaryContext) -> Finding | None:
+    results = judged(context.seen, context.state)
     failed = [result for result in results if result.phase == "Failed"]
     if not failed:
         return None
     message = "; ".join(f"{result.name}: {result.message}" for result in failed)
-    return Reading(signal=Signal.FAILED, reason="AnalysisFailed", message=message, results=results)
+    return Finding(signal=Signal.FAILED, reason="AnalysisFailed", message=message, results=results)
 
 
-def _is_overdue(at: Sight) -> Reading | None:
-    ready, wanted = at.seen.ready(at.canary.revision), steps.servers_wanted(at.seen, at.state)
-    if at.state.stable is None or ready >= wanted or at.seen.now < ready_deadline(at.seen, at.state):
+def _is_overdue(context: CanaryContext) -> Finding | None:
+    seen, state, revision = context.seen, context.state, context.canary.revision
+    ready, wanted = seen.ready(revision), steps.servers_wanted(seen, state)
+    if state.stable is None or ready >= wanted or seen.now < ready_deadline(seen, state):
         return None
-    trouble = _trouble(at.seen, at.canary.revision)
+    trouble = _trouble(seen, revision)
     text = f"{ready} of {wanted} servers were ready after {READY_WITHIN_SECONDS:g} s{trouble}"
-    return Reading(signal=Signal.OVERDUE, reason="ProgressDeadlineExceeded", message=text)
+    return Finding(signal=Signal.OVERDUE, reason="ProgressDeadlineExceeded", message=text)
 
 
-def _is_extended(at: Sight) -> Reading | None:
-    if actions.retry_of(at.seen, at.state, at.canary.revision) is None:
+def _is_extended(context: CanaryContext) -> Finding | None:
+    if actions.retry_of(context.seen, context.state, context.canary.revision) is None:
         return None
-    held = _STAGES[stage_of(at.seen, at.state)](at).signal is Signal.INCONCLUSIVE
-    return Reading(signal=Signal.EXTENDED, reason="AnalysisExtended") if held else None
+    held = _STAGES[stage_of(context.seen, context.state)](context).signal is Signal.INCONCLUSIVE
+    return Finding(signal=Signal.EXTENDED, reason="AnalysisExtended") if held else None
 
 
-Finding = Callable[[Sight], Reading | None]
-FINDINGS: tuple[Finding, ...] = (
+Check = Callable[[CanaryContext], Finding | None]
+CHECKS: tuple[Check, ...] = (
     _is_aborted, _is_withdrawn, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
 )  # fmt: skip
 
@@ -262,16 +267,16 @@ def ready_deadline(seen: Observation, state: DeploymentStatus) -> datetime:
     return later(max(since, seen.steady_since or since), READY_WITHIN_SECONDS)
 
 
-def _noted(seen: Observation, turn: Turn) -> Turn:
-    """The turn with the moment since when the canary has too few ready servers."""
-    rollout, canary = turn.state.rollout, turn.state.canary
+def _noted(seen: Observation, transition: Transition) -> Transition:
+    """The same, with the moment since when the canary has too few ready servers."""
+    rollout, canary = transition.state.rollout, transition.state.canary
     if rollout is None:
-        return turn
-    short = canary is not None and seen.ready(canary.revision) < steps.servers_wanted(seen, turn.state)
+        return transition
+    short = canary is not None and seen.ready(canary.revision) < steps.servers_wanted(seen, transition.state)
     since = (rollout.unready_since or seen.now) if short else None
-    return (
-        turn if since == rollout.unready_since else turn.to(rollout=rollout.model_copy(update={"unready_since": since}))
-    )
+    if since == rollout.unready_since:
+        return transition
+    return transition.then(rollout=rollout.model_copy(update={"unready_since": since}))
 
 
 def judged(seen: Observation, state: DeploymentStatus) -> tuple[AnalysisResult, ...]:
@@ -296,65 +301,68 @@ def _trouble(seen: Observation, revision: str) -> str:
     return f": {trouble.reason}, {trouble.message}" if trouble is not None else ""
 
 
-def _servers_missing(at: Sight, weight: int) -> Reading | None:
+def _servers_missing(context: CanaryContext, weight: int) -> Finding | None:
     """What must be there before the canary may carry this weight."""
-    until = ready_deadline(at.seen, at.state)
-    wanted, ready = steps.need(at.seen, weight), at.seen.ready(at.canary.revision)
+    seen, canary = context.seen, context.canary
+    wanted, ready = steps.need(seen, weight), seen.ready(canary.revision)
     if ready < wanted:
-        text = f"{wanted} ready servers of {at.canary.model}, {ready} now{_trouble(at.seen, at.canary.revision)}"
-        return Reading(signal=Signal.WAITING, reason="ServersNotReady", waiting_for=text, until=until)
-    if not at.seen.healthy(at.canary.revision):
-        text = f"every router to find a healthy server of {at.canary.model}"
-        return Reading(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for=text)
+        text = f"{wanted} ready servers of {canary.model}, {ready} now{_trouble(seen, canary.revision)}"
+        until = ready_deadline(seen, context.state)
+        return Finding(signal=Signal.WAITING, reason="ServersNotReady", waiting_for=text, until=until)
+    if not seen.healthy(canary.revision):
+        text = f"every router to find a healthy server of {canary.model}"
+        return Finding(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for=text)
     return None
 
 
-def _weighing(at: Sight) -> Reading:
-    step = steps.current(at.seen, at.state)
-    weight = step.set_weight if step is not None and step.set_weight is not None else at.canary.weight
-    missing = _servers_missing(at, weight) if weight >= at.canary.weight else None
+def _weighing(context: CanaryContext) -> Finding:
+    step = steps.current(context.seen, context.state)
+    weight = step.set_weight if step is not None and step.set_weight is not None else context.canary.weight
+    missing = _servers_missing(context, weight) if weight >= context.canary.weight else None
     if missing is not None:
         return missing
-    if at.canary.weight != weight:
-        return Reading(signal=Signal.READY)
-    return _applied(at)
+    if context.canary.weight != weight:
+        return Finding(signal=Signal.READY)
+    return _applied(context)
 
 
-def _applied(at: Sight) -> Reading:
-    if at.seen.reported(router_config(at.seen, at.state).generation):
-        return Reading(signal=Signal.DONE)
-    return Reading(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for="every router to apply the new weights")
+def _applied(context: CanaryContext) -> Finding:
+    if context.seen.reported(router_config(context.seen, context.state).generation):
+        return Finding(signal=Signal.DONE)
+    return Finding(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for="every router to apply the new weights")
 
 
-def _pausing(at: Sight) -> Reading:
-    step = steps.current(at.seen, at.state)
+def _pausing(context: CanaryContext) -> Finding:
+    step = steps.current(context.seen, context.state)
     duration = seconds(step.pause.duration) if step is not None and step.pause is not None else 0.0
-    end = later(steps.began(at.seen, at.state), duration)
-    if at.seen.now < end:
-        text = f"the pause of {duration:g} s at {at.canary.weight} % to end"
-        return Reading(signal=Signal.WAITING, reason="CanaryPaused", waiting_for=text, until=end)
-    missing = _servers_missing(at, at.canary.weight)
-    return missing if missing is not None else Reading(signal=Signal.DONE)
+    end = later(steps.began(context.seen, context.state), duration)
+    if context.seen.now < end:
+        text = f"the pause of {duration:g} s at {context.canary.weight} % to end"
+        return Finding(signal=Signal.WAITING, reason="CanaryPaused", waiting_for=text, until=end)
+    missing = _servers_missing(context, context.canary.weight)
+    return missing if missing is not None else Finding(signal=Signal.DONE)
 
 
-def _analysing(at: Sight) -> Reading:
-    step = steps.current(at.seen, at.state)
+def _analysing(context: CanaryContext) -> Finding:
+    step = steps.current(context.seen, context.state)
     if step is None or step.analysis is None:
-        return Reading(signal=Signal.DONE)
-    began = steps.began(at.seen, at.state)
-    results = analysis.judge_all(step.analysis.metrics, at.seen.tally(at.canary.revision, step=began))
-    return _under_analysis(at, step.analysis, results, at.seen.counted_since(at.canary.revision, began))
+        return Finding(signal=Signal.DONE)
+    began = steps.began(context.seen, context.state)
+    results = analysis.judge_all(step.analysis.metrics, context.seen.tally(context.canary.revision, step=began))
+    return _under_analysis(context, step.analysis, results, context.seen.counted_since(context.canary.revision, began))
 
 
-def _under_analysis(at: Sight, asked: spec.Analysis, results: tuple[AnalysisResult, ...], since: datetime) -> Reading:
+def _under_analysis(
+    context: CanaryContext, asked: spec.Analysis, results: tuple[AnalysisResult, ...], since: datetime
+) -> Finding:
     if analysis.together(results) == "Successful":
-        return Reading(signal=Signal.DONE, results=results)
+        return Finding(signal=Signal.DONE, results=results)
     end = later(since, seconds(asked.max_duration))
     undecided = ", ".join(result.name for result in results if result.phase != "Successful")
-    if at.seen.now < end:
+    if context.seen.now < end:
         text = f"the analysis of {undecided}, at most {asked.max_duration}"
-        return Reading(signal=Signal.WAITING, reason="CanaryAnalysing", waiting_for=text, until=end, results=results)
-    return Reading(
+        return Finding(signal=Signal.WAITING, reason="CanaryAnalysing", waiting_for=text, until=end, results=results)
+    return Finding(
         signal=Signal.INCONCLUSIVE,
         reason="AnalysisInconclusive",
         message=f"no verdict on {undecided} within {asked.max_duration}; the canary stays where it is",
@@ -363,24 +371,28 @@ def _under_analysis(at: Sight, asked: spec.Analysis, results: tuple[AnalysisResu
     )
 
 
-def _promoting(at: Sight) -> Reading:
-    strategy = at.seen.deployment.spec.strategy
-    background = strategy.canary.analysis if strategy is not None and at.state.stable is not None else None
+def _promoting(context: CanaryContext) -> Finding:
+    strategy = context.seen.deployment.spec.strategy
+    background = strategy.canary.analysis if strategy is not None and context.state.stable is not None else None
     if background is not None:
-        passed = _under_analysis(at, background, judged(at.seen, at.state), steps.began(at.seen, at.state))
+        passed = _under_analysis(
+            context, background, judged(context.seen, context.state), steps.began(context.seen, context.state)
+        )
         if passed.signal is not Signal.DONE:
             return passed
-    if at.seen.policy_in_force is False or not target.is_approved(target.model_called(at.seen, at.canary.model)):
-        return Reading(
+    if context.seen.policy_in_force is False or not target.is_approved(
+        target.model_called(context.seen, context.canary.model)
+    ):
+        return Finding(
             signal=Signal.WAITING, reason="PolicyNotInForce", waiting_for="the admission policies to be in force"
         )
-    missing = _servers_missing(at, 100)
+    missing = _servers_missing(context, 100)
     if missing is not None:
         return missing
-    return Reading(signal=Signal.READY) if at.canary.weight != 100 else _applied(at)
+    return Finding(signal=Signal.READY) if context.canary.weight != 100 else _applied(context)
 
 
-_STAGES: dict[Stage, Callable[[Sight], Reading]] = {
+_STAGES: dict[Stage, Callable[[CanaryContext], Finding]] = {
     Stage.WEIGHING: _weighing,
     Stage.PAUSING: _pausing,
     Stage.ANALYSING: _analysing,

@@ -1,4 +1,4 @@
-"""Where a Deployment stands, in conditions and in one sentence.
+"""A Deployment's conditions, and the one sentence that sums them up.
 
 Ready        the stable revision answers               Progressing   a canary is on its way; else how the last ended
 Available    as many servers as wanted are ready       Reconciling   the operator works, or waits for what wakes it
@@ -15,15 +15,15 @@ from millrace.decide.plan import Event
 
 from . import target
 from .observation import Observation
-from .rollout import HOPELESS, Reading, Signal
+from .rollout import HOPELESS, Finding, Signal
 
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"
 LONGEST = 1000
 
 
-class Standing(Frozen):
-    """What is said of a Deployment as a whole."""
+class Summary(Frozen):
+    """The status of a Deployment as a whole."""
 
     phase: str
     message: str
@@ -31,17 +31,17 @@ class Standing(Frozen):
     events: tuple[Event, ...] = ()
 
 
-def stand(seen: Observation, status: DeploymentStatus, reading: Reading) -> Standing:
-    """Conditions but those of monitoring and retraining; events for what no move of a rollout has told."""
-    ready = _ready(seen, status, reading)
+def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> Summary:
+    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported."""
+    ready = _ready(seen, status, finding)
     available = _available(seen, status)
-    progressing = _progressing(seen, status, reading)
-    stalled = _stalled(status, reading)
-    working = _reconciling(status, reading, progressing, available)
+    progressing = _progressing(seen, status, finding)
+    stalled = _stalled(status, finding)
+    working = _reconciling(status, finding, progressing, available)
     phase = _phase(status, ready, stalled)
     message = _message(seen, status, ready, progressing, stalled)
     marks = (ready, available, progressing, stalled, working)
-    return Standing(phase=phase, message=message[:LONGEST], marks=marks, events=_events(seen, ready, stalled))
+    return Summary(phase=phase, message=message[:LONGEST], marks=marks, events=_events(seen, ready, stalled))
 
 
 def _mark(kind: str, holds: bool, reason: str, message: str) -> Mark:
@@ -54,9 +54,9 @@ def _pods(seen: Observation, component: str) -> str:
     return f"kubectl -n {metadata.namespace} describe pods -l {labels}"
 
 
-def _ready(seen: Observation, status: DeploymentStatus, reading: Reading) -> Mark:
+def _ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Mark:
     if status.stable is None:
-        return _first(status, reading)
+        return _first(status, finding)
     if seen.ready(status.stable.revision) < 1 and not _canary_carries_all(seen, status):
         text = f"no server of {status.stable.model} is ready{_why(seen, status.stable.revision)}. See: "
         return _mark(READY, False, "ServersNotReady", text + _pods(seen, "server"))
@@ -72,13 +72,13 @@ def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
     return canary is not None and canary.weight == 100 and seen.ready(canary.revision) >= 1
 
 
-def _first(status: DeploymentStatus, reading: Reading) -> Mark:
+def _first(status: DeploymentStatus, finding: Finding) -> Mark:
     """Why nothing serves."""
     if status.canary is not None:
-        text = f"{status.canary.model} is started; waiting for {reading.waiting_for or 'its servers'}"
+        text = f"{status.canary.model} is started; waiting for {finding.waiting_for or 'its servers'}"
         return _mark(READY, False, "Starting", text)
-    if reading.reason:
-        return _mark(READY, False, reading.reason, reading.message or f"waiting for {reading.waiting_for}")
+    if finding.reason:
+        return _mark(READY, False, finding.reason, finding.message or f"waiting for {finding.waiting_for}")
     return _mark(READY, False, "NoApprovedModel", "no version of the model is approved")
 
 
@@ -96,19 +96,19 @@ def _available(seen: Observation, status: DeploymentStatus) -> Mark:
     return _mark(AVAILABLE, False, "ServersNotReady", f"{ready} of {wanted} servers of the stable revision are ready")
 
 
-def _progressing(seen: Observation, status: DeploymentStatus, reading: Reading) -> Mark:
+def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) -> Mark:
     memory, canary = status.rollout, status.canary
     if canary is not None:
         where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(memory)}waits for "
-        where += reading.waiting_for
-        if reading.signal is Signal.INCONCLUSIVE:
-            text = f"{where}: {reading.message}. To give it more time: {_command(seen, 'retry', canary.revision)}"
+        where += finding.waiting_for
+        if finding.signal is Signal.INCONCLUSIVE:
+            text = f"{where}: {finding.message}. To give it more time: {_command(seen, 'retry', canary.revision)}"
             return _mark(PROGRESSING, False, "AnalysisInconclusive", f"{text}; to stop it, say abort instead of retry")
-        return _mark(PROGRESSING, True, reading.reason or "CanaryProgressing", where)
-    if reading.signal is Signal.WAITING:
-        return _mark(PROGRESSING, True, reading.reason, f"waiting for {reading.waiting_for}")
-    if reading.reason:
-        return _mark(PROGRESSING, False, reading.reason, reading.message)
+        return _mark(PROGRESSING, True, finding.reason or "CanaryProgressing", where)
+    if finding.signal is Signal.WAITING:
+        return _mark(PROGRESSING, True, finding.reason, f"waiting for {finding.waiting_for}")
+    if finding.reason:
+        return _mark(PROGRESSING, False, finding.reason, finding.message)
     verdict = memory.last_verdict if memory is not None else None
     why = memory.last_verdict_reason if memory is not None else None
     return _mark(PROGRESSING, False, verdict or "Settled", why or "there is nothing to roll out")
@@ -121,27 +121,27 @@ def _step(memory: Rollout | None) -> str:
     return f"step {index + 1} of {memory.steps}, " if index < memory.steps else "past its last step, "
 
 
-def _stalled(status: DeploymentStatus, reading: Reading) -> Mark:
-    if reading.signal is Signal.INCONCLUSIVE:
-        return _mark(STALLED, True, "AnalysisInconclusive", reading.message)
-    if reading.reason == "PolicyNotInForce":
+def _stalled(status: DeploymentStatus, finding: Finding) -> Mark:
+    if finding.signal is Signal.INCONCLUSIVE:
+        return _mark(STALLED, True, "AnalysisInconclusive", finding.message)
+    if finding.reason == "PolicyNotInForce":
         text = "the admission policies that guard approvals are not in force, so nothing is promoted. See: "
         return _mark(STALLED, True, "PolicyNotInForce", f"{text}kubectl get validatingadmissionpolicies")
-    if status.stable is None and reading.reason == "Quarantined":
-        return _mark(STALLED, True, "Quarantined", reading.message)
+    if status.stable is None and finding.reason == "Quarantined":
+        return _mark(STALLED, True, "Quarantined", finding.message)
     return _mark(STALLED, False, "Settled", "")
 
 
-def _reconciling(status: DeploymentStatus, reading: Reading, progressing: Mark, available: Mark) -> Mark:
-    if status.canary is not None and reading.signal is Signal.INCONCLUSIVE:
+def _reconciling(status: DeploymentStatus, finding: Finding, progressing: Mark, available: Mark) -> Mark:
+    if status.canary is not None and finding.signal is Signal.INCONCLUSIVE:
         return _mark(RECONCILING, False, "AnalysisInconclusive", "")
     if progressing.status == "True":
         return _mark(RECONCILING, True, progressing.reason, progressing.message)
     if status.retiring:
         gone = ", ".join(one.model for one in status.retiring)
         return _mark(RECONCILING, True, "Retiring", f"the pods of {gone} wait until every caller has left them")
-    if status.stable is None and reading.reason == "NoApprovedModel":
-        return _mark(RECONCILING, True, reading.reason, reading.message)
+    if status.stable is None and finding.reason == "NoApprovedModel":
+        return _mark(RECONCILING, True, finding.reason, finding.message)
     if status.stable is not None and available.status == "False":
         return _mark(RECONCILING, True, available.reason, available.message)
     return _mark(RECONCILING, False, "Settled", "")

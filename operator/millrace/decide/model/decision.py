@@ -24,7 +24,7 @@ from millrace.api.model import ApprovalCount, DeployedIn, Model
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
 from millrace.decide.plan import Plan
-from millrace.decide.status import Standing
+from millrace.decide.status import Kstatus
 
 APPROVED, IN_USE = "Approved", "InUse"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -78,13 +78,13 @@ def decide(seen: Observation) -> Plan:
     votes = count(model)
     approval = _approval(seen, votes)
     deployed = _deployed(seen)
-    standing = Standing(
+    kstatus = Kstatus(
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
     )
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
-    marks = (*standing.marks(), approved, _in_use(deployed))
+    marks = (*kstatus.marks(), approved, _in_use(deployed))
     generation = model.metadata.generation
-    said = known.model_copy(
+    new_status = known.model_copy(
         update={
             "observed_generation": generation,
             "phase": _phase(approval, deployed),
@@ -98,7 +98,7 @@ def decide(seen: Observation) -> Plan:
         }
     )
     events = status.transitions(known.conditions, (approved,), NORMAL, APPROVED)
-    return Plan(status=said.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
+    return Plan(status=new_status.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
 
 
 def count(model: Model) -> Votes:
@@ -111,8 +111,8 @@ def count(model: Model) -> Votes:
             latest[approval.user] = approval.decision
     excluded = author if spec.approval_policy.distinct_from_author else None
     return Votes(
-        granted=tuple(sorted(user for user, said in latest.items() if said == "Approve" and user != excluded)),
-        rejected=tuple(sorted(user for user, said in latest.items() if said == "Reject")),
+        granted=tuple(sorted(user for user, decision in latest.items() if decision == "Approve" and user != excluded)),
+        rejected=tuple(sorted(user for user, decision in latest.items() if decision == "Reject")),
     )
 
 
@@ -125,10 +125,9 @@ def _approval(seen: Observation, votes: Votes) -> _Approval:
     if len(votes.granted) < required:
         return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Reconciling")
     if seen.policy_in_force is False:
-        said = f": {seen.policy_message}" if seen.policy_message else ""
-        why = (
-            f"The admission policies that check who approves are not in force{said}. No approval counts until they are"
-        )
+        detail = f": {seen.policy_message}" if seen.policy_message else ""
+        why = f"The admission policies that check who approves are not in force{detail}"
+        why += ". No approval counts until they are"
         return _finding(seen, False, Reason.PolicyNotInForce, why, "Stalled")
     if seen.policy_in_force is None and not conditions.is_true(seen.model.status.conditions, APPROVED):
         return _finding(seen, None, Reason.PolicyUnknown, "", "Reconciling")
@@ -199,9 +198,9 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
         return status.mark(IN_USE, False, Reason.NotDeployed, Reason.NotDeployed.sentence)
     stable = [use for use in deployed if use.role == "Stable"]
     shown = stable or list(deployed)
-    told = ", ".join(f"{use.name} at {use.weight} %" for use in shown[:SHOWN_USERS])
+    listed = ", ".join(f"{use.name} at {use.weight} %" for use in shown[:SHOWN_USERS])
     more = f" and {len(shown) - SHOWN_USERS} more" if len(shown) > SHOWN_USERS else ""
-    return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {told}{more}.")
+    return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {listed}{more}.")
 
 
 def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...]) -> str:

@@ -44,7 +44,7 @@ class Failure(Frozen):
     container: str = training_job.EVALUATE
 
 
-class Measured(Frozen):
+class Evaluated(Frozen):
     """What the evaluator left: a candidate and its numbers."""
 
     candidate: Candidate
@@ -64,25 +64,25 @@ def count(job: Job) -> int:
     return min(MOST_ATTEMPTS, max(1, job.failed + is_one_more))
 
 
-def last_stage(ending: Measured | Failure, known: TrainingRunStatus) -> Stage:
+def last_stage(ending: Evaluated | Failure, known: TrainingRunStatus) -> Stage:
     """Where a run ended, also if nobody saw it get there."""
-    if isinstance(ending, Measured):
+    if isinstance(ending, Evaluated):
         return "Evaluating"
     seen = known.stage or FETCHING
     return seen if ending.reason == Reason.PodLost.name else STAGES.get(ending.container, seen)
 
 
-def ending(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> Measured | Failure:
+def ending(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> Evaluated | Failure:
     """How a finished Job ended. Total."""
     if job.reason == jobs.DEADLINE_EXCEEDED:
         return _out_of_time(job, known, deadline_seconds)
     if job.state == "Failed":
         return _failed(job)
-    for _, container in job.last_words():
+    for _, container in job.termination_messages():
         report = jobs.training_report(container)
         if report is not None:
-            return _measured(report)
-    if next(job.last_words(), None) is not None:
+            return _evaluated(report)
+    if next(job.termination_messages(), None) is not None:
         return Failure(reason=Reason.MalformedReport.name)
     return Failure(reason=Reason.PodLost.name)
 
@@ -101,12 +101,12 @@ def _out_of_time(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> F
 
 
 def _failed(job: Job) -> Failure:
-    culprit = job.culprit()
-    if culprit is None:
+    failed = job.first_failure()
+    if failed is None:
         return Failure(
             reason=Reason.PodLost.name, why=f"The run's pods are gone, its Job says: {job.message or job.reason}"
         )
-    pod, container = culprit
+    pod, container = failed
     if container is None:
         return Failure(reason=Reason.PodLost.name, why=_pod_says(pod))
     if container.reason == jobs.OUT_OF_MEMORY:
@@ -149,7 +149,7 @@ def _tries(job: Job) -> str:
     return f", {job.failed} times" if job.failed > 1 else ""
 
 
-def _measured(report: TrainingReport) -> Measured | Failure:
+def _evaluated(report: TrainingReport) -> Evaluated | Failure:
     if report.outcome is TrainingOutcome.FAILED:
         return Failure(reason=status.wire_reason(report.reason, Reason.EvaluationFailed), why=report.message)
     try:
@@ -166,7 +166,7 @@ def _measured(report: TrainingReport) -> Measured | Failure:
         found = error.errors()[0]
         where = ".".join(str(part) for part in found["loc"])
         return Failure(reason=Reason.MalformedReport.name, why=f"The evaluator answered with a {where} that cannot be")
-    return Measured(
+    return Evaluated(
         candidate=candidate, metrics=_metrics(report.metrics), champion_metrics=_metrics(report.champion_metrics)
     )
 

@@ -27,9 +27,9 @@ from millrace.api.training_run import ChampionRef, Resolved, TrainingRun, Traini
 from millrace.decide import status
 from millrace.decide.job import Job
 from millrace.decide.plan import Plan
-from millrace.decide.status import Standing
+from millrace.decide.status import Kstatus
 from millrace.decide.training_run import attempt, gates
-from millrace.decide.training_run.attempt import Failure, Measured
+from millrace.decide.training_run.attempt import Evaluated, Failure
 from millrace.render import candidate, names, training_job
 from millrace.render.pod import Platform
 
@@ -100,7 +100,7 @@ def _resolve(seen: Observation) -> Plan:
         dataset_uri=current.uri,
         champion=_champion(seen),
     )
-    said = run.status.model_copy(
+    after = run.status.model_copy(
         update={
             "resolved": resolved,
             "start_time": seen.now,
@@ -110,17 +110,17 @@ def _resolve(seen: Observation) -> Plan:
             "stage_start_time": seen.now,
         }
     )
-    return _going_on(seen, said).model_copy(update={"wake_after": SOON_SECONDS})
+    return _going_on(seen, after).model_copy(update={"wake_after": SOON_SECONDS})
 
 
 def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
     wanted = seen.run.spec.dataset_ref.name
     reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
     if dataset is not None:
-        said = f" ({dataset.status.message})" if dataset.status.message else ""
-        reason, why = Reason.DatasetNotReady, f"Dataset {wanted} has no frozen version yet{said}"
-    standing = Standing(ready=False, progress="Reconciling", reason=reason.name, message=_text(seen, reason, why))
-    return _plan(seen, seen.run.status, standing, phase="Waiting")
+        detail = f" ({dataset.status.message})" if dataset.status.message else ""
+        reason, why = Reason.DatasetNotReady, f"Dataset {wanted} has no frozen version yet{detail}"
+    kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=_text(seen, reason, why))
+    return _plan(seen, seen.run.status, kstatus, phase="Waiting")
 
 
 def _champion(seen: Observation) -> ChampionRef | None:
@@ -138,83 +138,86 @@ def _run(seen: Observation, resolved: Resolved) -> Plan:
     """The Job should be there; say where it is."""
     known, job = seen.run.status, seen.job
     name = known.job_name or names.training_job(seen.run.metadata.name, seen.run.metadata.uid)
-    said = known.model_copy(update={"job_name": name})
+    after = known.model_copy(update={"job_name": name})
     if job is not None:
         stage = attempt.stage(job) or known.stage or attempt.FETCHING
         attempts = attempt.count(job)
         moved = stage != known.stage or attempts != known.attempts
         since = seen.now if moved else known.stage_start_time
-        said = said.model_copy(update={"stage": stage, "stage_start_time": since, "attempts": attempts})
-    plan = _going_on(seen, said)
+        after = after.model_copy(update={"stage": stage, "stage_start_time": since, "attempts": attempts})
+    plan = _going_on(seen, after)
     if job is not None and not job.is_going:
         return plan
     return plan.model_copy(update={"children": (training_job.render(seen.run, resolved, name, seen.platform),)})
 
 
-def _going_on(seen: Observation, said: TrainingRunStatus) -> Plan:
-    stage = said.stage or attempt.FETCHING
+def _going_on(seen: Observation, after: TrainingRunStatus) -> Plan:
+    stage = after.stage or attempt.FETCHING
     trouble = seen.job.trouble if seen.job is not None else ""
     reason = Reason.PodNotStarted if trouble else Reason[stage]
-    why = f"The run's pod cannot start: {trouble}" if trouble else f"{_doing(said)} (attempt {said.attempts or 1})"
-    text = _text(seen, reason, why, job=said.job_name or "")
-    standing = Standing(ready=False, progress="Reconciling", reason=reason.name, message=text)
-    return _plan(seen, said, standing, phase=stage)
+    why = f"The run's pod cannot start: {trouble}" if trouble else f"{_doing(after)} (attempt {after.attempts or 1})"
+    text = _text(seen, reason, why, job=after.job_name or "")
+    kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=text)
+    return _plan(seen, after, kstatus, phase=stage)
 
 
-def _doing(said: TrainingRunStatus) -> str:
-    stage = said.stage or attempt.FETCHING
-    if said.resolved is None:
+def _doing(after: TrainingRunStatus) -> str:
+    stage = after.stage or attempt.FETCHING
+    if after.resolved is None:
         return stage
-    dataset = said.resolved.dataset
+    dataset = after.resolved.dataset
     return f"{stage} with version {dataset.version} of Dataset {dataset.name}"
 
 
 def _end(seen: Observation, job: Job, resolved: Resolved) -> Plan:
     known = seen.run.status
     ending = attempt.ending(job, known, seen.run.spec.active_deadline_seconds)
-    said = known.model_copy(update={"attempts": attempt.count(job), "stage": attempt.last_stage(ending, known)})
-    if isinstance(ending, Measured):
-        return _judge(seen, said, resolved, ending)
+    after = known.model_copy(update={"attempts": attempt.count(job), "stage": attempt.last_stage(ending, known)})
+    if isinstance(ending, Evaluated):
+        return _judge(seen, after, resolved, ending)
     is_lost = job.state == "Succeeded" and ending.reason == Reason.PodLost.name
-    return (_made(seen) if is_lost else None) or _fail(seen, said, ending)
+    return (_made(seen) if is_lost else None) or _fail(seen, after, ending)
 
 
-def _judge(seen: Observation, known: TrainingRunStatus, resolved: Resolved, measured: Measured) -> Plan:
+def _judge(seen: Observation, known: TrainingRunStatus, resolved: Resolved, evaluated: Evaluated) -> Plan:
     """The model is measured: gates, then the Model, then Complete."""
     champion = resolved.champion.name if resolved.champion is not None else None
-    results = gates.evaluate(seen.run.spec.evaluation, measured.metrics, measured.champion_metrics, champion)
-    said = known.model_copy(
+    results = gates.evaluate(seen.run.spec.evaluation, evaluated.metrics, evaluated.champion_metrics, champion)
+    after = known.model_copy(
         update={
-            "candidate": measured.candidate,
-            "metrics": measured.metrics,
-            "champion_metrics": measured.champion_metrics,
+            "candidate": evaluated.candidate,
+            "metrics": evaluated.metrics,
+            "champion_metrics": evaluated.champion_metrics,
             "gates": results,
         }
     )
     if not all(result.passed for result in results):
         failed = gates.summary(results)
         return _fail(
-            seen, said, Failure(reason=Reason.GatesFailed.name, why=f"No Model was made: {failed}"), gates_failed=failed
+            seen,
+            after,
+            Failure(reason=Reason.GatesFailed.name, why=f"No Model was made: {failed}"),
+            gates_failed=failed,
         )
-    return _register(seen, said, resolved, measured)
+    return _register(seen, after, resolved, evaluated)
 
 
-def _register(seen: Observation, said: TrainingRunStatus, resolved: Resolved, measured: Measured) -> Plan:
+def _register(seen: Observation, after: TrainingRunStatus, resolved: Resolved, evaluated: Evaluated) -> Plan:
     """POST the next version, or find that it is there. Counting needs a live LIST; a taken number is counted again."""
     run = seen.run
     if not seen.models_are_live:
         return Plan(wake_after=SOON_SECONDS)
-    own = next((model for model in seen.models if _is_own(model, run, measured)), None)
+    own = next((model for model in seen.models if _is_own(model, run, evaluated)), None)
     if own is not None:
-        return _complete(seen, said, own.name)
+        return _complete(seen, after, own.name)
     version = 1 + max((_taken(model, run.spec.output.model_name) for model in seen.models), default=0)
-    manifest = candidate.render(run, resolved, measured.candidate, version)
+    manifest = candidate.render(run, resolved, evaluated.candidate, version)
     return Plan(creates=(manifest,), wake_after=SOON_SECONDS)
 
 
-def _is_own(model: ModelView, run: TrainingRun, measured: Measured) -> bool:
+def _is_own(model: ModelView, run: TrainingRun, evaluated: Evaluated) -> bool:
     """The Model this run made, and not one that only carries its label."""
-    return _is_labelled(model, run) and model.digest == measured.candidate.artifact.digest
+    return _is_labelled(model, run) and model.digest == evaluated.candidate.artifact.digest
 
 
 def _is_labelled(model: ModelView, run: TrainingRun) -> bool:
@@ -244,14 +247,14 @@ def _taken(model: ModelView, model_name: str) -> int:
     return found if found < LARGEST_VERSION else 0
 
 
-def _complete(seen: Observation, said: TrainingRunStatus, model: str) -> Plan:
-    numbers = ", ".join(f"{metric.name} {metric.value}" for metric in said.metrics)
+def _complete(seen: Observation, after: TrainingRunStatus, model: str) -> Plan:
+    numbers = ", ".join(f"{metric.name} {metric.value}" for metric in after.metrics)
     measured = numbers or "its numbers went with the run's pod; they are on its card"
     text = _text(
         seen, Reason.ModelRegistered, f"The run succeeded: Model {model} is registered ({measured})", model=model
     )
-    standing = Standing(ready=True, progress="Settled", reason=Reason.ModelRegistered.name, message=text)
-    done = said.model_copy(
+    kstatus = Kstatus(ready=True, progress="Settled", reason=Reason.ModelRegistered.name, message=text)
+    done = after.model_copy(
         update={"model_ref": NameRef(name=model), "completion_time": seen.now, "stage": None, "stage_start_time": None}
     )
     count = len(seen.run.spec.evaluation.gates)
@@ -259,18 +262,18 @@ def _complete(seen: Observation, said: TrainingRunStatus, model: str) -> Plan:
         status.mark(COMPLETE, True, Reason.ModelRegistered, text),
         status.mark(GATES_PASSED, True, Reason.AllPassed, f"{count} of {count} gates hold."),
     )
-    return _plan(seen, done, standing, phase="Succeeded", marks=marks)
+    return _plan(seen, done, kstatus, phase="Succeeded", marks=marks)
 
 
-def _fail(seen: Observation, said: TrainingRunStatus, failure: Failure, gates_failed: str = "") -> Plan:
+def _fail(seen: Observation, after: TrainingRunStatus, failure: Failure, gates_failed: str = "") -> Plan:
     found = status.named(Reason, failure.reason)
-    text = status.message(found, failure.why, **_whom(seen, job=said.job_name or "", container=failure.container))
-    standing = Standing(ready=False, progress="Stalled", reason=failure.reason, message=text)
-    done = said.model_copy(update={"completion_time": seen.now})
+    text = status.message(found, failure.why, **_whom(seen, job=after.job_name or "", container=failure.container))
+    kstatus = Kstatus(ready=False, progress="Stalled", reason=failure.reason, message=text)
+    done = after.model_copy(update={"completion_time": seen.now})
     marks = [status.mark(FAILED, True, failure.reason, text), status.mark(COMPLETE, False, failure.reason, text)]
     if gates_failed:
         marks.append(status.mark(GATES_PASSED, False, Reason.GatesFailed, gates_failed))
-    return _plan(seen, done, standing, phase="Failed", marks=tuple(marks))
+    return _plan(seen, done, kstatus, phase="Failed", marks=tuple(marks))
 
 
 def _text(seen: Observation, reason: Reason, why: str, **more: str) -> str:
@@ -291,16 +294,16 @@ _USUAL: Mapping[str, Mark] = {
 
 
 def _plan(
-    seen: Observation, said: TrainingRunStatus, standing: Standing, *, phase: str, marks: tuple[Mark, ...] = ()
+    seen: Observation, after: TrainingRunStatus, kstatus: Kstatus, *, phase: str, marks: tuple[Mark, ...] = ()
 ) -> Plan:
     run = seen.run
     stated = {**_USUAL, **{mark.type: mark for mark in marks}}
-    every = (*standing.marks(), *stated.values())
+    every = (*kstatus.marks(), *stated.values())
     update: dict[str, Any] = {
         "observed_generation": run.metadata.generation,
         "phase": phase,
-        "message": standing.message,
+        "message": kstatus.message,
         "conditions": conditions.merge(run.status.conditions, every, seen.now, run.metadata.generation),
     }
-    events = status.transitions(run.status.conditions, standing.marks(), NORMAL, conditions.READY)
-    return Plan(status=said.model_copy(update=update).wire(), events=tuple(events))
+    events = status.transitions(run.status.conditions, kstatus.marks(), NORMAL, conditions.READY)
+    return Plan(status=after.model_copy(update=update).wire(), events=tuple(events))

@@ -26,7 +26,7 @@ from millrace.clients import credentials
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
-from millrace.decide.deployment.observation import Measured, Router
+from millrace.decide.deployment.observation import Router, Scraped
 from millrace.decide.plan import Plan
 from millrace.observe import policy
 from millrace.render import names
@@ -45,9 +45,9 @@ class ObedientRouters:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def measured(self, _: api.Deployment) -> Measured:
+    def scraped(self, _: api.Deployment) -> Scraped:
         """Nobody sends requests."""
-        return Measured()
+        return Scraped()
 
     def router(self, namespace: str, name: str, pod_uid: str) -> Router | None:
         """What the router would answer now; None before it has files."""
