@@ -146,7 +146,7 @@ def serving(kubectl: Kubectl, importer: Any) -> dict[int, str]:
 def test_no_request_fails_while_the_operator_changes_versions_and_people_and_drains_interfere(
     serving: dict[int, str], installed: release.Release, importer: Any, current: Any, older: Any, slices: Any
 ) -> None:
-    kubectl, cluster = installed.kubectl, installed.cluster
+    kubectl = installed.kubectl
     begun = time.monotonic()
 
     def passed(what: str) -> None:
@@ -158,14 +158,14 @@ def test_no_request_fails_while_the_operator_changes_versions_and_people_and_dra
         return pod is not None and pod["spec"]["containers"][0]["image"].endswith(version.values["images.operator.tag"])
 
     with reached(kubectl) as url, called(url, slices) as caller:
-        release.install(cluster, kubectl.namespace, older.values, chart=older.chart)
+        installed.upgrade(older.values, older.chart)
         until(lambda: leads(older), 60, "the older version leads")
         settled(kubectl, f"{NAME}-1")
         passed("downgraded")
         importer.approve(NAME, 2, serving[2])
         settled(kubectl, f"{NAME}-2")
         passed("promoted by the older version")
-        release.install(cluster, kubectl.namespace, current.values, chart=current.chart)
+        installed.upgrade(current.values, current.chart)
         until(lambda: leads(current), 60, "this version leads")
         settled(kubectl, f"{NAME}-2")
         passed("upgraded")
