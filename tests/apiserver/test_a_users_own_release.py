@@ -7,12 +7,14 @@ store.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,47 @@ def test_what_another_tool_left_goes_from_a_local_cluster_only(
     release.remove(of_kind(cluster, kind), name)
     assert (kubectl.get("namespace", other) is not None) is stays
     kubectl.run("delete", "namespace", other, "--ignore-not-found", "--wait=false")
+
+
+@dataclass
+class Demo:
+    """The demo on a local cluster that a user installed Millrace into; its story is not told."""
+
+    command: Any
+    downs: list[str]
+
+
+@pytest.fixture
+def demo(cluster: Cluster, name: str, monkeypatch: pytest.MonkeyPatch) -> Demo:
+    spec = importlib.util.spec_from_file_location("demo_command", ROOT / "tests" / "demo" / "__main__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    command = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec.loader.exec_module(command)
+    made = Demo(command, [])
+    monkeypatch.setattr(command, "RELEASE", name)
+    monkeypatch.setattr(command, "_demo", lambda *_: False)
+    monkeypatch.setattr(millrace_cluster, "up", lambda: of_kind(cluster, "embedded"))
+    monkeypatch.setattr(millrace_cluster, "down", lambda: made.downs.append(name))
+    return made
+
+
+def test_a_demo_that_may_not_begin_takes_no_local_cluster_down(demo: Demo, kubectl: Kubectl, name: str) -> None:
+    kubectl.run("create", "namespace", name)
+    assert demo.command.main(["--down"]) == 2
+    assert demo.downs == []
+
+
+def test_a_demo_that_failed_takes_the_local_cluster_down_only_if_asked_while_somebody_else_uses_it(
+    demo: Demo, kubectl: Kubectl, name: str
+) -> None:
+    before = state(kubectl)
+    assert demo.command.main([]) == 1
+    assert demo.downs == []
+    assert state(kubectl) == before
+    assert demo.command.main(["--down"]) == 1
+    assert demo.downs == [name]
 
 
 COMMANDS = {
