@@ -112,7 +112,7 @@ def not_after(memory: Memory, now: datetime, *times: str) -> Memory:
 def _command(template: str, fields: dict[str, str]) -> str:
     for field, value in fields.items():
         template = template.replace("{" + field + "}", value)
-    return template
+    return template.rstrip()
 
 
 def _cut(text: str, limit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,11 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from millrace.api.reasons.deployment import DeploymentReason
 from millrace.decide import deployment as decision
+from millrace.decide.deployment.finding import Signal
 from millrace.decide.deployment.observation import Trouble
-from millrace.decide.deployment.rollout import HOPELESS, TRANSITIONS, Signal, Stage
+from millrace.decide.deployment.rollout import HOPELESS, TRANSITIONS, Stage
 from millrace.decide.plan import Plan
 from millrace.render import server as servers
 from millrace_kit.simulation import Crash, Envoy, SimulatedCluster, make_model
@@ -158,6 +161,7 @@ class Rollouts(RuleBasedStateMachine):
         plan = decision.decide(seen)
         assert plan == decision.decide(seen)
         self._check_intent(plan)
+        self._check_messages(plan)
         told = [event for event in plan.events if event.reason in VERDICTS]
         self.cluster.pass_once()
         if plan.deletes:  # that pods are gone is news: a revision may wait for its own remains to go
@@ -198,6 +202,18 @@ class Rollouts(RuleBasedStateMachine):
             assert wanted[stable["revision"]] >= replicas
         total = sum((status.get(role) or {}).get("weight", 0) for role in ("stable", "canary"))
         assert total in ((100,) if stable is not None else (0, 100))
+
+    def _check_messages(self, plan: Plan) -> None:
+        """A condition ends in the next command of its reason, if there is one; nothing is left to fill in."""
+        status = plan.status or {}
+        for condition in status["conditions"]:
+            reason = DeploymentReason[condition["reason"]]
+            assert condition["message"].count(" Next: ") == bool(reason.next_step)
+        of_conditions = [condition["message"] for condition in status["conditions"]]
+        for text in (status["message"], *of_conditions, *(event.message for event in plan.events)):
+            assert text
+            assert text.count(" Next: ") <= 1
+            assert not re.search(r"\{\w+\}", text)
 
     def _check_weights_set_now(self, before: Any) -> None:
         """A share grows only for a canary with enough ready servers that every router finds healthy."""

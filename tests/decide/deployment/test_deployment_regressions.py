@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from millrace import api
 from millrace.api.deployment_status import Retiring
+from millrace.api.reasons.deployment import DeploymentReason
 from millrace.decide import deployment as decision
 from millrace.decide.deployment import moves, rollout
 from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.finding import Finding, Signal
 from millrace.decide.deployment.observation import RevisionDrift
 from millrace.render import envoy, router
 from millrace_kit.simulation import START, Crash, SimulatedCluster, make_model
@@ -87,9 +89,9 @@ def test_no_more_than_eight_revisions_are_told_as_retiring(cluster: SimulatedClu
     state = cluster.status.model_copy(update={"retiring": full})
     leaves = state.stable if move is moves.promote else state.canary
     assert leaves is not None
-    transition = move(
-        moves.MoveContext(seen=cluster.observe(), transition=moves.Transition(state=state), reason="x", message="y")
-    )
+    finding = Finding(signal=Signal.WITHDRAWN, reason=DeploymentReason.ApprovalRevoked, why="it was taken back")
+    before = moves.Transition(state=state)
+    transition = move(moves.MoveContext(seen=cluster.observe(), transition=before, finding=finding))
     assert [one.revision for one in transition.state.retiring] == [*(one.revision for one in full[1:]), leaves.revision]
 
 

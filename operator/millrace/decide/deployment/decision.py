@@ -21,9 +21,9 @@ from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
 from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
+from .finding import Finding, Signal
 from .moves import Transition
 from .observation import Observation
-from .rollout import Finding, Signal
 
 __all__ = ["Observation", "decide"]
 

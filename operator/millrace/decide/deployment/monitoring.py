@@ -14,9 +14,11 @@ from millrace.api.conditions import Mark
 from millrace.api.deployment import Drift
 from millrace.api.deployment_status import DeploymentStatus, DriftStatus, RevisionStatus
 from millrace.api.quantities import seconds
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 from millrace.decide.status import later
 
+from . import messages
 from .drift import Verdict
 from .observation import Observation
 
@@ -41,17 +43,15 @@ def report(seen: Observation, state: DeploymentStatus) -> DriftReport:
     if monitoring is None:
         return DriftReport()
     if state.stable is None:
-        return DriftReport(
-            mark=Mark(type=DRIFT_DETECTED, status="Unknown", reason="NoStable", message="nothing serves yet")
-        )
+        return DriftReport(mark=messages.mark(seen, DRIFT_DETECTED, None, Reason.NoStable))
     known = seen.deployment.status.monitoring.drift if seen.deployment.status.monitoring is not None else None
     known = known if known is not None and known.revision == state.stable.revision else None
     fresh = _fresh(seen, state.stable)
     chosen, until = _chosen(known, fresh, seconds(monitoring.drift.interval), seen.now)
     events: tuple[Event, ...] = ()
-    mark = _mark(chosen, state.stable, monitoring.drift)
+    mark = _mark(seen, chosen, state.stable, monitoring.drift)
     if chosen.state == "Drifted" and (known is None or known.state != "Drifted"):
-        events = (Event(type="Warning", reason=mark.reason, message=mark.message),)
+        events = (messages.event_of(mark, warns=True),)
     return DriftReport(status=chosen, mark=mark, events=events, until=until)
 
 
@@ -96,15 +96,15 @@ def _is_news(known: DriftStatus, fresh: DriftStatus) -> bool:
     )
 
 
-def _mark(drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> Mark:
+def _mark(seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> Mark:
     if drift.state == "InsufficientData":
         text = f"{stable.model}: {drift.samples} rows served so far, {asked.min_samples} are needed for a verdict"
-        return Mark(type=DRIFT_DETECTED, status="Unknown", reason="InsufficientData", message=text)
+        return messages.mark(seen, DRIFT_DETECTED, None, Reason.InsufficientData, text)
     what = f"{stable.model}: feature {drift.worst_feature} differs by {drift.score} in its distribution function"
     if drift.state == "Drifted":
         text = f"{what}, more than {asked.margin:g} with a false-alarm rate of {asked.false_alarm_rate:g}"
-        return Mark(type=DRIFT_DETECTED, status="True", reason="DriftDetected", message=text)
-    return Mark(type=DRIFT_DETECTED, status="False", reason="NoDrift", message=f"{what} at most")
+        return messages.mark(seen, DRIFT_DETECTED, True, Reason.DriftDetected, text)
+    return messages.mark(seen, DRIFT_DETECTED, False, Reason.NoDrift, f"{what} at most")
 
 
 def _decimal(value: float) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, Retiring, RevisionStatus, Rollout, Served
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import actions, steps, target
+from . import actions, messages, steps, target
+from .finding import Finding
 from .observation import Observation
 
 MOST_QUARANTINED = 50
@@ -51,8 +53,7 @@ class MoveContext(Frozen):
 
     seen: Observation
     transition: Transition
-    reason: str = ""
-    message: str = ""
+    finding: Finding
 
 
 def start(context: MoveContext) -> Transition:
@@ -80,18 +81,19 @@ def start(context: MoveContext) -> Transition:
     )
     what = f"{wanted.model} (revision {wanted.revision})"
     text = f"{what} is tried beside {state.stable.model}" if state.stable else f"{what} is started as the first model"
-    return context.transition.then(Event(reason="RolloutStarted", message=text), canary=canary, rollout=rollout)
+    event = messages.event(context.seen, Reason.RolloutStarted, text)
+    return context.transition.then(event, canary=canary, rollout=rollout)
 
 
 def set_weight(context: MoveContext) -> Transition:
     """Give the canary the share of the present step."""
     step = steps.current(context.seen, context.transition.state)
-    return _weighed(context.transition, step.set_weight or 0 if step is not None else 0)
+    return _weighed(context, step.set_weight or 0 if step is not None else 0)
 
 
 def set_full(context: MoveContext) -> Transition:
     """Give the canary everything."""
-    return _weighed(context.transition, 100)
+    return _weighed(context, 100)
 
 
 def next_step(context: MoveContext) -> Transition:
@@ -103,7 +105,8 @@ def next_step(context: MoveContext) -> Transition:
 def restart_step(context: MoveContext) -> Transition:
     """Count anew from now."""
     state = actions.handled(context.seen, context.transition.state, actions.RETRY)
-    event = Event(reason="AnalysisExtended", message="the held analysis begins again, because a person asked for it")
+    why = "the held analysis begins again, because a person asked for it"
+    event = messages.event(context.seen, Reason.AnalysisExtended, why)
     return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
 
 
@@ -121,99 +124,97 @@ def promote(context: MoveContext) -> Transition:
         for one in state.history
     )
     text = f"{canary.model} (revision {canary.revision}) serves all traffic"
+    instead = f" in place of {old.model}" if old is not None else ""
     return context.transition.then(
-        Event(reason="Promoted", message=text + (f" in place of {old.model}" if old is not None else "")),
+        messages.event(context.seen, Reason.Promoted, text + instead),
         stable=canary.model_copy(update={"weight": 100, "since": context.seen.now}),
         canary=None,
         retiring=_leaving(context.seen, state, old),
         history=(serving, *past)[:MOST_HISTORY],
-        rollout=_ended(state, "Promoted", text, canary.revision),
+        rollout=_ended(state, Reason.Promoted, text, canary.revision),
         analysis=(),
     )
 
 
 def roll_back(context: MoveContext) -> Transition:
     """The canary failed."""
-    return _quarantined(context.seen, context.transition, "RolledBack", context.reason, context.message)
+    return _quarantined(context, Reason.RolledBack)
 
 
 def abort(context: MoveContext) -> Transition:
     """A person stopped the canary."""
     state = actions.handled(context.seen, context.transition.state, actions.ABORT)
-    return _quarantined(
-        context.seen,
-        Transition(state=state, events=context.transition.events),
-        "Aborted",
-        context.reason,
-        context.message,
-    )
+    transition = Transition(state=state, events=context.transition.events)
+    return _quarantined(context.model_copy(update={"transition": transition}), Reason.Aborted)
 
 
 def withdraw(context: MoveContext) -> Transition:
     """The canary may not serve any more; its approval says whether it ever may again, so no quarantine."""
-    return _returned(context.seen, context.transition, "RolledBack", context.reason, context.message, "")
+    return _returned(context, Reason.RolledBack, Reason.ApprovalRevoked)
 
 
 def supersede(context: MoveContext) -> Transition:
     """Something else is wanted; nothing is wrong with the canary."""
-    return _returned(context.seen, context.transition, "Superseded", context.reason, context.message, "")
+    return _returned(context, Reason.Superseded, Reason.Superseded)
 
 
 def release(context: MoveContext) -> Transition:
     """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
-    state = context.transition.state
-    request = actions.requested(context.seen, context.reason)
+    seen, state, action = context.seen, context.transition.state, context.finding.action
+    request = actions.requested(seen, action)
     digests = {one.digest for one in state.quarantined if request is not None and one.revision == request.revision}
     kept = tuple(one for one in state.quarantined if one.digest not in digests)
     lifted = next((one for one in state.quarantined if one.digest in digests), None)
     text = f"{lifted.model} may be rolled out again" if lifted is not None else "nothing was quarantined"
-    transition = Transition(
-        state=actions.handled(context.seen, state, context.reason), events=context.transition.events
-    )
-    return transition.then(Event(reason="Unquarantined", message=text), quarantined=kept)
+    transition = Transition(state=actions.handled(seen, state, action), events=context.transition.events)
+    return transition.then(messages.event(seen, Reason.Unquarantined, text), quarantined=kept)
 
 
-def _quarantined(seen: Observation, transition: Transition, verdict: str, reason: str, message: str) -> Transition:
-    canary = transition.state.canary
+def _quarantined(context: MoveContext, verdict: Reason) -> Transition:
+    transition, canary = context.transition, context.transition.state.canary
     if canary is None:
         return transition
     entry = Quarantined(
         revision=canary.revision,
         model=canary.model,
         digest=canary.digest,
-        reason=f"{reason}: {message}"[:256],
-        time=seen.now,
+        reason=_cause(context)[:256],
+        time=context.seen.now,
     )
     others = tuple(one for one in transition.state.quarantined if one.revision != canary.revision)
     transition = transition.then(quarantined=(*others, entry)[-MOST_QUARANTINED:])
-    command = target.unquarantine_command(seen, canary.revision)
-    return _returned(seen, transition, verdict, reason, message, f" To let it try again: {command}")
+    return _returned(context.model_copy(update={"transition": transition}), verdict, Reason.Quarantined)
 
 
-def _returned(
-    seen: Observation, transition: Transition, verdict: str, reason: str, message: str, advice: str
-) -> Transition:
-    """All traffic back to stable; the canary retires."""
-    state, canary = transition.state, transition.state.canary
+def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transition:
+    """All traffic back to stable; the canary retires. The event ends in the next command of `advice`."""
+    state, canary = context.transition.state, context.transition.state.canary
     if canary is None:
-        return transition
+        return context.transition
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
-    text = f"{canary.model} (revision {canary.revision}): {reason}, {message}; {back}."[: 1000 - len(advice)]
-    return transition.then(
-        Event(type="Normal" if verdict == "Superseded" else "Warning", reason=verdict, message=text + advice),
+    why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
+    warns = verdict is not Reason.Superseded
+    event = messages.event(context.seen, verdict, why, advice, warns=warns, revision=canary.revision)
+    return context.transition.then(
+        event,
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
         canary=None,
-        retiring=_leaving(seen, state, canary),
-        rollout=_ended(state, verdict, f"{reason}: {message}", canary.revision),
+        retiring=_leaving(context.seen, state, canary),
+        rollout=_ended(state, verdict, _cause(context), canary.revision),
         analysis=(),
     )
 
 
-def _ended(state: DeploymentStatus, verdict: str, why: str, revision: str) -> Rollout:
+def _cause(context: MoveContext) -> str:
+    reason = context.finding.reason
+    return f"{reason.name}: {context.finding.why}" if reason is not None else context.finding.why
+
+
+def _ended(state: DeploymentStatus, verdict: Reason, why: str, revision: str) -> Rollout:
     handled = state.rollout.handled if state.rollout is not None else ()
     return Rollout.model_validate(
         {
-            "last_verdict": verdict,
+            "last_verdict": verdict.name,
             "last_verdict_reason": why[:256],
             "last_verdict_revision": revision,
             "handled": handled,
@@ -228,15 +229,14 @@ def _leaving(seen: Observation, state: DeploymentStatus, gone: RevisionStatus | 
     return (*state.retiring, fresh)[-MOST_LEAVING:]
 
 
-def _weighed(transition: Transition, weight: int) -> Transition:
-    state = transition.state
+def _weighed(context: MoveContext, weight: int) -> Transition:
+    state = context.transition.state
     if state.canary is None:
-        return transition
+        return context.transition
     stable = state.stable.model_copy(update={"weight": 100 - weight}) if state.stable is not None else None
-    event = Event(
-        reason="WeightSet", message=f"{state.canary.model} (revision {state.canary.revision}) takes {weight} %"
-    )
-    return transition.then(event, stable=stable, canary=state.canary.model_copy(update={"weight": weight}))
+    text = f"{state.canary.model} (revision {state.canary.revision}) takes {weight} %"
+    event = messages.event(context.seen, Reason.WeightSet, text)
+    return context.transition.then(event, stable=stable, canary=state.canary.model_copy(update={"weight": weight}))
 
 
 def _stepped(seen: Observation, transition: Transition, **changes: int) -> Transition:

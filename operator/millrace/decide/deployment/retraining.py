@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from millrace import api
 from millrace.api import conditions, keys
 from millrace.api.base import Frozen
@@ -18,12 +20,13 @@ from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining, Trigger
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, RetrainingStatus, RevisionStatus
 from millrace.api.quantities import seconds
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
 from millrace.decide.status import later
 from millrace.decide.training_run import is_over
 from millrace.render import metadata, names
 
-from . import target
+from . import messages, target
 from .monitoring import DRIFT_DETECTED, DriftReport
 from .observation import Observation
 
@@ -55,10 +58,14 @@ class Cause(Frozen):
 class Obstacle(Frozen):
     """Why no run starts; `until` is when time alone takes it away."""
 
-    reason: str
-    message: str
+    reason: Reason
+    why: str
     blocks: bool = True
     until: datetime | None = None
+    advice: Reason | None = None
+    """Whose next command helps, if it is not the reason's own."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """What that command is to be filled in with."""
 
 
 class Retrained(Frozen):
@@ -79,7 +86,7 @@ def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, r
     fires, waits_until = _firing(seen, asked, drift)
     if fires is None or state.stable is None:
         return _reported(
-            seen, Obstacle(reason="WithinLimits", message="no trigger fires", blocks=False, until=waits_until)
+            seen, Obstacle(reason=Reason.WithinLimits, why="no trigger fires", blocks=False, until=waits_until)
         )
     cause = Cause(
         seen=seen, asked=asked, trigger=fires, stable=state.stable, rolling=rolling, quarantined=state.quarantined
@@ -105,17 +112,14 @@ def _firing(seen: Observation, asked: Retraining, drift: DriftReport) -> tuple[T
 def _a_rollout_is_under_way(cause: Cause) -> Obstacle | None:
     if not cause.rolling:
         return None
-    return Obstacle(reason="RolloutInProgress", message="no run starts while a rollout is under way")
+    return Obstacle(reason=Reason.RolloutInProgress, why="no run starts while a rollout is under way")
 
 
 def _the_run_is_missing(cause: Cause) -> Obstacle | None:
     if cause.seen.run is not None:
         return None
-    name, namespace = cause.asked.training_run_ref.name, cause.seen.deployment.metadata.namespace
-    text = (
-        f"TrainingRun {name}, which is to be cloned, does not exist. Create it, or see: kubectl -n {namespace} get mtr"
-    )
-    return Obstacle(reason="TrainingRunMissing", message=text)
+    why = f"TrainingRun {cause.asked.training_run_ref.name}, which is to be cloned, does not exist"
+    return Obstacle(reason=Reason.TrainingRunMissing, why=why)
 
 
 def _the_data_is_missing(cause: Cause) -> Obstacle | None:
@@ -123,9 +127,8 @@ def _the_data_is_missing(cause: Cause) -> Obstacle | None:
     if seen.dataset is not None and seen.dataset.status.current is not None:
         return None
     name = seen.run.spec.dataset_ref.name if seen.run is not None else ""
-    namespace = seen.deployment.metadata.namespace
-    text = f"Dataset {name} has no version to train on. See: kubectl -n {namespace} get mds {name}"
-    return Obstacle(reason="DatasetMissing", message=text)
+    why = f"Dataset {name} has no version to train on"
+    return Obstacle(reason=Reason.DatasetMissing, why=why, fields={"dataset": name})
 
 
 def _the_data_is_old(cause: Cause) -> Obstacle | None:
@@ -139,52 +142,53 @@ def _the_data_is_old(cause: Cause) -> Obstacle | None:
     again = current.version <= trained.version and made is not None and current.created_time > made
     if current.digest != trained.digest and (current.version > trained.version or again):
         return None
-    text = (
+    why = (
         f"drift was seen, but Dataset {dataset.metadata.name} has no version newer than {trained.version}, which "
-        f"{cause.stable.model} was trained on; a run starts by itself when one is frozen. Upload new rows, then: "
-        f"kubectl -n {dataset.metadata.namespace or cause.seen.deployment.metadata.namespace} get mds "
-        f"{dataset.metadata.name} --watch"
+        f"{cause.stable.model} was trained on; a run starts by itself when one is frozen"
     )
-    return Obstacle(reason="NoNewData", message=text)
+    return Obstacle(reason=Reason.NoNewData, why=why, fields={"dataset": dataset.metadata.name})
 
 
 def _it_was_started(cause: Cause) -> Obstacle | None:
     run = next((run for run in cause.seen.runs if run.metadata.name == cause.name), None)
     if run is None:
         return _it_was_deleted(cause)
-    namespace = cause.seen.deployment.metadata.namespace
     if not is_over(run):
-        return Obstacle(reason="RunStarted", message=f"{cause.name} is under way", blocks=False)
+        return Obstacle(reason=Reason.RunStarted, why=f"{cause.name} is under way", blocks=False)
     if run.status.model_ref is not None:
-        failed = next((one for one in cause.quarantined if one.model == run.status.model_ref.name), None)
-        if failed is not None:
-            text = f"{cause.name} made {failed.model}, which is quarantined: {failed.reason}. To let it try again: "
-            command = target.unquarantine_command(cause.seen, failed.revision)
-            return Obstacle(reason="AlreadyTried", message=text + command)
-        text = f"{cause.name} made {run.status.model_ref.name}, which is served once it is approved"
-        return Obstacle(reason="RunStarted", message=text, blocks=False)
-    text = f"{cause.name} was started for this drift and this data and made no Model. See why: kubectl -n {namespace} "
-    return Obstacle(reason="AlreadyTried", message=f"{text}describe mtr {cause.name}")
+        return _it_made(cause, run.status.model_ref.name)
+    why = f"{cause.name} was started for this drift and this data and made no Model"
+    return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": cause.name})
+
+
+def _it_made(cause: Cause, model: str) -> Obstacle:
+    failed = next((one for one in cause.quarantined if one.model == model), None)
+    if failed is None:
+        why = f"{cause.name} made {model}, which is served once it is approved"
+        return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
+    why = f"{cause.name} made {model}, which is quarantined: {failed.reason}"
+    fields = {"revision": failed.revision}
+    return Obstacle(reason=Reason.AlreadyTried, why=why, advice=Reason.Quarantined, fields=fields)
 
 
 def _it_was_deleted(cause: Cause) -> Obstacle | None:
-    """A run that a person deleted is not started behind their back: one cause, one run."""
+    """A run that a person deleted is not started again: one cause, one run."""
     known = cause.seen.deployment.status.retraining
     if known is None or known.last_run != cause.name or not cause.seen.runs_are_live:
         return None
     dataset = cause.seen.run.spec.dataset_ref.name if cause.seen.run is not None else ""
-    text = (
+    why = (
         f"{cause.name} was started for this drift and this data and has been deleted; the next version of Dataset "
-        f"{dataset} starts another. See: kubectl -n {cause.seen.deployment.metadata.namespace} get mds {dataset}"
+        f"{dataset} starts another"
     )
-    return Obstacle(reason="AlreadyTried", message=text)
+    return Obstacle(reason=Reason.AlreadyTried, why=why, advice=Reason.NoNewData, fields={"dataset": dataset})
 
 
 def _the_runs_are_unknown(cause: Cause) -> Obstacle | None:
     if cause.seen.runs_are_live:
         return None
     text = "the runs started so far are being looked up"
-    return Obstacle(reason="RunsUnknown", message=text, until=later(cause.seen.now, LOOK_AGAIN_SECONDS))
+    return Obstacle(reason=Reason.RunsUnknown, why=text, until=later(cause.seen.now, LOOK_AGAIN_SECONDS))
 
 
 def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
@@ -192,7 +196,7 @@ def _enough_runs_are_under_way(cause: Cause) -> Obstacle | None:
     if len(running) < most:
         return None
     text = f"{len(running)} runs of this Deployment are under way, {most} may be (limits.maxConcurrent)"
-    return Obstacle(reason="ConcurrencyLimit", message=text)
+    return Obstacle(reason=Reason.ConcurrencyLimit, why=text)
 
 
 def _it_cools_down(cause: Cause) -> Obstacle | None:
@@ -203,7 +207,7 @@ def _it_cools_down(cause: Cause) -> Obstacle | None:
     if until <= cause.seen.now:
         return None
     text = f"the last run was started less than {cause.asked.limits.cooldown} ago (limits.cooldown)"
-    return Obstacle(reason="CoolingDown", message=text, until=until)
+    return Obstacle(reason=Reason.CoolingDown, why=text, until=until)
 
 
 def _the_day_is_full(cause: Cause) -> Obstacle | None:
@@ -211,7 +215,7 @@ def _the_day_is_full(cause: Cause) -> Obstacle | None:
     if len(today) < most:
         return None
     text = f"{len(today)} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
-    return Obstacle(reason="DailyLimit", message=text, until=today[len(today) - most] + DAY)
+    return Obstacle(reason=Reason.DailyLimit, why=text, until=today[len(today) - most] + DAY)
 
 
 OBSTACLES: tuple[Callable[[Cause], Obstacle | None], ...] = (
@@ -248,7 +252,7 @@ def _started(cause: Cause) -> Retrained:
         },
         "spec": run.spec.wire(),
     }
-    reported = _reported(seen, Obstacle(reason="RunStarted", message=f"{cause.name} is started ({why})", blocks=False))
+    reported = _reported(seen, Obstacle(reason=Reason.RunStarted, why=f"{cause.name} is started ({why})", blocks=False))
     before = reported.status or RetrainingStatus()
     status = before.model_copy(
         update={
@@ -260,7 +264,9 @@ def _started(cause: Cause) -> Retrained:
             "runs_last24h": before.runs_last24h + 1,
         }
     )
-    return Retrained(status=status, mark=reported.mark, creates=(clone,), events=(_started_event(cause.name, why),))
+    return Retrained(
+        status=status, mark=reported.mark, creates=(clone,), events=(_started_event(seen, cause.name, why),)
+    )
 
 
 def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
@@ -282,13 +288,15 @@ def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
                 "next_allowed_time": later(began, cooldown),
             }
         )
-        events = (_started_event(last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),)
+        events = (
+            _started_event(seen, last.metadata.name, last.metadata.annotations.get(CAUSE, trigger or "a trigger")),
+        )
     running = any(not is_over(run) for run in seen.runs)
-    cooling = obstacle.reason in ("CoolingDown", "DailyLimit")
+    cooling = obstacle.reason in (Reason.CoolingDown, Reason.DailyLimit)
     state = "Running" if running else "Cooldown" if cooling else "Blocked" if obstacle.blocks else "Idle"
     status = known.model_copy(update={"state": state, "runs_last24h": len(_today(seen))})
-    mark = Mark(
-        type=BLOCKED, status="True" if obstacle.blocks else "False", reason=obstacle.reason, message=obstacle.message
+    mark = messages.mark(
+        seen, BLOCKED, obstacle.blocks, obstacle.reason, obstacle.why, obstacle.advice, **obstacle.fields
     )
     return Retrained(status=status, mark=mark, events=events, until=obstacle.until)
 
@@ -302,8 +310,8 @@ def _is_unreported(known: RetrainingStatus, last: api.TrainingRun) -> bool:
     return known.last_run != last.metadata.name and (reported is None or (began is not None and began > reported))
 
 
-def _started_event(run: str, why: str) -> Event:
-    return Event(reason="RetrainingStarted", message=f"TrainingRun {run} was started: {why}")
+def _started_event(seen: Observation, run: str, why: str) -> Event:
+    return messages.event(seen, Reason.RetrainingStarted, f"TrainingRun {run} was started: {why}", run=run)
 
 
 def _starts(seen: Observation) -> list[datetime]:

@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
+from typing import Any
 
 from millrace.api import deployment as spec
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
-from millrace.contract.reasons import Reason
+from millrace.api.reasons.deployment import DeploymentReason as Reason
+from millrace.contract.reasons import Reason as PodReason
 from millrace.decide.status import later
 from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
 from . import actions, analysis, steps, target
+from .finding import Finding, Signal
 from .moves import MOVES, Move, MoveContext, Transition
 from .observation import Observation
 
@@ -33,7 +36,9 @@ READY_WITHIN_SECONDS = 600.0
 MOST_RETIRING = 6
 MOST_MOVES = 200
 
-HOPELESS = frozenset({Reason.DIGEST_MISMATCH.value, Reason.MODEL_NOT_LOADABLE.value, Reason.GOLDEN_SET_MISMATCH.value})
+HOPELESS = frozenset(
+    {PodReason.DIGEST_MISMATCH.value, PodReason.MODEL_NOT_LOADABLE.value, PodReason.GOLDEN_SET_MISMATCH.value}
+)
 """Trying again cannot help: the bytes are what they are."""
 
 
@@ -45,25 +50,6 @@ class Stage(Enum):
     PAUSING = "at a pause"
     ANALYSING = "at an analysis"
     PROMOTING = "after the last step"
-
-
-class Signal(Enum):
-    """What was seen. Of several the first in this order counts."""
-
-    RELEASED = "a person lifts a quarantine"
-    ABORTED = "a person stops this canary"
-    WITHDRAWN = "the canary's Model is not approved any more"
-    SUPERSEDED = "another revision is wanted"
-    BROKEN = "the model cannot be served"
-    FAILED = "an analysis failed"
-    OVERDUE = "the servers did not get ready in time"
-    EXTENDED = "a person gives a held analysis more time"
-    NEW = "a revision is wanted that is not served"
-    READY = "the next weight may be set"
-    DONE = "the step is over"
-    INCONCLUSIVE = "the analysis ran out of time"
-    WAITING = "something is not there yet"
-    SETTLED = "stable is what is wanted"
 
 
 _ANY_STAGE = {
@@ -90,18 +76,6 @@ TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
 """What is not in the table changes nothing."""
 
 
-class Finding(Frozen):
-    """What a check found: a signal, why, and what is waited for."""
-
-    signal: Signal
-    reason: str = ""
-    message: str = ""
-    waiting_for: str = ""
-    until: datetime | None = None
-    """When time alone may change the finding."""
-    results: tuple[AnalysisResult, ...] = ()
-
-
 class CanaryContext(Frozen):
     """What a check looks at while there is a canary."""
 
@@ -118,9 +92,7 @@ def advance(seen: Observation, state: DeploymentStatus) -> tuple[Transition, Fin
         move = TRANSITIONS.get((stage_of(seen, transition.state), finding.signal))
         if move is None:
             return _noted(seen, transition), finding
-        transition = MOVES[move](
-            MoveContext(seen=seen, transition=transition, reason=finding.reason, message=finding.message)
-        )
+        transition = MOVES[move](MoveContext(seen=seen, transition=transition, finding=finding))
     return _noted(seen, transition), finding
 
 
@@ -158,7 +130,7 @@ def find(seen: Observation, state: DeploymentStatus) -> Finding:
     """The finding of the first check that finds anything."""
     lifted = actions.quarantine_lifted(seen, state)
     if lifted is not None:
-        return Finding(signal=Signal.RELEASED, reason=lifted)
+        return Finding(signal=Signal.RELEASED, action=lifted)
     if state.canary is None:
         return _idle(seen, state)
     context = CanaryContext(seen=seen, state=state, canary=state.canary)
@@ -173,26 +145,26 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     choice = target.choose(seen, state)
     wanted = choice.bundle
     if wanted is None:
-        return Finding(signal=Signal.SETTLED, reason=choice.reason, message=choice.message)
+        return Finding(signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields)
     if state.stable is not None and state.stable.revision == wanted.revision:
         return Finding(signal=Signal.SETTLED)
     if seen.policy_in_force is False:
-        return Finding(
-            signal=Signal.WAITING, reason="PolicyNotInForce", waiting_for="the admission policies to be in force"
-        )
+        return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
     busy = any(one.revision == wanted.revision for one in state.retiring) or len(state.retiring) >= MOST_RETIRING
     if busy:
-        return Finding(
-            signal=Signal.WAITING, reason="Retiring", waiting_for="earlier pods to go before this revision starts"
-        )
+        return _waits(Reason.Retiring, "earlier pods to go before this revision starts")
     return Finding(signal=Signal.NEW)
+
+
+def _waits(reason: Reason, what: str, **more: Any) -> Finding:
+    return Finding(signal=Signal.WAITING, reason=reason, waiting_for=what, **more)
 
 
 def _is_aborted(context: CanaryContext) -> Finding | None:
     request = actions.abort_of(context.seen, context.state, context.canary.revision)
     if request is None:
         return None
-    return Finding(signal=Signal.ABORTED, reason="Aborted", message=request.reason or "a person asked for it")
+    return Finding(signal=Signal.ABORTED, reason=Reason.Aborted, why=request.reason or "a person asked for it")
 
 
 def _is_withdrawn(context: CanaryContext) -> Finding | None:
@@ -200,8 +172,8 @@ def _is_withdrawn(context: CanaryContext) -> Finding | None:
         return None
     return Finding(
         signal=Signal.WITHDRAWN,
-        reason="ApprovalRevoked",
-        message=f"Model {context.canary.model} is not approved any more",
+        reason=Reason.ApprovalRevoked,
+        why=f"Model {context.canary.model} is not approved any more",
     )
 
 
@@ -209,12 +181,12 @@ def _is_superseded(context: CanaryContext) -> Finding | None:
     choice = target.choose(context.seen, context.state)
     if choice.bundle is None:
         return Finding(
-            signal=Signal.SUPERSEDED, reason="Superseded", message="it is not what the spec asks for any more"
+            signal=Signal.SUPERSEDED, reason=Reason.Superseded, why="it is not what the spec asks for any more"
         )
     if choice.bundle.revision == context.canary.revision:
         return None
     text = f"{choice.bundle.model} (revision {choice.bundle.revision}) is wanted now"
-    return Finding(signal=Signal.SUPERSEDED, reason="Superseded", message=text)
+    return Finding(signal=Signal.SUPERSEDED, reason=Reason.Superseded, why=text)
 
 
 def _is_broken(context: CanaryContext) -> Finding | None:
@@ -222,7 +194,7 @@ def _is_broken(context: CanaryContext) -> Finding | None:
     trouble = server.trouble if server is not None else None
     if trouble is None or trouble.reason not in HOPELESS:
         return None
-    return Finding(signal=Signal.BROKEN, reason=trouble.reason, message=trouble.message or trouble.reason)
+    return Finding(signal=Signal.BROKEN, reason=Reason[trouble.reason], why=trouble.message or trouble.reason)
 
 
 def _has_failed(context: CanaryContext) -> Finding | None:
@@ -230,8 +202,8 @@ def _has_failed(context: CanaryContext) -> Finding | None:
     failed = [result for result in results if result.phase == "Failed"]
     if not failed:
         return None
-    message = "; ".join(f"{result.name}: {result.message}" for result in failed)
-    return Finding(signal=Signal.FAILED, reason="AnalysisFailed", message=message, results=results)
+    why = "; ".join(f"{result.name}: {result.message}" for result in failed)
+    return Finding(signal=Signal.FAILED, reason=Reason.AnalysisFailed, why=why, results=results)
 
 
 def _is_overdue(context: CanaryContext) -> Finding | None:
@@ -241,14 +213,14 @@ def _is_overdue(context: CanaryContext) -> Finding | None:
         return None
     trouble = _trouble(seen, revision)
     text = f"{ready} of {wanted} servers were ready after {READY_WITHIN_SECONDS:g} s{trouble}"
-    return Finding(signal=Signal.OVERDUE, reason="ProgressDeadlineExceeded", message=text)
+    return Finding(signal=Signal.OVERDUE, reason=Reason.ProgressDeadlineExceeded, why=text)
 
 
 def _is_extended(context: CanaryContext) -> Finding | None:
     if actions.retry_of(context.seen, context.state, context.canary.revision) is None:
         return None
     held = _STAGES[stage_of(context.seen, context.state)](context).signal is Signal.INCONCLUSIVE
-    return Finding(signal=Signal.EXTENDED, reason="AnalysisExtended") if held else None
+    return Finding(signal=Signal.EXTENDED, reason=Reason.AnalysisExtended) if held else None
 
 
 Check = Callable[[CanaryContext], Finding | None]
@@ -308,10 +280,10 @@ def _servers_missing(context: CanaryContext, weight: int) -> Finding | None:
     if ready < wanted:
         text = f"{wanted} ready servers of {canary.model}, {ready} now{_trouble(seen, canary.revision)}"
         until = ready_deadline(seen, context.state)
-        return Finding(signal=Signal.WAITING, reason="ServersNotReady", waiting_for=text, until=until)
+        return _waits(Reason.ServersNotReady, text, until=until)
     if not seen.healthy(canary.revision):
         text = f"every router to find a healthy server of {canary.model}"
-        return Finding(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for=text)
+        return _waits(Reason.RoutersNotReady, text)
     return None
 
 
@@ -329,7 +301,9 @@ def _weighing(context: CanaryContext) -> Finding:
 def _applied(context: CanaryContext) -> Finding:
     if context.seen.reported(router_config(context.seen, context.state).generation):
         return Finding(signal=Signal.DONE)
-    return Finding(signal=Signal.WAITING, reason="RoutersNotReady", waiting_for="every router to apply the new weights")
+    return Finding(
+        signal=Signal.WAITING, reason=Reason.RoutersNotReady, waiting_for="every router to apply the new weights"
+    )
 
 
 def _pausing(context: CanaryContext) -> Finding:
@@ -338,7 +312,7 @@ def _pausing(context: CanaryContext) -> Finding:
     end = later(steps.began(context.seen, context.state), duration)
     if context.seen.now < end:
         text = f"the pause of {duration:g} s at {context.canary.weight} % to end"
-        return Finding(signal=Signal.WAITING, reason="CanaryPaused", waiting_for=text, until=end)
+        return _waits(Reason.CanaryPaused, text, until=end)
     missing = _servers_missing(context, context.canary.weight)
     return missing if missing is not None else Finding(signal=Signal.DONE)
 
@@ -361,11 +335,13 @@ def _under_analysis(
     undecided = ", ".join(result.name for result in results if result.phase != "Successful")
     if context.seen.now < end:
         text = f"the analysis of {undecided}, at most {asked.max_duration}"
-        return Finding(signal=Signal.WAITING, reason="CanaryAnalysing", waiting_for=text, until=end, results=results)
+        return Finding(
+            signal=Signal.WAITING, reason=Reason.CanaryAnalysing, waiting_for=text, until=end, results=results
+        )
     return Finding(
         signal=Signal.INCONCLUSIVE,
-        reason="AnalysisInconclusive",
-        message=f"no verdict on {undecided} within {asked.max_duration}; the canary stays where it is",
+        reason=Reason.AnalysisInconclusive,
+        why=f"no verdict on {undecided} within {asked.max_duration}; the canary stays where it is",
         waiting_for="a person: retry or abort",
         results=analysis.inconclusive(results),
     )
@@ -383,9 +359,7 @@ def _promoting(context: CanaryContext) -> Finding:
     if context.seen.policy_in_force is False or not target.is_approved(
         target.model_called(context.seen, context.canary.model)
     ):
-        return Finding(
-            signal=Signal.WAITING, reason="PolicyNotInForce", waiting_for="the admission policies to be in force"
-        )
+        return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
     missing = _servers_missing(context, 100)
     if missing is not None:
         return missing

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from millrace import api
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
 from millrace.render.server import Bundle, Template, bundle
 
@@ -20,8 +23,10 @@ class Target(Frozen):
     """The revision wanted, or why there is none."""
 
     bundle: Bundle | None = None
-    reason: str = ""
-    message: str = ""
+    reason: Reason | None = None
+    why: str = ""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """What the reason's next command is to be filled in with."""
 
 
 def choose(seen: Observation, state: DeploymentStatus) -> Target:
@@ -79,20 +84,12 @@ def template(seen: Observation) -> Template:
 
 def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
     model = model_called(seen, name)
-    namespace = seen.deployment.metadata.namespace
     if model is None:
-        return Target(
-            reason="NoApprovedModel", message=f"Model {name} does not exist. See: kubectl -n {namespace} get mmd"
-        )
+        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} does not exist", fields={"models": ""})
     if not _may_be_wanted(state, model):
-        return Target(
-            reason="NoApprovedModel",
-            message=f"Model {name} is not approved. See what is missing: kubectl -n {namespace} describe mmd {name}",
-        )
+        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} is not approved")
     wanted = bundle(model, template(seen))
-    if is_quarantined(state, wanted):
-        return Target(reason="Quarantined", message=_quarantine_message(seen, state, wanted))
-    return Target(bundle=wanted)
+    return _held(state, wanted) if is_quarantined(state, wanted) else Target(bundle=wanted)
 
 
 def _latest(seen: Observation, state: DeploymentStatus) -> Target:
@@ -106,12 +103,10 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
         return Target(bundle=max(eligible, key=lambda one: (one.version, one.model)))
     held = [one for one in bundles if one.version >= floor]
     if held:
-        return Target(reason="Quarantined", message=_quarantine_message(seen, state, held[-1]))
+        return _held(state, held[-1])
     waiting = sum(model.spec.model_name == name for model in seen.models) - len(approved)
-    namespace = seen.deployment.metadata.namespace
-    listing = f"kubectl -n {namespace} get mmd -l millrace.dev/model-name={name}"
     why = f"{waiting} of its versions wait for approval" if waiting else "it has no version yet"
-    return Target(reason="NoApprovedModel", message=f"No version of model {name} is approved: {why}. See: {listing}")
+    return Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}")
 
 
 def _version_served(seen: Observation, stable: RevisionStatus | None, name: str) -> int:
@@ -123,20 +118,8 @@ def _version_served(seen: Observation, stable: RevisionStatus | None, name: str)
     return stable.version if same else 0
 
 
-def _quarantine_message(seen: Observation, state: DeploymentStatus, wanted: Bundle) -> str:
-    entries = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest]
-    entry = entries[-1]
-    command = unquarantine_command(seen, entry.revision)
-    return f"{wanted.model} is quarantined: {entry.reason}. To let it try again: {command}"
-
-
-def unquarantine_command(seen: Observation, revision: str) -> str:
-    """What to type so that a quarantined revision may be rolled out again."""
-    return action_command(seen, "unquarantine", revision)
-
-
-def action_command(seen: Observation, action: str, revision: str) -> str:
-    """What to type to ask something of a revision."""
-    metadata = seen.deployment.metadata
-    patch = f'{{"spec":{{"actions":{{"{action}":{{"revision":"{revision}"}}}}}}}}'
-    return f"kubectl -n {metadata.namespace} patch mdep {metadata.name} --type merge -p '{patch}'"
+def _held(state: DeploymentStatus, wanted: Bundle) -> Target:
+    """Nothing, because what is wanted is quarantined."""
+    entry = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest][-1]
+    why = f"{wanted.model} is quarantined: {entry.reason}"
+    return Target(reason=Reason.Quarantined, why=why, fields={"revision": entry.revision})
