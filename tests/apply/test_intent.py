@@ -1,4 +1,4 @@
-"""When an object still is what was said, and when a status says something new."""
+"""When an object still is as it was applied, and when a status differs from the one before."""
 
 from __future__ import annotations
 

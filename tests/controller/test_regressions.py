@@ -109,7 +109,7 @@ async def test_a_pass_whose_writes_were_never_shown_reads_them_instead_of_decidi
     assert bench.server.refused == 0
 
 
-async def test_what_was_written_and_is_gone_is_not_believed_to_be_there(bench: Bench) -> None:
+async def test_what_was_written_and_is_gone_does_not_count_as_there(bench: Bench) -> None:
     await bench.reconciler.reconcile(WIDGET)
     del bench.server.objects[WIDGET]
     bench.clock.advance(PATIENCE_SECONDS)
@@ -136,7 +136,7 @@ def reasons(bench: Bench) -> dict[str, str]:
     return {one["type"]: one["reason"] for one in found["status"]["conditions"]}
 
 
-async def test_what_cannot_be_understood_is_said_once_and_not_tried_again(bench: Bench) -> None:
+async def test_what_cannot_be_understood_is_reported_once_and_not_tried_again(bench: Bench) -> None:
     readable = bench.reconciler._controller
     bench.reconciler._controller = replace(readable, observe=misread)
     result = await bench.reconciler.reconcile(WIDGET)
@@ -152,7 +152,7 @@ async def test_what_cannot_be_understood_is_said_once_and_not_tried_again(bench:
     assert reasons(bench) == {"Ready": "Told"}
 
 
-async def test_a_refusal_that_repeats_is_told_in_the_api_servers_words_and_any_other_failure_is_not(
+async def test_a_refusal_that_repeats_is_reported_in_the_api_servers_words_and_any_other_failure_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(error: errors.ApiError) -> None:

@@ -1,6 +1,6 @@
 """A reason is one word for programs and a sentence with a next command for people: none without the other.
 
-What is said is read from the source: a reason that no test happens to provoke must be documented too.
+The reasons in use are read from the source: one that no test happens to provoke must be documented too.
 """
 
 from __future__ import annotations

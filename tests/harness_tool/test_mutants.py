@@ -1,4 +1,4 @@
-"""The harness finds what it is for: each way of breaking a reconcile on purpose makes a few chosen plans go red.
+"""The harness finds what it is for: each way of breaking a reconcile on purpose makes a few chosen plans fail.
 
 The same plans are green on the operator as it is (`test_the_chosen_plans_hold`), so it is the mutant that they find.
 """
@@ -53,7 +53,7 @@ def decide_a_delete_from_the_cache(patch: Patch) -> None:
 
 
 def forget_to_read_the_answer_live(patch: Patch) -> None:
-    """Believe the cached pods of a Job that has finished."""
+    """Use the cached pods of a Job that has finished."""
     whole = jobs._pods
 
     async def pods(world, job, *, live: bool):
@@ -63,7 +63,7 @@ def forget_to_read_the_answer_live(patch: Patch) -> None:
 
 
 def write_the_status_before_the_children(patch: Patch) -> None:
-    """Claim first, do afterwards."""
+    """Write the status before what it reports."""
     whole = Executor.execute
 
     async def executed(self: Executor, resource, owner, plan):
@@ -77,23 +77,23 @@ def write_the_status_before_the_children(patch: Patch) -> None:
 
 
 def write_on_top_of_any_version(patch: Patch) -> None:
-    """Let what moves traffic be applied whatever happened to it since."""
+    """Apply what moves traffic whatever happened to it since it was read."""
     patch.setattr(execute, "GUARDED", frozenset())
 
 
 def delete_the_workload_before_its_service(patch: Patch) -> None:
-    """A Service is found by its workload: without that it is found by nobody."""
+    """Nothing finds the Service then: it is looked up by its workload."""
     whole = retiring._parts
     patch.setattr(retiring, "_parts", lambda seen, revision: list(reversed(whole(seen, revision))))
 
 
 def go_on_after_a_conflict(patch: Patch) -> None:
-    """Write the status although a child it speaks of was refused."""
+    """Write the status although a child that it reports was refused."""
     _never_end_the_pass(patch, "_child")
 
 
 def forget_what_could_not_be_deleted(patch: Patch) -> None:
-    """Write the status although what it speaks of no more is still there."""
+    """Write the status although an object that it no longer reports still exists."""
     _never_end_the_pass(patch, "_delete")
 
 
@@ -108,7 +108,7 @@ def _never_end_the_pass(patch: Patch, part: str) -> None:
 
 
 def nudge_before_the_status(patch: Patch) -> None:
-    """Let the status wait for what only makes things faster."""
+    """Let the status wait for writes that only make things faster."""
     whole = Executor.execute
 
     async def executed(self: Executor, resource, owner, plan):
@@ -131,13 +131,13 @@ def trust_the_time_of_day(patch: Patch) -> None:
 
 
 def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
-    """Count from what the status says, though by the clock of today that is yet to come."""
+    """Count from the times in the status, also from those in the future."""
     for module in (status, retiring):
         patch.setattr(module, "not_after", lambda memory, now, *times: memory)
 
 
 def start_a_deleted_clone_again(patch: Patch) -> None:
-    """Take a run that somebody deleted for one that never was."""
+    """Treat a run that somebody deleted as one that never existed."""
     patch.setattr(retraining, "_it_was_deleted", lambda _: None)
 
 

@@ -124,7 +124,7 @@ def test_a_dataset_is_frozen_in_few_writes_and_then_nothing_is_written() -> None
     run(story)
 
 
-def test_a_story_is_told_twice_in_the_same_way() -> None:
+def test_a_workload_runs_twice_in_the_same_way() -> None:
     assert run(frozen) == run(frozen)
     assert run(frozen) != run(frozen, seed=2)
 

@@ -146,7 +146,7 @@ def test_a_pod_that_finds_no_node_says_so() -> None:
     assert (found.reason, found.message) == ("Unschedulable", "no cpu")
 
 
-async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_says_nothing() -> None:
+async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_has_no_generation() -> None:
     class Said:
         def router(self, namespace: str, name: str, uid: str) -> Router | None:
             return Router(pod=uid, generation="abc", healthy={"aaaaaaaa": 2}) if uid == "uid-r-0" else None

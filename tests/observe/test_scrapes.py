@@ -259,7 +259,7 @@ async def test_a_rollout_is_asked_about_every_two_seconds(scene: Scene) -> None:
     assert scene.pods.asked.count("10.0.0.1/generation") == 5
 
 
-async def test_a_router_that_falls_silent_says_nothing_any_more(scene: Scene) -> None:
+async def test_the_answer_of_a_router_that_falls_silent_expires(scene: Scene) -> None:
     scene.deployment("2026-01-01T00:00:01Z")
     scene.pods.router("10.0.0.1", "g1", 10)
     await scene.round()

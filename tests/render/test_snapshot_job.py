@@ -1,4 +1,4 @@
-"""The snapshot Job: restricted, keyless where it can be, and told everything in one variable."""
+"""The snapshot Job: restricted, without credentials where it can be, and configured by one variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training Job: three stages, one pod, and a trainer without a key."""
+"""The training Job: three stages, one pod, and a trainer without credentials."""
 
 from __future__ import annotations
 

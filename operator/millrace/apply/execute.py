@@ -24,7 +24,7 @@ from millrace.clients.store import Key, Manifest, Store, controller_of
 from millrace.decide.plan import Delete, Nudge, Plan
 
 CREATED_ONCE: Final = frozenset({resources.JOBS})
-"""Kinds whose spec cannot be changed: one that is there is left alone, its name says what it was made from."""
+"""Kinds whose spec cannot be changed: an existing one is left alone, its name says what it was made from."""
 
 GUARDED: Final = frozenset({resources.CONFIG_MAPS})
 """Kinds that move traffic: read live right before they are written, and written on top of that very version. What a
@@ -109,7 +109,7 @@ class Executor:
             self._ledger.wrote(key, key, answer)
 
     def forget(self, gone: Key) -> None:
-        """An object is gone: what was applied to it counts no more."""
+        """Forget what was applied to an object that is gone."""
         self._applied.pop(gone, None)
 
     async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""Whether an object still is what we said it should be.
+"""Whether an object is still as it was applied.
 
 The API server fills in defaults and rewrites values (``0.5`` CPU becomes ``500m``), so an intent cannot be compared
 with an object field by field. What it made of the intent is known from its answer to the apply: `project` cuts both

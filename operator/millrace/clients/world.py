@@ -1,4 +1,4 @@
-"""What ``observe`` may look at, and nothing it may decide with.
+"""What ``observe`` may read.
 
     async def observe(world: World, namespace: str, name: str) -> Observation | None
     decide(observation) -> Plan
@@ -40,7 +40,7 @@ class PolicyStatus:
 
 
 def _nobody(resource: ResourceType, namespace: str, name: str) -> None:
-    """Before the queues exist there is nobody to wake."""
+    """The default, until the queues exist: does nothing."""
 
 
 @dataclass

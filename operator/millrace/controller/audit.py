@@ -1,4 +1,4 @@
-"""Whether the cache is what the cluster is: a LIST of metadata, compared.
+"""Whether the cache agrees with the cluster, found out by comparing it with a LIST of metadata.
 
 kopf does not notice what vanished while a watch was broken (after a 410 it lists again, and absent objects make no
 event), so absence is established here. For each kind, from time to time and soon after kopf listed it again:
@@ -8,8 +8,8 @@ event), so absence is established here. For each kind, from time to time and soo
   object is read live, put into the cache and routed like an event, and counted as stale.
 
 A kind is audited every 10 minutes; one with few objects more often, because its list costs little: as many seconds as
-it has objects, at least a minute. That also covers a kind whose last object vanished in a gap, after which kopf,
-listing nothing, says nothing.
+it has objects, at least a minute. That also covers a kind whose last object vanished in a gap: the list that kopf makes
+then is empty and causes no event.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SOON_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 SYNC_SECONDS = 0.2
 STALE_AUDITS = 2
-"""Audits in a row that find stale objects before the process is not worth keeping alive."""
+"""After so many audits in a row that find stale objects the process reports itself as not alive, to be restarted."""
 
 Sink = Callable[[ResourceType, Manifest, bool], None]
 """Told of an object that appeared or changed (False) or went (True), like by a watch."""

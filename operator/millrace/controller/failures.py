@@ -1,8 +1,8 @@
-"""What an object's status says when the operator itself cannot go on with it.
+"""The status of an object that the operator cannot go on with.
 
-Everything else in a status comes from ``decide``. These cannot: a spec that cannot be understood never gets there, a
-taken name and a refused child are found while writing, and an exception is by definition what nobody decided. The last
-status stays; only conditions are changed in it, and the message that people see first.
+Everything else in a status comes from ``decide``. These do not: a spec that cannot be parsed never reaches it, a taken
+name and a refused child are found while writing, and an exception is no decision. The last status stays; only
+conditions are changed in it, and the message that people see first.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def refused(found: Manifest, why: str, now: datetime) -> Manifest:
 
 
 def _is_about_an_older_definition(why: str) -> bool:
-    """Whether a kind of ours lacks a field that we wrote: what an apply is told of it, or a create."""
+    """Whether the API server refused a field of ours because its definition of the kind is older, by what it answers to
+    an apply or a create.
+    """
     applied = f"{keys.API_VERSION}, Kind=" in why and "field not declared in schema" in why
     return applied or (f'in version "{keys.VERSION}" cannot be handled' in why and "unknown field" in why)
 

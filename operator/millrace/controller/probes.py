@@ -89,6 +89,6 @@ def _handler(series: Series, live: Check, ready: Check) -> type[BaseHTTPRequestH
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class named it
-            """Probes are not worth a line."""
+            """Requests of probes are not logged."""
 
     return Handler

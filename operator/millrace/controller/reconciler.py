@@ -30,7 +30,7 @@ PATIENCE = 5
 """Failures in a row before the object's own status says so."""
 
 REFUSALS: Final = (errors.BadRequest, errors.Forbidden, errors.Invalid)
-"""What the API server says again to whoever asks again."""
+"""Refusals that repeating the request does not change."""
 
 Learn = Callable[[ResourceType, Manifest, bool], None]
 """Told of an object that appeared or changed (False) or went (True), like by a watch."""
@@ -93,7 +93,9 @@ class Reconciler:
         return await self._ended(key, plan.wake_after, outcome)
 
     async def _give_up(self, key: Key, found: Manifest, error: ValidationError) -> Result:
-        """Say what cannot be understood. Only a change of an object ends this, and that comes with an event."""
+        """Report in the status what cannot be understood. Only a change of an object ends this, and a change comes with
+        a watch event.
+        """
         log.warning("an object cannot be understood", key=str(key), why=str(error))
         outcome = Outcome()
         await self._executor.write_status(
@@ -113,7 +115,9 @@ class Reconciler:
             await self._read_live(late)
 
     async def _read_live(self, key: Key) -> None:
-        """Learn what the watch should have shown: to go on without it would be to decide from the past."""
+        """Read live what the watch should have shown, and put it into the cache: the pass would decide on an old state
+        otherwise.
+        """
         try:
             live = await self._world.kube.get(*key)
         except errors.NotFound:
@@ -124,7 +128,7 @@ class Reconciler:
         self._learn(key.resource, live, False)
 
     async def report_failure(self, key: Key, count: int) -> None:
-        """Let the object's status say that its passes keep failing, once they have failed `PATIENCE` times."""
+        """Report in the object's status that its passes keep failing, once they have failed `PATIENCE` times."""
         found = self._world.store.get(*key)
         if count < PATIENCE or found is None or _has_condition(found, failures.NAME_CONFLICT):
             return

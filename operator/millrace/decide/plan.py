@@ -1,4 +1,4 @@
-"""The only vocabulary a decision may use. `millrace.apply` carries a Plan out, in the order of its fields."""
+"""What a decision may ask for. `millrace.apply` carries a Plan out, in the order of its fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Nudge(Frozen):
 
 
 class Event(Frozen):
-    """Something a person wants to know, said once the status that shows it has landed."""
+    """A Kubernetes Event, written once the status that shows the same is written."""
 
     type: Literal["Normal", "Warning"] = "Normal"
     reason: str

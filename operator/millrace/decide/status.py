@@ -103,7 +103,7 @@ def later(moment: datetime, seconds: float) -> datetime:
 def not_after(memory: Memory, now: datetime, *times: str) -> Memory:
     """The same with those times not after `now`, whatever the clock said when they were written.
 
-    What waits from a moment that is yet to come waits as much longer: a clock that was set back must not do that.
+    A wait that counts from a moment in the future would take that much longer, as after a clock was set back.
     """
     early = {name: now for name in times if (getattr(memory, name) or now) > now}
     return memory.model_copy(update=early) if early else memory

@@ -86,7 +86,7 @@ def _troubles(pod: Manifest) -> Iterator[Trouble]:
 
 
 def _ended(part: Mapping[str, Any], ended: Mapping[str, Any]) -> Trouble:
-    """A container that ended: by its own words if it left any."""
+    """Why a container ended: its termination message, if it wrote one."""
     text = str(ended.get("message") or "")
     try:
         said = StageFailure.from_json(text)

@@ -42,7 +42,7 @@ BUSY_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 15.0
 TICK_SECONDS: Final = 0.5
 STALE_SECONDS: Final = 10.0
-"""A router that did not answer for so long, beyond its period, has said nothing."""
+"""An answer of a router that is older than its scrape period plus this is not used."""
 
 Key = tuple[str, str]
 
@@ -66,7 +66,7 @@ class ScrapeState:
     manifest: Manifest = field(default_factory=dict)
     """The cached object as of the last visit: another one is visited at once."""
     due: float = -math.inf
-    """When somebody is to be asked next, or an answer gets too old."""
+    """When a pod is to be asked next, or an answer gets too old."""
     answers: dict[str, Answer] = field(default_factory=dict)
     """By router pod UID."""
     traffic: TrafficCounter = field(default_factory=TrafficCounter)
@@ -125,7 +125,7 @@ class Scrapes:
         return _scraped(state, deployment) if state is not None and state.uid == metadata.uid else Scraped()
 
     def _is_due(self, manifest: Manifest, now: float) -> bool:
-        """Asked of every Deployment twice a second, so nothing is read that is as it was."""
+        """Called for every Deployment twice a second, so an unchanged manifest is not parsed."""
         state = self._states.get(_key(manifest))
         return state is None or state.manifest is not manifest or now >= state.due
 

@@ -1,4 +1,4 @@
-"""Stage 3: vet, measure, describe, upload. Nothing the trainer wrote is believed but the model's answers."""
+"""Stage 3: vet, measure, describe, upload. Of what the trainer wrote, only the model's answers count."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _report(
 
 
 def _facts(volume: Volume) -> dict[str, Any]:
-    """What the trainer says about itself: shown, never believed."""
+    """What the trainer reports about itself: shown on the card, and used for nothing else."""
     try:
         with (volume.model / "train.json").open("rb") as file:
             facts = json.loads(file.read(MAX_FACTS_BYTES))

@@ -1,4 +1,4 @@
-"""Verdicts on a canary: right when they say so, silent when they cannot know."""
+"""Verdicts on a canary: wrong at most at the stated rate, and none without enough requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def errors(failed: int, completed: int) -> Tally:
 
 
 def wrong_verdicts(rate: float, limit: float, side: Side, *, streams: int, rows: int, confidence: float) -> float:
-    """Share of streams in which the test ever says, looking after every single row, what is not true."""
+    """Share of streams with a false verdict after any row, where a verdict is asked for after every row."""
     chance = random.Random(1)
     wrong = 0
     for _ in range(streams):
@@ -51,7 +51,7 @@ def test_looking_after_every_request_keeps_the_stated_rate_of_wrong_verdicts(sid
 
 
 def test_a_fixed_sample_test_looked_at_as_often_would_not_keep_it() -> None:
-    """The bar the test above must clear is not empty: a z-test that is peeked at fails it."""
+    """The test above can fail: a z-test that is looked at after every row does."""
     chance, wrong = random.Random(1), 0
     for _ in range(200):
         events = 0

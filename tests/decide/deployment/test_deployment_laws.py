@@ -164,7 +164,7 @@ class Rollouts(RuleBasedStateMachine):
         self._check_messages(plan)
         told = [event for event in plan.events if event.reason in VERDICTS]
         self.cluster.pass_once()
-        if plan.deletes:  # that pods are gone is news: a revision may wait for its own remains to go
+        if plan.deletes:  # a delete is a change: a revision may wait until its old pods are gone
             assert not self.cluster.pass_once().deletes
         assert self.cluster.pending() == []
         self._check_weights_set_now(before)

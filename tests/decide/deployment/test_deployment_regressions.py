@@ -78,7 +78,7 @@ def test_a_crash_while_a_revision_is_taken_away_leaves_nothing_behind(cluster: S
 
 
 @pytest.mark.parametrize("move", [moves.promote, moves.withdraw])
-def test_no_more_than_eight_revisions_are_told_as_retiring(cluster: SimulatedCluster, move: Any) -> None:
+def test_no_more_than_eight_revisions_are_listed_as_retiring(cluster: SimulatedCluster, move: Any) -> None:
     cluster.change(strategy=HELD)
     cluster.add(make_model("churn", 2))
     cluster.settle(4)
@@ -201,7 +201,7 @@ def test_a_dataset_that_was_made_again_is_new_data(
     assert len(drifted.created) == starts
 
 
-def test_a_retrained_model_that_was_rolled_back_is_said_to_be_quarantined(drifted: SimulatedCluster) -> None:
+def test_a_retrained_model_that_was_rolled_back_is_reported_as_quarantined(drifted: SimulatedCluster) -> None:
     drifted.dataset = dataset(4, 4, START)
     drifted.settle(1)
     (run,) = drifted.runs

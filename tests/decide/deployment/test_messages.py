@@ -68,7 +68,7 @@ def test_a_rollback_whose_quarantine_was_lifted_no_longer_tells_how(serving: Sim
     assert next_step(serving.status.message) == "kubectl -n ml describe mdep churn"
 
 
-def test_a_canary_whose_approval_was_revoked_is_not_said_to_be_quarantined(serving: SimulatedCluster):
+def test_a_canary_whose_approval_was_revoked_is_not_reported_as_quarantined(serving: SimulatedCluster):
     serving.add(make_model("churn", 2))
     serving.settle(4)
     serving.add(make_model("churn", 2, approved=False))

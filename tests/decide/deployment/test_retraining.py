@@ -135,7 +135,7 @@ def test_without_new_data_no_run_starts_until_a_version_is_frozen(watched: Simul
     assert len(watched.created) == 1
 
 
-def test_a_start_that_was_not_told_is_told_once_and_not_repeated(watched: SimulatedCluster) -> None:
+def test_a_start_that_no_status_reports_is_reported_once_and_not_repeated(watched: SimulatedCluster) -> None:
     drifts(watched)
     watched.dataset = dataset(2)
     watched.settle(3)

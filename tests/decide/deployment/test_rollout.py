@@ -1,4 +1,4 @@
-"""A rollout from the first model to the last word, told as worlds."""
+"""A rollout from the first model to its end: a cluster is given, the operator passes, the status is compared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serving() -> SimulatedCluster:
     return cluster
 
 
-def said(cluster: SimulatedCluster) -> list[str]:
+def event_reasons(cluster: SimulatedCluster) -> list[str]:
     return [event.reason for event in cluster.events]
 
 
@@ -65,7 +65,7 @@ def test_the_first_model_goes_straight_to_all_traffic(serving: SimulatedCluster)
     assert (stable.model, stable.weight, stable.ready_replicas) == ("churn-1", 100, 4)
     assert serving.routers[0].weights == {stable.revision: 100}
     assert condition(serving, "Ready") == ("True", "Serving")
-    assert said(serving).count("Promoted") == 1
+    assert event_reasons(serving).count("Promoted") == 1
 
 
 def test_a_canary_takes_its_steps_in_order_and_is_promoted(serving: SimulatedCluster) -> None:
@@ -130,7 +130,7 @@ def test_a_failed_analysis_returns_all_traffic_to_stable(serving: SimulatedClust
     assert stable is not None
     assert (stable.model, stable.weight, serving.status.canary) == ("churn-1", 100, None)
     assert serving.status.quarantined[0].digest == f"sha256:{2:064x}"
-    assert said(serving).count("RolledBack") == 1
+    assert event_reasons(serving).count("RolledBack") == 1
     told = next(event for event in serving.events if event.reason == "RolledBack")
     assert "kubectl -n ml patch mdep churn" in told.message
     assert "unquarantine" in told.message
@@ -152,7 +152,7 @@ def test_without_data_an_analysis_holds_and_a_person_may_give_it_more_time(servi
     until(serving, lambda: serving.status.canary is None, traffic=2000)
     assert serving.status.stable is not None
     assert serving.status.stable.model == "churn-2"
-    assert said(serving).count("AnalysisExtended") == 1
+    assert event_reasons(serving).count("AnalysisExtended") == 1
 
 
 def test_the_background_analysis_must_pass_before_promotion(serving: SimulatedCluster) -> None:
@@ -277,7 +277,7 @@ def test_an_aborted_canary_stays_away_until_it_is_retried(serving: SimulatedClus
     assert serving.status.canary is None
     assert serving.status.rollout is not None
     assert serving.status.rollout.last_verdict == "Aborted"
-    assert said(serving).count("Aborted") == 1
+    assert event_reasons(serving).count("Aborted") == 1
     both = {"abort": {"revision": found.revision, "reason": "wrong prices"}, "retry": {"revision": found.revision}}
     serving.change(actions=both)
     serving.settle(5)
@@ -292,8 +292,8 @@ def test_an_unquarantine_counts_once(serving: SimulatedCluster) -> None:
     revision = serving.status.quarantined[0].revision
     serving.change(actions={"unquarantine": {"revision": revision}})
     serving.settle(60)
-    assert said(serving).count("Unquarantined") == 1
-    assert said(serving).count("RolledBack") == 2
+    assert event_reasons(serving).count("Unquarantined") == 1
+    assert event_reasons(serving).count("RolledBack") == 2
     assert len(serving.status.quarantined) == 1
 
 

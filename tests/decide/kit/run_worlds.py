@@ -131,7 +131,7 @@ def truth(seen: Observation, kind: str) -> tuple[str, str]:
     return found.status, found.reason
 
 
-def said(seen: Observation) -> str:
+def message(seen: Observation) -> str:
     return str(seen.run.status.message)
 
 

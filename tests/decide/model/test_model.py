@@ -57,7 +57,7 @@ def truth(seen: Observation, kind: str) -> tuple[str, str]:
     return found.status, found.reason
 
 
-def standing(seen: Observation) -> list[str]:
+def kstatus(seen: Observation) -> list[str]:
     kinds = ("Ready", "Reconciling", "Stalled")
     return [kind for kind in kinds if conditions.is_true(seen.model.status.conditions, kind)]
 
@@ -65,7 +65,7 @@ def standing(seen: Observation) -> list[str]:
 def test_a_new_model_waits_for_people_and_shows_how_to_approve_it() -> None:
     seen = after(world(make_model()))
     assert truth(seen, "Approved") == ("False", "PendingApproval")
-    assert standing(seen) == ["Reconciling"]
+    assert kstatus(seen) == ["Reconciling"]
     text = str(seen.model.status.message)
     assert "not by the author ada" in text
     patch = json.loads(text.split("-p '")[1].rstrip("'"))
@@ -81,7 +81,7 @@ def test_the_shown_patch_appends_where_there_are_approvals() -> None:
 def test_somebody_elses_approval_makes_it_ready() -> None:
     seen = after(world(make_model(("bob", "Approve"))))
     assert truth(seen, "Approved") == ("True", "QuorumReached")
-    assert standing(seen) == ["Ready"]
+    assert kstatus(seen) == ["Ready"]
     assert seen.model.status.approvals is not None
     assert seen.model.status.approvals.granted == 1
 
@@ -118,7 +118,7 @@ def test_one_rejection_outweighs_a_quorum_until_it_is_taken_back() -> None:
     votes = [("bob", "Approve"), ("eve", "Reject")]
     seen = after(world(make_model(*votes)))
     assert truth(seen, "Approved") == ("False", "Rejected")
-    assert standing(seen) == ["Stalled"]
+    assert kstatus(seen) == ["Stalled"]
     assert "eve rejected" in str(seen.model.status.message)
     assert truth(after(world(make_model(*votes, ("eve", "Revoke")))), "Approved")[0] == "True"
 
@@ -132,7 +132,7 @@ def test_a_crowd_of_rejections_is_shortened() -> None:
 def test_without_the_admission_policies_no_approval_counts(model: Model) -> None:
     seen = after(world(model, policy=False))
     assert truth(seen, "Approved") == ("False", "PolicyNotInForce")
-    assert standing(seen) == ["Stalled"]
+    assert kstatus(seen) == ["Stalled"]
     assert "as tried" in str(seen.model.status.message)
     assert decisions.decide(seen).wake_after == 60
     assert truth(after(seen.model_copy(update={"policy_in_force": True})), "Approved")[0] == "True"
@@ -141,7 +141,7 @@ def test_without_the_admission_policies_no_approval_counts(model: Model) -> None
 def test_while_nobody_knows_about_the_policies_a_new_model_waits() -> None:
     seen = after(world(make_model(required=0), policy=None))
     assert truth(seen, "Approved") == ("Unknown", "PolicyUnknown")
-    assert standing(seen) == ["Reconciling"]
+    assert kstatus(seen) == ["Reconciling"]
     assert decisions.decide(seen).wake_after == 5
 
 
@@ -214,7 +214,7 @@ policies = st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=4
 def test_no_list_of_votes_approves_against_the_rules(
     cast: list[Any], required: int, distinct: bool, served: list[Use], policy: list[bool | None]
 ) -> None:
-    """Laws: total, quiescent, one standing; and what `Approved` may mean."""
+    """Laws: total, quiescent, exactly one kstatus condition holds; and what `Approved` may mean."""
     seen = world(make_model(*cast, required=required, distinct=distinct), *served)
     for in_force in policy:
         seen = seen.model_copy(update={"policy_in_force": in_force})
@@ -222,7 +222,7 @@ def test_no_list_of_votes_approves_against_the_rules(
         again = decisions.decide(seen)
         assert again.status == seen.model.status.wire()
         assert again.events == ()
-        assert len(standing(seen)) == 1
+        assert len(kstatus(seen)) == 1
         if conditions.is_true(seen.model.status.conditions, "Approved"):
             counted = decisions.count(seen.model)
             assert in_force is not False

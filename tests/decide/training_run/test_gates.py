@@ -1,4 +1,4 @@
-"""Gates: arithmetic that decides whether a Model is born."""
+"""Gates: arithmetic that decides whether a Model is made."""
 
 from __future__ import annotations
 

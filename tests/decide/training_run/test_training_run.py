@@ -23,11 +23,11 @@ from run_worlds import (
     make_job,
     make_run,
     measured,
+    message,
     pod,
     ready_to_register,
     registered,
     resolved,
-    said,
     succeeded,
     truth,
     world,
@@ -38,13 +38,13 @@ def test_a_run_without_its_dataset_waits_and_says_for_what() -> None:
     seen = after(world(make_run()))
     assert truth(seen, "Reconciling") == ("True", "DatasetNotFound")
     assert truth(seen, "Stalled")[0] == "False"
-    assert "Next: kubectl -n ml get mds churn" in said(seen)
+    assert "Next: kubectl -n ml get mds churn" in message(seen)
 
 
 def test_a_run_waits_for_the_first_version_and_passes_on_what_the_dataset_says() -> None:
     seen = after(world(make_run(), dataset=make_dataset(None, "no object at the source")))
     assert truth(seen, "Reconciling") == ("True", "DatasetNotReady")
-    assert "no object at the source" in said(seen)
+    assert "no object at the source" in message(seen)
 
 
 def test_what_a_run_depends_on_is_written_down_before_there_is_a_job() -> None:
@@ -181,8 +181,8 @@ def test_a_worse_model_is_not_registered_and_the_gate_is_named() -> None:
     assert truth(seen, "Failed") == ("True", "GatesFailed")
     assert truth(seen, "GatesPassed") == ("False", "GatesFailed")
     assert truth(seen, "Stalled")[0] == "True"
-    assert "not-worse" in said(seen)
-    assert "floor" in said(seen)
+    assert "not-worse" in message(seen)
+    assert "floor" in message(seen)
     assert [gate.passed for gate in seen.run.status.gates] == [False, False]
     assert decisions.decide(seen) == Plan()
 

@@ -28,9 +28,9 @@ from run_worlds import (
     make_job,
     make_run,
     measured,
+    message,
     pod,
     resolved,
-    said,
     succeeded,
     truth,
     world,
@@ -81,15 +81,15 @@ def test_a_failed_job_has_a_reason_and_a_next_command(end: Pod, reason: str, wor
     assert truth(seen, "Failed") == ("True", reason)
     assert truth(seen, "Stalled") == ("True", reason)
     assert truth(seen, "Ready") == ("False", reason)
-    assert words in said(seen)
-    assert "Next: kubectl -n ml" in said(seen)
-    assert "Traceback" not in said(seen)
+    assert words in message(seen)
+    assert "Next: kubectl -n ml" in message(seen)
+    assert "Traceback" not in message(seen)
 
 
 def test_the_logs_to_read_are_those_of_the_container_that_failed() -> None:
     seen = resolved()
     seen = after(seen.model_copy(update={"job": failed(seen, pod(train=1, phase="Failed"))}))
-    assert f"kubectl -n ml logs job/{seen.run.status.job_name} -c train" in said(seen)
+    assert f"kubectl -n ml logs job/{seen.run.status.job_name} -c train" in message(seen)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_run_that_hangs_names_the_stage_and_how_long_although_its_pod_is_gone(
     dead = make_job(seen, state="Failed", reason="DeadlineExceeded", finished=NOW + timedelta(seconds=600))
     seen = after(seen.model_copy(update={"job": dead}))
     assert truth(seen, "Failed") == ("True", "DeadlineExceeded")
-    assert "did not end within 600 s; it hung in stage Training for 580 s" in said(seen)
+    assert "did not end within 600 s; it hung in stage Training for 580 s" in message(seen)
     assert seen.run.status.stage == "Training"
 
 
@@ -119,14 +119,14 @@ def test_a_run_whose_pod_never_started_says_so_when_its_time_is_up() -> None:
     assert truth(seen, "Reconciling") == ("True", "PodNotStarted")
     dead = make_job(seen, state="Failed", reason="DeadlineExceeded")
     seen = after(seen.model_copy(update={"job": dead}))
-    assert "Insufficient memory" in said(seen)
+    assert "Insufficient memory" in message(seen)
 
 
 def test_a_failed_job_without_pods_says_what_the_job_says() -> None:
     seen = resolved()
     seen = after(seen.model_copy(update={"job": failed(seen, message="quota")}))
     assert truth(seen, "Failed") == ("True", "PodLost")
-    assert "quota" in said(seen)
+    assert "quota" in message(seen)
 
 
 def test_a_job_that_is_deleted_on_the_way_is_made_again() -> None:

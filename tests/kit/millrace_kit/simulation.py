@@ -1,7 +1,7 @@
 """A cluster made of dictionaries for the reconcile of a Deployment: servers that get ready, routers that lag, crashes.
 
 `pass_once` is what the operator does: observe, decide, write. Everything else is what happens around it. Nothing here
-imitates the API server; what is asked of it is only that it keeps what it was told.
+imitates the API server: objects are kept as they are written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the evaluator measures, writes and refuses to believe."""
+"""What the evaluator measures, writes and refuses."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Answer(Frozen):
     failure: str = ""
     """Reason why the source could not be read: the look may be repeated."""
     frozen: str | None = None
-    """The news of a new version."""
+    """The sentence that reports a new version; None without one."""
     looked: datetime
 
 
@@ -131,7 +131,7 @@ def _refused(report: SnapshotReport, case: _Case) -> Answer:
 
 
 def _silent(case: _Case) -> Answer:
-    """The Job ended and nobody said why."""
+    """The Job ended without a report."""
     if case.job.reason == jobs.DEADLINE_EXCEEDED:
         return _failed(Reason.DeadlineExceeded.name, "", case)
     failed = case.job.first_failure()

@@ -41,7 +41,7 @@ def requested(seen: Observation, action: str) -> RevisionAction | None:
 
 
 def handled(seen: Observation, state: DeploymentStatus, action: str | None = None) -> DeploymentStatus:
-    """The memory after an action was carried out; without one, after requests have left the spec."""
+    """The status after an action was carried out; without one, after requests have left the spec."""
     rollout = state.rollout or Rollout()
     current = {_fingerprint(name, requested(seen, name)) for name in (ABORT, RETRY, UNQUARANTINE)} - {""}
     done = {mark for mark in rollout.handled if mark in current}

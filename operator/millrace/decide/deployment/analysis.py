@@ -37,7 +37,7 @@ class Tally:
     attempts: int = 0
     """Tries at the revision's own servers."""
     completed: int = 0
-    """Requests routed to the revision and answered, by whomever."""
+    """Requests routed to the revision and answered, by this revision or by stable."""
     failed: int = 0
     """Requests that the revision failed."""
     latency_ms: tuple[tuple[float, int], ...] = field(default=())

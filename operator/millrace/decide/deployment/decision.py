@@ -73,7 +73,7 @@ def _files(config: router.RouterConfig) -> Mapping[str, str]:
 
 
 def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
-    """The memory after everything that can be said now."""
+    """The status after every move and retirement that this observation allows."""
     state = actions.handled(seen, seen.deployment.status)
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
@@ -113,8 +113,8 @@ def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, 
 def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
     """How a revision is served: as the spec says if that is the same revision, else as its workload says.
 
-    A workload that somebody deleted is made again from its Model, under the template of today if need be: serving the
-    right bytes goes before being served as it was.
+    A workload that somebody deleted is made again from its Model, under the template of today if need be: the right
+    model under a new template is better than none.
     """
     model = target.model_called(seen, served.model)
     if model is not None and model.spec.artifact.digest == served.digest:
@@ -194,7 +194,8 @@ def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> t
 def _wake(seen: Observation, state: DeploymentStatus, moments: list[datetime | None]) -> float | None:
     """Seconds until time alone may change something; what should have changed by now is looked at again soon.
 
-    An answer of a router that only confirms what was known wakes nobody, so what waits for one looks for itself.
+    An answer of a router that only confirms what was known triggers no pass, so a pass that waits for one schedules the
+    next.
     """
     due = [moment for moment in moments if moment is not None]
     due += [

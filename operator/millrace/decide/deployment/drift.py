@@ -74,7 +74,7 @@ class Memory:
     starts: tuple[Start, ...] = ()
     next_number: int = 1
     alarm: Verdict | None = field(default=None)
-    """The first alarm. It stays: another model, not another day, ends drift."""
+    """The first alarm, kept until another model serves."""
 
 
 def look(memory: Memory, live: Counts, reference: Counts, rule: Rule) -> tuple[Memory, Verdict]:
@@ -95,7 +95,9 @@ def look(memory: Memory, live: Counts, reference: Counts, rule: Rule) -> tuple[M
 
 
 def population_stability(live: Bins, reference: Bins) -> float:
-    """PSI: sum of (p - q) ln(p / q) over the bins. Told, never decided on: with few rows it is mostly noise."""
+    """PSI: sum of (p - q) ln(p / q) over the bins. Shown to people only: with few rows it is mostly noise, so no
+    verdict uses it.
+    """
     total, expected = sum(live), sum(reference)
     if not total or not expected:
         return 0.0

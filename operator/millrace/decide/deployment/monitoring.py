@@ -77,7 +77,7 @@ def _chosen(
     if known is None:
         return fresh, None
     if known.state == "Drifted" or (known.state == "None" and fresh.state == "InsufficientData"):
-        return known, None  # latched; and an operator that starts over knows less than the one before
+        return known, None  # an alarm stays; a restart, which empties the counts, changes no verdict
     if known.state != fresh.state:
         return fresh, None
     due = later(known.evaluated_time or now, interval)

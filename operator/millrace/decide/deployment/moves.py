@@ -18,7 +18,7 @@ from .observation import Observation
 MOST_QUARANTINED = 50
 MOST_HISTORY = 20
 MOST_LEAVING = 8
-"""What status.retiring holds; whoever falls out still has pods, and retires again once there is room."""
+"""What status.retiring holds; a revision that does not fit still has pods, and is added again once there is room."""
 
 
 class Move(Enum):

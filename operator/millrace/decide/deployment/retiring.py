@@ -1,6 +1,6 @@
 """The end of a revision: its pods and its cluster go 30 seconds after every router was seen without its weight.
 
-Pods that belong to nobody, left by a pass that died before it told of them, go the same way.
+Servers that have no role, because a pass died before it wrote the status, are deleted the same way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LINGER_SECONDS = 30.0
 
 
 def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
-    """The memory with its laws restored: one role a revision, weights that add up, no wait that begins later than now.
+    """The status with its invariants restored: one role a revision, weights that add up to 100, no time in the future.
 
     Somebody may have edited it, or set the clock back.
     """
@@ -43,7 +43,7 @@ def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
 
 
 def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
-    """What a canary, a drift trigger and the next drift report are waited for from."""
+    """The times from which a canary, a drift trigger and the next drift report are counted."""
     rollout, monitoring = state.rollout, state.monitoring
     if rollout is not None:
         rollout = not_after(rollout, now, "started_time", "step_started_time", "unready_since")
@@ -67,7 +67,7 @@ def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> Dep
 
 
 def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Delete, ...]]:
-    """Note whom every router has left, and delete whoever they left long enough ago."""
+    """Note which revisions every router has left, and delete those that were left long enough ago."""
     generation = router_config(seen, state).generation
     kept: list[Retiring] = []
     deletes: list[Delete] = []

@@ -2,8 +2,8 @@
 
     idle --START--> canary at 0 % --SET_WEIGHT / pause / analysis--> ... --SET_FULL--> 100 % --PROMOTE--> stable
 
-The memory is the status: `stable`, `canary`, `retiring`, `rollout`, `quarantined`. In one pass the machine moves until
-no check finds anything more to do (`advance`), so deciding again from the same observation moves nothing.
+The status is the only memory: `stable`, `canary`, `retiring`, `rollout`, `quarantined`. In one pass the machine moves
+until no check finds anything more to do (`advance`), so deciding again from the same observation moves nothing.
 
 Weights of stable and canary add up to 100 whenever something serves. A canary gets weight only when enough of its
 servers are ready and every router has a healthy one; a step counts once every router says that it applies the weights.
@@ -43,7 +43,7 @@ HOPELESS = frozenset(
 
 
 class Stage(Enum):
-    """Where a rollout stands, read from the memory and the spec."""
+    """Where a rollout is, read from the status and the spec."""
 
     IDLE = "no canary"
     WEIGHING = "at a setWeight step"
@@ -97,7 +97,7 @@ def advance(seen: Observation, state: DeploymentStatus) -> tuple[Transition, Fin
 
 
 def stage_of(seen: Observation, state: DeploymentStatus) -> Stage:
-    """Where the memory says the rollout is, under the steps the spec has now."""
+    """Where the status says that the rollout is, by the steps that the spec has now."""
     if state.canary is None:
         return Stage.IDLE
     step = steps.current(seen, state)
@@ -233,7 +233,7 @@ def ready_deadline(seen: Observation, state: DeploymentStatus) -> datetime:
     """When a canary that has too few ready servers is given up, counted from when that was first seen.
 
     Giving up quarantines, so only time that this process saw pass counts: a clock that is set an hour forward must not
-    condemn a good model. After a restart or a step of the clock the verdict comes later, never wrongly.
+    condemn a good model. After a restart or a step of the clock the verdict comes later.
     """
     since = (state.rollout.unready_since if state.rollout is not None else None) or seen.now
     return later(max(since, seen.steady_since or since), READY_WITHIN_SECONDS)

@@ -18,7 +18,9 @@ def steps_of(seen: Observation, state: DeploymentStatus) -> list[spec.Step]:
 
 
 def index_of(seen: Observation, state: DeploymentStatus) -> int:
-    """The step the canary is at; the number of steps once it is past the last, also when the spec lost some."""
+    """The step the canary is at; the number of steps once it is past the last, also when steps were removed from the
+    spec.
+    """
     index = (state.rollout.current_step_index or 0) if state.rollout is not None else 0
     return min(index, len(steps_of(seen, state)))
 

@@ -50,7 +50,9 @@ def is_approved(model: api.Model | None) -> bool:
 
 
 def may_stay(model: api.Model | None) -> bool:
-    """Whether a canary may go on: nobody took its approval away. Not to know, after a restart, takes nothing away."""
+    """Whether a canary may go on: its approval was not taken back. An approval that is unknown, as after a restart,
+    still counts.
+    """
     if model is None or model.metadata.deletion_timestamp is not None:
         return False
     approved = conditions.find(model.status.conditions, APPROVED)
@@ -69,7 +71,7 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
 
 
 def is_quarantined(state: DeploymentStatus, wanted: Bundle) -> bool:
-    """By digest; but the bytes that stable serves were good, so of these only the very revision that failed."""
+    """By digest. Where stable serves the same digest the bytes are good, so only the revision that failed is meant."""
     serving = state.stable is not None and state.stable.digest == wanted.digest
     return any(
         entry.revision == wanted.revision or (entry.digest == wanted.digest and not serving)

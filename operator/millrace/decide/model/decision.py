@@ -62,7 +62,7 @@ class Votes(Frozen):
 
 
 class _Approval(Frozen):
-    """What the condition Approved says, and where that leaves the Model."""
+    """The condition Approved, and what it means for the other conditions."""
 
     holds: bool | None
     reason: str
@@ -211,7 +211,7 @@ def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...]) -> str:
 
 
 def _wake(in_force: bool | None) -> float | None:
-    """A change of policy wakes nobody by itself."""
+    """A change of the policies triggers no pass, so they are looked at again."""
     if in_force is None:
         return POLICY_UNKNOWN_SECONDS
     return None if in_force else POLICY_OFF_SECONDS

@@ -1,4 +1,4 @@
-"""What the pods of a training Job say: the stage it is in, and how it ended.
+"""What the pods of a training Job report: the stage it is in, and how it ended.
 
 The stage is observed while the pod lives and kept in the status: a Job's deadline deletes the pod and its answers.
 """

@@ -135,7 +135,7 @@ def _champion(seen: Observation) -> ChampionRef | None:
 
 
 def _run(seen: Observation, resolved: Resolved) -> Plan:
-    """The Job should be there; say where it is."""
+    """The Job should exist; report its stage."""
     known, job = seen.run.status, seen.job
     name = known.job_name or names.training_job(seen.run.metadata.name, seen.run.metadata.uid)
     after = known.model_copy(update={"job_name": name})
@@ -226,10 +226,9 @@ def _is_labelled(model: ModelView, run: TrainingRun) -> bool:
 
 
 def _made(seen: Observation) -> Plan | None:
-    """Complete, if the Model is there though nobody is left to say what its file's digest was; training again would
-    make a second one, and write other bytes where the first one's are.
-
-    That the file is in the run's own folder stands in for the digest.
+    """Complete, if the Model exists although the report is gone and with it the file's digest. Training again would
+    make a second Model, and write other bytes over the file of the first. In place of the digest counts that the file
+    is in the run's own folder.
     """
     run = seen.run
     for model in sorted(seen.models, key=lambda model: (model.version, model.name)):

@@ -1,7 +1,7 @@
 """Many plans on the real tier: one control plane, a few processes with a loop each, several plans at once on each loop.
 
 First each workload is told undisturbed: what that run asked and was shown says where faults can be put, and where it
-ended is where every other telling must end.
+ended is where every other run must end.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ PLANS: Final[Mapping[str, int]] = {
 }
 """How many plans of each class a run takes; some are more than must be reached."""
 LONGEST_SECONDS: Final = 420.0
-"""A telling that takes longer hangs."""
+"""A run that takes longer hangs."""
 AT_ONCE: Final = 8
-"""Tellings at once in one process: they mostly wait."""
+"""Runs at once in one process: they mostly wait."""
 CHECK_SECONDS: Final = 5.0
 TRIES: Final = 3
 OF_TWO: Final = ("run-makes-model", "first-deployment", "canary-promotes")
@@ -59,7 +59,7 @@ OF_TWO: Final = ("run-makes-model", "first-deployment", "canary-promotes")
 _WAITS: Final = ("stale reads", "unobserved states", "events", "answers")
 
 
-class Company:
+class WorkerPool:
     """Processes on one control plane that tell plans; made by `opened`."""
 
     def __init__(self, access: Credentials, tokens: dict[str, str], processes: int) -> None:
@@ -123,14 +123,14 @@ class Company:
 
 
 @contextlib.contextmanager
-def opened(processes: int) -> Iterator[Company]:
-    """A company on a control plane of its own, for the time of the block."""
+def opened(processes: int) -> Iterator[WorkerPool]:
+    """A pool on a control plane of its own, for the time of the block."""
     with tempfile.TemporaryDirectory(prefix="millrace-harness-") as folder, Plane(Path(folder)) as plane:
-        company = Company(plane.access(), plane.tokens, processes)
+        pool = WorkerPool(plane.access(), plane.tokens, processes)
         try:
-            yield company
+            yield pool
         finally:
-            company.end()
+            pool.end()
 
 
 def chosen(undisturbed: Iterable[Told], of_two: Mapping[str, Trace], only: str = "") -> list[Plan]:
@@ -164,28 +164,28 @@ def _perform(access: Credentials, tokens: dict[str, str], jobs: Any, answers: An
 
 async def _work(access: Credentials, tokens: dict[str, str], jobs: Any, answers: Any) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda *_: None)  # the dying words of the killed
+    loop.set_exception_handler(lambda *_: None)  # errors of killed processes
     loop.set_default_executor(ThreadPoolExecutor(AT_ONCE + 2))
-    async with real.Theatre(access, tokens) as theatre:
+    async with real.RealTier(access, tokens) as tier:
 
         async def tell_on() -> None:
             while True:
                 number, namespace, task = await asyncio.to_thread(jobs.get)
-                answers.put((number, await _tell(theatre, namespace, task)))
+                answers.put((number, await _tell(tier, namespace, task)))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(tell_on())
 
 
-async def _tell(theatre: real.Theatre, namespace: str, task: Task) -> Told:
-    """One telling; again if the machine was too busy, or if chance took it past the place of its fault. A trouble of
+async def _tell(tier: real.RealTier, namespace: str, task: Task) -> Told:
+    """One run; again if the machine was too busy, or if chance took it past the place of its fault. A trouble of
     the harness itself is a finding like any other.
     """
     for attempt in range(TRIES):
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                told = await theatre.tell(task, f"{namespace}-{attempt}")
+                told = await tier.tell(task, f"{namespace}-{attempt}")
         except real.Starved as starved:
             told = starved.args[0]
         except Exception as error:  # noqa: BLE001 - one plan must not stop the others
