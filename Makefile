@@ -24,12 +24,12 @@ help:  ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 .PHONY: demo
-demo: venv  ## the whole story on a local cluster: data, training, approval, serving, drift, retraining
+demo: preflight-demo venv  ## the whole story on a local cluster: data, training, approval, serving, drift, retraining
 	@$(PY) tests/demo $(ARGS)
 
 .PHONY: test
-test: venv  ## every tier in order, from lint to e2e (KEEP=1 leaves the cluster up)
-	@started=$$SECONDS; summary=""; \
+test: preflight-test venv  ## every tier in order, from lint to e2e (KEEP=1 leaves the cluster up)
+	@$(PY) tests/cluster binaries >/dev/null; started=$$SECONDS; summary=""; \
 	finish() { code=$$?; [ -n "$(KEEP)" ] || $(MAKE) cluster-down || true; \
 	  printf '\n== tiers ==\n%b' "$$summary"; [ $$code = 0 ] || printf '  stopped here, exit code %s\n' $$code; \
 	  printf '  %-18s %4ss\n' all $$((SECONDS - started)); exit $$code; }; \
@@ -40,9 +40,15 @@ test: venv  ## every tier in order, from lint to e2e (KEEP=1 leaves the cluster 
 	  else code=$$?; summary+="$$(printf '  %-18s %4ss  FAILED: make %s' $$tier $$((SECONDS - began)) $$tier)\n"; exit $$code; fi; \
 	done
 
+# What is missing on this machine is installed (as root), or said with the line to type (exit code 2), before anything else.
+.PHONY: preflight-demo preflight-test
+preflight-demo preflight-test:
+	@bash tests/cluster/preflight.sh $(@:preflight-%=%)
+
 .PHONY: venv
 venv: $(STAMP)  ## the locked Python environment, in .venv
 $(STAMP): requirements/dev.txt tests/packaging/venv.sh
+	@bash tests/cluster/preflight.sh venv
 	@bash tests/packaging/venv.sh $(VENV) $(STAMP)
 
 .PHONY: lint

@@ -6,7 +6,6 @@ Its node carries a label from the start. A cluster of the same name without it i
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from millrace_cluster import binaries, console
 from millrace_cluster.cluster import Cluster, bind_kubectl
 from millrace_cluster.failure import ClusterError
+from millrace_machine.choice import docker_answers
 
 NAME = "millrace-tests"
 MARK = "millrace.dev/made-by"
@@ -23,18 +23,6 @@ _CONFIG = {
     "apiVersion": "kind.x-k8s.io/v1alpha4",
     "nodes": [{"role": "control-plane", "labels": {MARK: NAME}}],
 }
-
-
-def docker_answers() -> bool:
-    """Whether a Docker engine answers: the client alone is not enough."""
-    if not shutil.which("docker"):
-        return False
-    try:
-        done = subprocess.run(["docker", "info", "--format", "{{.ServerVersion}}"], capture_output=True, text=True,
-                              check=False, timeout=10)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def _kubeconfig() -> Path:
