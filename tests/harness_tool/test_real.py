@@ -7,6 +7,8 @@ import pytest
 from millrace_harness import plans, real_workers
 from millrace_harness.run import Told
 
+pytestmark = pytest.mark.apiserver
+
 WORKLOAD = "run-makes-model"
 FAULTS = ("crash-after", "reply-lost")
 PLACE = "apply jobs"

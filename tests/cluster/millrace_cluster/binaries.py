@@ -122,6 +122,10 @@ def _complete(project: Project) -> bool:
 
 
 def _build(project: Project) -> None:
+    if os.environ.get("MILLRACE_PROGRAMS") == "none":
+        raise ClusterError(f"{project.name} is not built, and this run builds nothing (MILLRACE_PROGRAMS=none)",
+                           "a test that needs a program belongs to another tier: mark it `programs`",
+                           f"python tests/cluster binaries {next(iter(project.programs))}")  # fmt: skip
     home = home_of(project)
     home.parent.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("w") as lock:
