@@ -15,7 +15,7 @@ SPARE_GIB = 1.0
 
 @dataclass(frozen=True)
 class Room:
-    """What fills up a directory once: measured, and rounded up. `taken` says that it is there already."""
+    """What fills up a directory once. `taken` says that it is there already."""
 
     what: str
     needed_for: frozenset[str]
@@ -28,14 +28,17 @@ def _any(place: Callable[[], Path], pattern: str) -> Callable[[], bool]:
     return lambda: any(place().glob(pattern))
 
 
+# Measured with du and rounded up; images, peers and cluster are generous guesses.
 ROOMS = (
-    Room("the Python environment", frozenset({packages.PYTHON}), 1.3, lambda: places.CHECKOUT,
+    Room("the Python environment", frozenset({packages.PYTHON}), 1.2, lambda: places.CHECKOUT,
          lambda: any((places.CHECKOUT / ".venv").glob(".lock-*"))),
-    Room("Go's downloads", frozenset({packages.PROGRAMS}), 3.0, places.go_modules,
+    Room("Python packages as they were downloaded", frozenset({packages.PYTHON}), 1.2, places.user_cache,
+         lambda: any((places.CHECKOUT / ".venv").glob(".lock-*"))),
+    Room("Go's downloads", frozenset({packages.PROGRAMS}), 3.3, places.go_modules,
          _any(places.cache, "bin/versitygw-*/versitygw")),
-    Room("what Go compiled", frozenset({packages.PROGRAMS}), 5.0, places.go_builds,
+    Room("what Go compiled", frozenset({packages.PROGRAMS}), 5.5, places.go_builds,
          _any(places.cache, "bin/versitygw-*/versitygw")),
-    Room("the programs", frozenset({packages.PROGRAMS}), 1.0, places.cache,
+    Room("the programs", frozenset({packages.PROGRAMS}), 0.8, places.cache,
          _any(places.cache, "bin/versitygw-*/versitygw")),
     Room("the images", frozenset({wants.IMAGES}), 4.0, places.cache, _any(places.cache, "images/trainer-*.tar")),
     Room("the peers' environments", frozenset({wants.PEERS}), 3.0, places.cache,
