@@ -1,4 +1,4 @@
-"""What every tier shares: telemetry off before any import of onnxruntime, and the markers that tell tests apart.
+"""What every tier shares: telemetry off before any import of onnxruntime, markers, and the report of what failed.
 
 A tier with a folder of its own gives every test there its marker. Elsewhere a test that needs a program which is built
 here says so: `programs`, or the marker of the tier whose means it uses, which implies it.
@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from millrace_tiers import failures
+
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 HERE = Path(__file__).parent
 TIERS = frozenset({"apiserver", "router", "e2e", "images"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    failures.register(config)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("demo", "cluster", "images")]
@@ -20,6 +21,7 @@ from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
+from millrace_cluster import evidence, pods  # noqa: E402
 from millrace_demo import data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 
@@ -48,10 +50,10 @@ def main(argv: list[str]) -> int:
         console.rule("Millrace: the closed loop")
         return _told(down=options.down)
     except millrace_cluster.ClusterError as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red", markup=False)
         return error.exit_code
     except (CommandFailed, TimedOut) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red", markup=False)
         return 1
 
 
@@ -61,12 +63,19 @@ def _told(*, down: bool) -> int:
     cluster = millrace_cluster.up()
     release.check(cluster, RELEASE)
     laps.end("cluster")
-    told = False
+    evidence.offer(RELEASE, lambda: pods.last_words(Kubectl(cluster.kubectl, cluster.kubeconfig, RELEASE).run))
+    told, why, seen = False, "the story was not told as it should be: see above", {}
     try:
         told = _demo(cluster, laps)
+    except (CommandFailed, TimedOut, millrace_cluster.ClusterError) as error:
+        why = str(error)
     finally:
+        if not told:
+            seen = evidence.collect()
         if down or not told:
             _take_down(cluster, asked=down)
+    if not told:
+        _report_failure(seen, why)
     return 0 if told else 1
 
 
@@ -76,6 +85,14 @@ def _take_down(cluster: millrace_cluster.Cluster, *, asked: bool) -> None:
         release.remove(cluster, RELEASE)
     else:
         millrace_cluster.down()
+
+
+def _report_failure(seen: Mapping[str, str], why: str) -> None:
+    """As the last lines: what the pods said, and what went wrong."""
+    for title, text in seen.items():
+        console.print(f"--- the last {evidence.LINES} lines of {title}", markup=False)
+        console.print(text, markup=False)
+    console.print(why, style="red", markup=False)
 
 
 def _demo(cluster: millrace_cluster.Cluster, laps: measures.Laps) -> bool:

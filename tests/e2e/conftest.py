@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import millrace_cluster
-from millrace_cluster import binaries
+from millrace_cluster import binaries, evidence, pods
 from millrace_demo import data, imports, release, sources
 from millrace_demo.kubectl import Kubectl, is_true
 
@@ -25,7 +25,10 @@ OLDER = os.environ.get("MILLRACE_OLDER", "53b9018")
 
 @pytest.fixture(scope="session")
 def installed(request: pytest.FixtureRequest) -> Iterator[release.Release]:
-    """The chart, freshly installed. From a cluster of the caller's own it is removed in the end, unless KEEP is set."""
+    """The chart, freshly installed. From a cluster of the caller's own it is removed in the end, unless KEEP is set.
+
+    When a test fails, its pods' last lines and the warnings are part of the report.
+    """
     try:
         cluster = millrace_cluster.up()
         release.check(cluster, RELEASE)
@@ -34,7 +37,8 @@ def installed(request: pytest.FixtureRequest) -> Iterator[release.Release]:
         pytest.exit(str(error), returncode=error.exit_code)
     if made.shared:
         say(request, made.shared)
-    yield made
+    with evidence.offered(lambda: pods.last_words(made.kubectl.run)):
+        yield made
     if cluster.kind == "own" and not os.environ.get("KEEP"):
         release.remove(cluster, RELEASE)
 

@@ -19,7 +19,7 @@ import yarl
 from millrace.contract import exposition
 from millrace.contract import router as contract
 from millrace.render import router, router_bootstrap
-from millrace_cluster import ports
+from millrace_cluster import evidence, ports
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "serving" / "kit"))
 
@@ -54,6 +54,7 @@ class Router:
         return f"http://127.0.0.1:{self.paths.stats_port}"
 
     def start(self) -> None:
+        evidence.offer(self, lambda: {"Envoy's log": self.log()})
         with (self.directory / "envoy.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -65,6 +66,7 @@ class Router:
             )
 
     def stop(self) -> None:
+        evidence.withdraw(self)
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
