@@ -62,10 +62,10 @@ def kubectl_of(cluster: Cluster, namespace: str = USERS) -> Kubectl:
 def installed_by_the_user(cluster: Cluster, *settings: str) -> Kubectl:
     """`helm install millrace charts/millrace --namespace millrace --create-namespace`, and a Model; their kubectl."""
     kubectl = kubectl_of(cluster)
-    command = ["install", USERS, str(release.CHART), "--namespace", USERS, "--create-namespace", "--wait"]
+    arguments = ["install", USERS, str(release.CHART), "--namespace", USERS, "--create-namespace", "--wait"]
     values = [*(f"{path}={value}" for path, value in NO_PODS.items()), *settings]
     done = subprocess.run(
-        [str(millrace_cluster.binary("helm")), *command, *(f"--set={value}" for value in values)],
+        [str(millrace_cluster.binary("helm")), *arguments, *(f"--set={value}" for value in values)],
         env={**os.environ, "KUBECONFIG": str(cluster.kubeconfig)},
         capture_output=True,
         text=True,
