@@ -31,9 +31,13 @@ check: preflight-check venv  ## lint and unit: no root, no cluster, no network, 
 test: preflight-test venv  ## every tier, and the table of what each took (KEEP=1 leaves the cluster up)
 	@$(PY) tests/tiers test $(if $(KEEP),--keep)
 
+.PHONY: test-long
+test-long: preflight-test-long venv  ## what takes longer: every plan of the harness, every leaf of the schemas, the peers
+	@$(PY) tests/tiers test-long
+
 # What is missing on this machine is installed (as root), or said with the line to type (exit code 2), before anything else.
-.PHONY: preflight-check preflight-demo preflight-test
-preflight-check preflight-demo preflight-test:
+.PHONY: preflight-check preflight-demo preflight-test preflight-test-long
+preflight-check preflight-demo preflight-test preflight-test-long:
 	@bash tests/cluster/preflight.sh $(@:preflight-%=%)
 
 .PHONY: venv
@@ -43,20 +47,20 @@ $(STAMP): requirements/dev.txt tests/packaging/venv.sh
 	@bash tests/packaging/venv.sh $(VENV) $(STAMP)
 
 # The tiers one by one. tests/tiers/millrace_tiers/table.py has what each runs and needs, and what runs beside what.
-TIERS := lint unit programs conformance-check apiserver harness harness-apiserver fuzz-crs router e2e
+TIERS := lint programs unit apiserver router e2e conformance-check harness harness-apiserver fuzz-crs
 .PHONY: $(TIERS)
 $(TIERS): venv
 	@$(PY) tests/tiers $@ -- $(PYTEST) $(ARGS)
 lint:               ## ruff, mypy --strict, import-linter, and the diff of generated files
-unit:               ## tests that need nothing but the environment; the ten slowest last (PYTEST="-k drift -x")
 programs:           ## unit tests of what is built here or needs root: chart, object store, control plane, cluster
-conformance-check:  ## who speaks the inference protocol, compared with the published matrix
+unit:               ## tests that need nothing but the environment; the ten slowest last (PYTEST="-k drift -x")
 apiserver:          ## tests against a real etcd and kube-apiserver
+router:             ## tests against a real Envoy on loopback
+e2e:                ## tests on a real cluster
+conformance-check:  ## who speaks the inference protocol, compared with the published matrix
 harness:            ## the operator under every fault, in virtual time; ends with plans=N failed=0 (ARGS="--replay ID")
 harness-apiserver:  ## the same plans on a real etcd, kube-apiserver and kube-controller-manager
 fuzz-crs:           ## every leaf of our schemas, valid and invalid, on a real API server
-router:             ## tests against a real Envoy on loopback
-e2e:                ## tests on a real cluster
 
 .PHONY: format
 format: venv  ## let ruff mend what it can

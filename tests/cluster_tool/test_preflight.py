@@ -308,7 +308,7 @@ def test_the_launcher_ends_as_the_check_ends(machine: Machine):
     done = launch(machine, "check")
     assert (done.returncode, done.stderr) == (0, "")
     done = launch(machine, "coffee")
-    assert (done.returncode, done.stderr) == (2, "usage: python -m millrace_machine venv|check|demo|test\n")
+    assert (done.returncode, done.stderr) == (2, "usage: python -m millrace_machine venv|check|demo|test|test-long\n")
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.glob("*.py")), ids=lambda path: path.name)

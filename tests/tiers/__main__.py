@@ -32,9 +32,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--list", action="store_true", help="print the table")
     options = parser.parse_args(own)
     if options.list or not options.name:
-        for group in table.groups(table.TIERS):
-            for tier in group:
-                print(f"{tier.group:<18} {tier.name:<18} {', '.join(sorted(tier.needs))}".rstrip())
+        for tier in (tier for lanes in table.groups(table.TIERS) for lane in lanes for tier in lane):
+            beside = f"{tier.group}, {tier.lane}" if tier.lane else tier.group
+            print(f"{beside:<18} {tier.name:<18} {', '.join(sorted(tier.needs))}".rstrip())
         return 0
     return _run(options.name, further, keep=options.keep)
 

@@ -23,10 +23,10 @@ from millrace_tiers.table import Step, Tier
 TOOL = Path(process.__file__).parents[1]
 
 
-def tier(name: str, *scripts: str, group: str = "", **environment: str) -> Tier:
+def tier(name: str, *scripts: str, group: str = "", lane: str = "", nice: int = 0) -> Tier:
     """A tier of shell scripts; a group of its own unless one is given."""
     steps = tuple(Step(("sh", "-c", script, name), f"step {n}") for n, script in enumerate(scripts, 1))
-    return Tier(name, steps, group or name, environment=environment)
+    return Tier(name, steps, group or name, lane, nice=nice)
 
 
 class Story:
@@ -137,6 +137,44 @@ def test_tiers_of_a_group_run_at_the_same_time(tmp_path: Path):
     meet = f"touch {tmp_path}/$0; while [ ! -e {tmp_path}/%s ]; do sleep 0.02; done"
     told = Story(tmp_path, tier("one", meet % "two", group="g"), tier("two", meet % "one", group="g"))
     assert told.run() == 0
+
+
+def test_the_tiers_of_a_lane_run_one_after_another_beside_those_of_another(tmp_path: Path):
+    first = f"while [ ! -e {tmp_path}/other ]; do sleep 0.02; done; sleep 0.2; touch {tmp_path}/first"
+    second = f"test -e {tmp_path}/first && touch {tmp_path}/second"
+    other = f"touch {tmp_path}/other; while [ ! -e {tmp_path}/second ]; do sleep 0.02; done"
+    told = Story(
+        tmp_path,
+        tier("one", first, group="g", lane="a"),
+        tier("two", second, group="g", lane="a"),
+        tier("three", other, group="g", lane="b"),
+    )
+    assert told.run() == 0
+    assert set(told.verdicts()) == {"one", "two", "three", "all"}
+
+
+def test_a_failure_in_a_lane_ends_the_other_and_what_would_have_followed_is_not_run(tmp_path: Path):
+    told = Story(
+        tmp_path,
+        tier("bad", "exit 5", group="g", lane="a"),
+        tier("next", "true", group="g", lane="a"),
+        tier("slow", "sleep 60", group="g", lane="b"),
+    )
+    assert told.run() == 5
+    assert told.verdicts() == {
+        "bad": "FAILED: make bad", "slow": "stopped", "next": "not run", "all": "exit code 5",
+    }  # fmt: skip
+
+
+def test_a_tier_gives_way_only_to_others(tmp_path: Path):
+    say = "echo nice $(nice)"
+    beside = Story(tmp_path, tier("one", say, group="g", nice=7), tier("two", say, group="g"))
+    assert beside.run() == 0
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {line for line in beside.lines if line.startswith("nice ")} == {f"nice {own}", f"nice {min(19, own + 7)}"}
+    alone = Story(tmp_path, tier("one", say, nice=7))
+    assert alone.run() == 0
+    assert f"nice {own}" in alone.lines
 
 
 def test_what_tiers_print_side_by_side_is_never_mixed(tmp_path: Path):

@@ -35,7 +35,7 @@ def test_unit_and_programs_share_the_tests_of_the_same_paths_between_them():
     assert unit[unit.index("-m") + 1] == "not programs"
     assert programs[programs.index("-m") + 1] == "programs"
     assert unit[unit.index("-m") + 2 :] == programs[programs.index("-m") + 2 :]
-    assert [tier.name for tier in TIERS if "-m" in arguments(tier)] == ["unit", "programs"]
+    assert {tier.name for tier in TIERS if "-m" in arguments(tier)} == {"unit", "programs"}
 
 
 def conftest() -> Any:
@@ -99,15 +99,20 @@ def test_what_a_tier_has_built_are_programs_of_this_repository():
 
 
 def test_the_tiers_of_a_group_stand_together():
-    assert [tier for group in table.groups(TIERS) for tier in group] == list(TIERS)
+    assert [tier for lanes in table.groups(TIERS) for lane in lanes for tier in lane] == list(TIERS)
     one, other = (Tier(name, (Step(("true",)),), group=name) for name in ("one", "other"))
     with pytest.raises(ValueError, match="the tiers of a group stand together: one, other, one"):
         table.groups([one, other, one])
 
 
 def test_a_cluster_is_used_by_one_tier_of_a_group_at_most():
-    for group in table.groups(TIERS):
-        assert sum(wants.CLUSTER in tier.needs or packages.NODE in tier.needs for tier in group) <= 1
+    for lanes in table.groups(TIERS):
+        together = [tier for lane in lanes for tier in lane]
+        assert sum(wants.CLUSTER in tier.needs or packages.NODE in tier.needs for tier in together) <= 1
+
+
+def test_every_tier_is_of_one_run_or_the_other():
+    assert sorted(table.SETS["test"] + table.SETS["test-long"]) == sorted(BY_NAME)
 
 
 def test_make_knows_every_tier_and_says_what_it_is():

@@ -20,7 +20,8 @@ COMMANDS = {
     "demo": frozenset({packages.PYTHON, packages.PROGRAMS, CLUSTER, IMAGES}),
     # Whatever cluster is chosen: `programs` is the tier that tests the embedded one.
     "test": frozenset({packages.PYTHON, packages.CHECKOUT, packages.PROGRAMS, packages.CONTROL_PLANE, packages.NODE,
-                       packages.PROMETHEUS, CLUSTER, IMAGES, PEERS}),
+                       packages.PROMETHEUS, CLUSTER, IMAGES}),
+    "test-long": frozenset({packages.PYTHON, packages.PROGRAMS, packages.CONTROL_PLANE, PEERS}),
 }  # fmt: skip
 
 

@@ -33,7 +33,10 @@ class Running:
     def __init__(
         self, tier: Tier, folder: Path, arguments: Sequence[str] = (), listener: Callable[[str], object] | None = None
     ) -> None:
-        """A `listener` is told everything at once, and the tier then sees a terminal where we have one."""
+        """A `listener` is told everything at once, and the tier then sees a terminal where we have one.
+
+        Without one it runs beside others, and gives way to them as its `nice` says.
+        """
         self.tier = tier
         self.log = folder / f"{tier.name}.log"
         self.failures = folder / f"{tier.name}.failures"
@@ -101,6 +104,8 @@ class Running:
             self._tell(f"-- {step.title}\n".encode())
         self._step_began_at = self.log.stat().st_size
         command = [*resolved(step.command), *(self._arguments if step is self.tier.steps[-1] else ())]
+        if self.tier.nice and not self.live:
+            command = [*resolved(["nice", "-n", str(self.tier.nice)]), *command]
         ours, theirs = output.opened(terminal=self._listener is not None and sys.stdout.isatty())
         try:
             with self._lock:

@@ -1,4 +1,4 @@
-"""Runs groups of tiers one after another, and the tiers of a group side by side; stops at the first that fails."""
+"""Runs groups of tiers one after another, and the lanes of a group side by side; stops at the first that fails."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -67,12 +68,16 @@ class Sequencer:
             if run.code and (interrupted or not run.stopped):
                 self.display.failure(run)
 
-    def _take(self, found: Sequence[Sequence[Tier]], arguments: Sequence[str]) -> int:
-        for group in found:
-            failed = self._one(group[0], arguments) if len(group) == 1 else self._together(group)
+    def _take(self, found: Sequence[Sequence[Sequence[Tier]]], arguments: Sequence[str]) -> int:
+        for lanes in found:
+            failed = self._along(lanes[0], arguments) if len(lanes) == 1 else self._side_by_side(lanes)
             if failed:
                 return failed.code
         return 0
+
+    def _along(self, lane: Sequence[Tier], arguments: Sequence[str]) -> Running | None:
+        """Tiers one after another; the first that fails."""
+        return next((failed for tier in lane if (failed := self._one(tier, arguments))), None)
 
     def _one(self, tier: Tier, arguments: Sequence[str]) -> Running | None:
         """A tier alone, its output shown while it comes."""
@@ -81,12 +86,14 @@ class Sequencer:
         self._begin([run])
         while not run.done.wait(POLL):
             pass
+        self._going.remove(run)
         return run if run.code else None
 
-    def _together(self, group: Sequence[Tier]) -> Running | None:
-        """Tiers side by side: the output of each when it ended. At the first that fails the others are stopped."""
-        self.display.header(" + ".join(tier.name for tier in group))
-        self._begin([Running(tier, self.folder) for tier in group])
+    def _side_by_side(self, lanes: Sequence[Sequence[Tier]]) -> Running | None:
+        """The output of each tier when it ended. At the first that fails the others are stopped."""
+        self.display.header(" + ".join(tier.name for lane in lanes for tier in lane))
+        following = {before.name: after for lane in lanes for before, after in pairwise(lane)}
+        self._begin([Running(lane[0], self.folder) for lane in lanes])
         while self._going:
             time.sleep(POLL)
             self.display.progress(self._going)
@@ -96,11 +103,13 @@ class Sequencer:
                 if run.code:
                     self._stop()
                     return run
+                if run.tier.name in following:
+                    self._begin([Running(following[run.tier.name], self.folder)])
         return None
 
     def _begin(self, runs: list[Running]) -> None:
         self.runs += runs
-        self._going = list(runs)
+        self._going += runs
         for run in runs:
             run.start()
 

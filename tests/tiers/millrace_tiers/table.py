@@ -1,7 +1,8 @@
 """Every tier: what it runs, what it needs of the machine, and with which others it runs side by side.
 
-Groups run one after another, in the order of the table; the tiers of one group run together. Put a tier that waits
-beside one that computes, and never two of which each takes both cores, or that start the same cluster.
+Groups run one after another, in the order of the table. A group is lanes side by side, and a lane is tiers one after
+another. Put a lane that waits beside one that computes, and let the one that computes give way (`nice`); never two
+that each take both cores, or that start the same cluster.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class Tier:
     name: str
     steps: tuple[Step, ...]
     group: str
+    lane: str = ""
     needs: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
+    """How far it gives way to what runs beside it, as `nice` counts."""
 
 
 def pytest(*arguments: str) -> Step:
@@ -65,21 +69,31 @@ TIERS = (
         Step(("mypy",), "mypy"),
         Step(("lint-imports", "--no-logo"), "lint-imports"),
         Step(("python", "tests/packaging/generate.py", "--check", "--without-helm"), "generated files"),
-    ), group="lint"),
-    Tier("unit", (
-        pytest("-n", "auto", "--dist", "loadscope", "--durations=10", "-m", "not programs", *unit_paths()),
-    ), group="unit", needs=frozenset({packages.CHECKOUT}), environment=WITHOUT_PROGRAMS),
+    ), group="first"),
     Tier("programs", (
         built(*NODE, "helm", "versitygw"),
         pytest("-n", "auto", "--dist", "loadscope", "-m", "programs", *unit_paths()),
-    ), group="programs", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
+    ), group="first", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
+    Tier("unit", (
+        pytest("-n", "auto", "--dist", "loadscope", "--durations=10", "-m", "not programs", *unit_paths()),
+    ), group="whole", lane="computes", needs=frozenset({packages.CHECKOUT}), environment=WITHOUT_PROGRAMS, nice=10),
+    Tier("apiserver", (
+        built(*PLANE),
+        pytest("--durations=10", "tests/apiserver"),
+    ), group="whole", lane="computes", needs=NEEDS_OF_PROGRAMS, nice=10),
+    Tier("router", (
+        pytest("tests/router"),
+    ), group="whole", lane="computes", nice=5),
+    Tier("e2e", (
+        built("helm", "kubectl", "versitygw"),
+        Step(("python", "tests/cluster", "up"), "cluster"),
+        Step(("python", "tests/images", "load"), "images"),
+        pytest("--durations=10", "tests/images", "tests/e2e"),
+    ), group="whole", lane="waits", needs=frozenset(
+        {packages.PROGRAMS, packages.PROMETHEUS, packages.CHECKOUT, wants.CLUSTER, wants.IMAGES})),
     Tier("conformance-check", (
         Step(("python", "tests/conformance", "--check")),
     ), group="conformance", needs=frozenset({wants.PEERS})),
-    Tier("apiserver", (
-        built(*PLANE),
-        pytest("tests/apiserver"),
-    ), group="apiserver", needs=NEEDS_OF_PROGRAMS),
     Tier("harness", (
         Step(("python", "tests/harness")),
     ), group="harness"),
@@ -91,20 +105,11 @@ TIERS = (
         built(*PLANE),
         Step(("python", "tests/fuzz")),
     ), group="fuzz-crs", needs=NEEDS_OF_PROGRAMS),
-    Tier("router", (
-        pytest("tests/router"),
-    ), group="router"),
-    Tier("e2e", (
-        built("helm", "kubectl", "versitygw"),
-        Step(("python", "tests/cluster", "up"), "cluster"),
-        Step(("python", "tests/images", "load"), "images"),
-        pytest("tests/images", "tests/e2e"),
-    ), group="e2e", needs=frozenset(
-        {packages.PROGRAMS, packages.PROMETHEUS, packages.CHECKOUT, wants.CLUSTER, wants.IMAGES})),
 )  # fmt: skip
 SETS = {
     "check": ("lint", "unit"),
-    "test": tuple(tier.name for tier in TIERS),
+    "test": ("lint", "programs", "unit", "apiserver", "router", "e2e"),
+    "test-long": ("conformance-check", "harness", "harness-apiserver", "fuzz-crs"),
 }
 
 
@@ -114,8 +119,8 @@ def named(name: str) -> tuple[Tier, ...]:
     return tuple(by_name[one] for one in SETS.get(name, (name,)))
 
 
-def groups(tiers: Iterable[Tier]) -> list[tuple[Tier, ...]]:
-    """Those that run side by side, in order.
+def groups(tiers: Iterable[Tier]) -> list[tuple[tuple[Tier, ...], ...]]:
+    """Groups in order, each as its lanes.
 
     Raises:
         ValueError: the tiers of a group do not stand together.
@@ -123,4 +128,12 @@ def groups(tiers: Iterable[Tier]) -> list[tuple[Tier, ...]]:
     found = [(name, tuple(members)) for name, members in groupby(tiers, key=lambda tier: tier.group)]
     if len({name for name, _ in found}) < len(found):
         raise ValueError(f"the tiers of a group stand together: {', '.join(name for name, _ in found)}")
-    return [members for _, members in found]
+    return [_lanes(members) for _, members in found]
+
+
+def _lanes(members: Iterable[Tier]) -> tuple[tuple[Tier, ...], ...]:
+    lanes: dict[str, tuple[Tier, ...]] = {}
+    for tier in members:
+        lane = tier.lane or tier.name
+        lanes[lane] = (*lanes.get(lane, ()), tier)
+    return tuple(lanes.values())
