@@ -15,6 +15,7 @@ from millrace_demo import clusterwide, marker, release
 CLUSTER_WIDE_ONLY = "every object has a namespace, or is of a kind that is looked for before an install"
 
 
+@pytest.mark.programs
 def test_what_the_chart_renders_comes_out_in_the_same_order_with_the_label(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

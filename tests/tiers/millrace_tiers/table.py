@@ -69,21 +69,21 @@ TIERS = (
         Step(("mypy",), "mypy"),
         Step(("lint-imports", "--no-logo"), "lint-imports"),
         Step(("python", "tests/packaging/generate.py", "--check", "--without-helm"), "generated files"),
-    ), group="first"),
-    Tier("programs", (
-        built(*NODE, "helm", "versitygw"),
-        pytest("-n", "auto", "--dist", "loadscope", "-m", "programs", *unit_paths()),
-    ), group="first", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
+    ), group="whole", lane="computes", nice=10),
     Tier("unit", (
         pytest("-n", "auto", "--dist", "loadscope", "--durations=10", "-m", "not programs", *unit_paths()),
     ), group="whole", lane="computes", needs=frozenset({packages.CHECKOUT}), environment=WITHOUT_PROGRAMS, nice=10),
     Tier("apiserver", (
-        built(*PLANE),
+        built(*PLANE, "helm"),
         pytest("--durations=10", "tests/apiserver"),
     ), group="whole", lane="computes", needs=NEEDS_OF_PROGRAMS, nice=10),
     Tier("router", (
         pytest("tests/router"),
     ), group="whole", lane="computes", nice=5),
+    Tier("programs", (
+        built(*NODE, "helm", "versitygw"),
+        pytest("-n", "auto", "--dist", "loadscope", "-m", "programs", *unit_paths()),
+    ), group="whole", lane="waits", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
     Tier("e2e", (
         built("helm", "kubectl", "versitygw"),
         Step(("python", "tests/cluster", "up"), "cluster"),
@@ -108,7 +108,7 @@ TIERS = (
 )  # fmt: skip
 SETS = {
     "check": ("lint", "unit"),
-    "test": ("lint", "programs", "unit", "apiserver", "router", "e2e"),
+    "test": ("lint", "unit", "apiserver", "router", "programs", "e2e"),
     "test-long": ("conformance-check", "harness", "harness-apiserver", "fuzz-crs"),
 }
 
