@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -289,6 +293,42 @@ async def test_an_operator_that_starts_over_counts_from_the_pods_own_counters(sc
     await again.round()
     assert again.scraped(seen) == scene.scrapes.scraped(seen)
     assert again.scraped(seen).drift is not None
+
+
+async def test_a_replica_that_leads_again_asks_over_connections_of_its_new_term(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_terms: list[int] = []
+    asked: list[int] = []
+    terms = itertools.count(1)
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[scrape.Fetch]:
+        term = next(terms)
+        open_terms.append(term)
+
+        async def fetch(host: str, port: int, path: str) -> str:
+            assert term in open_terms, "Session is closed"
+            asked.append(term)
+            return await scene.pods(host, port, path)
+
+        try:
+            yield fetch
+        finally:
+            open_terms.remove(term)
+
+    monkeypatch.setattr(scrape, "opened", opened)
+    scene.deployment()
+    scrapes = Scrapes(scene.world)
+    for term in (1, 2):
+        leading = asyncio.create_task(scrapes.run())
+        for _ in range(1000):
+            if term in asked or leading.done():
+                break
+            await asyncio.sleep(0)
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+    assert set(asked) == {1, 2}
 
 
 async def test_pages_of_nonsense_are_survived(scene: Scene) -> None:

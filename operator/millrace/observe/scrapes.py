@@ -88,6 +88,7 @@ class Scrapes:
 
     def __init__(self, world: World, fetch: Fetch | None = None) -> None:
         self._world = world
+        self._given = fetch
         self._fetch = fetch
         self._states: dict[Key, ScrapeState] = {}
 
@@ -95,7 +96,7 @@ class Scrapes:
         """Ask, for as long as this replica leads. What an earlier term left behind is forgotten."""
         self._states.clear()
         async with scrape.opened() as fetch:
-            self._fetch = self._fetch or fetch
+            self._fetch = self._given or fetch  # never one of an earlier term: its connections are closed
             while True:
                 await self.round()
                 await asyncio.sleep(TICK_SECONDS)
