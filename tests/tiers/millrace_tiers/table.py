@@ -76,10 +76,10 @@ TIERS = (
     Tier("apiserver", (
         built(*PLANE, "helm"),
         pytest("--durations=10", "tests/apiserver"),
-    ), group="whole", lane="computes", needs=NEEDS_OF_PROGRAMS, nice=10),
+    ), group="whole", lane="computes", needs=NEEDS_OF_PROGRAMS),
     Tier("router", (
         pytest("tests/router"),
-    ), group="whole", lane="computes", nice=5),
+    ), group="whole", lane="computes"),
     Tier("programs", (
         built(*NODE, "helm", "versitygw"),
         pytest("-n", "auto", "--dist", "loadscope", "-m", "programs", *unit_paths()),
