@@ -85,7 +85,7 @@ class Bench:
     def learn(self, resource: ResourceType, manifest: Manifest, gone: bool) -> None:
         metadata = manifest["metadata"]
         if gone:
-            self.store.drop(resource, metadata["namespace"], metadata["name"])
+            self.store.drop(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
         else:
             self.store.put(resource, manifest)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace import errors
@@ -24,7 +24,9 @@ from millrace.api.resources import ResourceType
 from millrace.clients import store as stores
 from millrace.clients.clock import Clock
 from millrace.clients.kube import Kube
-from millrace.clients.store import Manifest, Store
+from millrace.clients.store import Key, Manifest, Store
+from millrace.controller import live
+from millrace.controller.live import Learn
 from millrace.telemetry import Log, Series
 
 log = Log(__name__)
@@ -37,9 +39,6 @@ GRACE_SECONDS = 2.0
 SYNC_SECONDS = 0.2
 STALE_AUDITS = 2
 """After so many audits in a row that find stale objects the process reports itself as not alive, to be restarted."""
-
-Sink = Callable[[ResourceType, Manifest, bool], None]
-"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Audit:
         clock: Clock,
         watched: Mapping[ResourceType, str],
         namespace: str,
-        sink: Sink,
+        sink: Learn,
         series: Series,
     ) -> None:
         self._kube = kube
@@ -177,11 +176,8 @@ class Audit:
         for key in sorted(still):
             if self._store.get(resource, *key) is not before[key]:
                 continue  # the watch moves: it is merely busy
-            try:
-                live = await self._kube.get(resource, *key)
-            except errors.NotFound:
+            if await live.read(self._kube, self._store, Key(resource, *key), self._sink) is None:
                 continue
             log.warning("an object was not shown by its watch", resource=resource.plural, namespace=key[0], name=key[1])
             healed += 1
-            self._sink(resource, live, False)
         return healed

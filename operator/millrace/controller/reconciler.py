@@ -5,7 +5,6 @@ There are no create, update and delete branches: a pass does what the present as
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,8 @@ from millrace.apply.execute import Executor, Outcome
 from millrace.apply.ledger import Ledger
 from millrace.clients.store import Key, Manifest
 from millrace.clients.world import World
-from millrace.controller import failures
+from millrace.controller import failures, live
+from millrace.controller.live import Learn
 from millrace.controller.routing import Controller
 from millrace.decide.plan import Plan
 from millrace.telemetry import Log
@@ -31,9 +31,6 @@ PATIENCE = 5
 
 REFUSALS: Final = (errors.BadRequest, errors.Forbidden, errors.Invalid)
 """Refusals that repeating the request does not change."""
-
-Learn = Callable[[ResourceType, Manifest, bool], None]
-"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +115,7 @@ class Reconciler:
         """Read live what the watch should have shown, and put it into the cache: the pass would decide on an old state
         otherwise.
         """
-        try:
-            live = await self._world.kube.get(*key)
-        except errors.NotFound:
-            cached = self._world.store.get(*key)
-            if cached is not None:
-                self._learn(key.resource, cached, True)
-            return
-        self._learn(key.resource, live, False)
+        await live.read(self._world.kube, self._world.store, key, self._learn)
 
     async def report_failure(self, key: Key, count: int) -> None:
         """Report in the object's status that its passes keep failing, once they have failed `PATIENCE` times."""
