@@ -45,13 +45,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Applied:
-    fingerprint: str
+    """What the API server made of an intent, where that cannot be compared with the intent itself."""
+
+    stamp: str
     uid: str
     projection: object
 
 
 class Executor:
-    """Carries out plans for one API server; remembers what it applied so that it need not apply it again."""
+    """Carries out plans for one API server. What is so already is not written, whoever wrote it."""
 
     def __init__(self, kube: Kube, store: Store, ledger: Ledger, recorder: Recorder) -> None:
         self._kube = kube
@@ -115,12 +117,10 @@ class Executor:
     async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> bool:
         """Make one child true. False if it cannot be claimed now, and the pass is to begin again."""
         resource = resources.of(manifest)
-        wanted = intents.owned(_labelled(manifest, key.namespace), owner)
-        name = wanted["metadata"]["name"]
-        child = Key(resource, wanted["metadata"]["namespace"], name)
+        wanted = intents.stamped(intents.owned(_labelled(manifest, key.namespace), owner))
+        child = Key(resource, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
         found = self._store.get(*child)
-        fingerprint = intents.fingerprint(wanted)
-        if found is not None and self._is_satisfied(child, found, wanted, fingerprint, owner):
+        if found is not None and self._is_satisfied(child, found, wanted, owner):
             return True
         if found is None or resource in GUARDED:
             found = await self._read(child)
@@ -137,25 +137,35 @@ class Executor:
         except errors.Conflict:
             outcome.stale = True
             return False
-        projection = intents.project(answer, wanted)
-        self._applied[child] = _Applied(fingerprint, answer["metadata"]["uid"], projection)
+        self._remember(child, answer, wanted)
         outcome.writes += 1
         if found is None or answer["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
             self._ledger.wrote(key, child, answer)
         return True
 
-    def _is_satisfied(self, child: Key, found: Manifest, wanted: Manifest, fingerprint: str, owner: Manifest) -> bool:
+    def _is_satisfied(self, child: Key, found: Manifest, wanted: Manifest, owner: Manifest) -> bool:
+        """Whether nothing is to be written: the object is what the intent says, as far as can be told from it."""
+        if _is_going(found):
+            return False
         if child.resource in CREATED_ONCE:
             controller = controller_of(found)
-            return controller is not None and controller["uid"] == owner["metadata"]["uid"] and not _is_going(found)
+            return controller is not None and controller["uid"] == owner["metadata"]["uid"]
+        if intents.agrees(found, wanted):
+            return True
         applied = self._applied.get(child)
         return (
             applied is not None
-            and applied.fingerprint == fingerprint
-            and applied.uid == found["metadata"]["uid"]
-            and not _is_going(found)
+            and (applied.uid, applied.stamp) == (found["metadata"]["uid"], _stamp(wanted))
             and applied.projection == intents.project(found, wanted)
         )
+
+    def _remember(self, child: Key, answer: Manifest, wanted: Manifest) -> None:
+        """What the API server made of an intent, where it wrote it in its own form: no other process can tell."""
+        if intents.agrees(answer, wanted):
+            self._applied.pop(child, None)
+        else:
+            projection = intents.project(answer, wanted)
+            self._applied[child] = _Applied(_stamp(wanted), answer["metadata"]["uid"], projection)
 
     async def _read(self, key: Key) -> Manifest | None:
         """The live object: the watches show only what carries our label, and a name may be taken by anything."""
@@ -216,6 +226,10 @@ def _on_top_of(found: Manifest, wanted: Manifest, *, whole: bool) -> Manifest:
     """The manifest as an update of that very object; of that very version of it, if `whole`."""
     kept = ("uid", "resourceVersion") if whole else ("uid",)
     return {**wanted, "metadata": {**wanted["metadata"], **{name: found["metadata"][name] for name in kept}}}
+
+
+def _stamp(wanted: Manifest) -> str:
+    return str(wanted["metadata"]["annotations"][keys.APPLIED])
 
 
 def _is_going(found: Manifest) -> bool:

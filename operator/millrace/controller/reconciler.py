@@ -33,6 +33,7 @@ REFUSALS: Final = (errors.BadRequest, errors.Forbidden, errors.Invalid)
 """Refusals that repeating the request does not change."""
 
 
+
 @dataclass(frozen=True)
 class Result:
     """How a pass ended. ``label`` is controller-runtime's: success, requeue_after, requeue, error."""
