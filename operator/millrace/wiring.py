@@ -231,6 +231,10 @@ async def run(settings: Settings, credentials: Credentials) -> None:
     await Operator(settings, credentials, controllers(), tasks=background).run()
 
 
+UNTOLD: Any = {"claims": True, "events": {"__all__": {"made"}}}
+"""What of a plan is for the writes alone."""
+
+
 async def explain(settings: Settings, objects: list[Manifest]) -> list[Manifest]:
     """What one pass over each of our objects would do, if the cluster held just these. Writes nothing.
 
@@ -250,7 +254,7 @@ async def explain(settings: Settings, objects: list[Manifest]) -> list[Manifest]
         for found in store.list(controller.resource):
             metadata = found["metadata"]
             seen = await controller.observe(world, metadata["namespace"], metadata["name"])
-            plan = controller.decide(seen).model_dump(mode="json") if seen is not None else {}
+            plan = controller.decide(seen).model_dump(mode="json", exclude=UNTOLD) if seen is not None else {}
             explained.append(
                 {"object": f"{controller.resource.kind} {metadata['namespace']}/{metadata['name']}", **plan}
             )

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.api import resources
@@ -20,6 +20,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=3), JSON, max_size=4))
 def test_an_object_satisfies_itself_whatever_the_order_of_its_keys(manifest: dict[str, Any]) -> None:
     turned = dict(reversed(manifest.items()))
@@ -62,11 +63,13 @@ def _defaulted(intent: Any) -> Any:
 MAPPING = st.dictionaries(st.text(min_size=1, max_size=3), JSON, min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(MAPPING)
 def test_defaults_of_the_api_server_are_no_difference(wanted: dict[str, Any]) -> None:
     assert intent.agrees(_defaulted(wanted), wanted)
 
 
+@settings(deadline=None)
 @given(st.data(), MAPPING)
 def test_every_change_of_what_an_intent_speaks_about_is_a_difference(
     data: st.DataObject, wanted: dict[str, Any]
@@ -92,7 +95,8 @@ def _says_as_much(value: Any, inner: Any) -> bool:
     ("wanted", "found", "same"),
     [
         ("0.5", "500m", True), ("1024Mi", "1Gi", True), ("1.5Gi", "1536Mi", True), ("1e3", "1k", True),
-        ("0.0001", "100u", True), ("1", "1000m", True), ("1", "1001m", False), ("1G", "1Gi", False), ("1", "one", False),
+        ("0.0001", "100u", True), ("1", "1000m", True), ("1", "1001m", False), ("1G", "1Gi", False),
+        ("1", "one", False),
     ],
 )  # fmt: skip
 def test_quantities_are_compared_by_what_they_amount_to(wanted: str, found: str, same: bool) -> None:

@@ -152,21 +152,44 @@ async def test_what_cannot_be_understood_is_reported_once_and_not_tried_again(be
     assert reasons(bench) == {"Ready": "Told"}
 
 
-async def test_a_refusal_that_repeats_is_reported_in_the_api_servers_words_and_any_other_failure_is_not(
+async def test_a_refused_child_is_reported_at_once_in_the_api_servers_words_and_any_other_failure_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(error: errors.ApiError) -> None:
+    async def fail(error: errors.ApiError, how: type[Exception]) -> None:
         async def apply(resource: ResourceType, manifest: Manifest) -> Manifest:
             raise error
 
         monkeypatch.setattr(bench.server, "apply", apply)
-        with pytest.raises(type(error)):
+        with pytest.raises(how):
             await bench.reconciler.reconcile(WIDGET)
-        await bench.reconciler.report_failure(WIDGET, PATIENCE)
 
-    await fail(errors.Invalid("ConfigMap is invalid: data: Too long"))
+    await fail(errors.Invalid("ConfigMap is invalid: data: Too long"), errors.WritesFailed)
     assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}
     assert "ConfigMap is invalid: data: Too long" in bench.server.objects[WIDGET]["status"]["message"]
     bench.show(bench.server.objects[WIDGET])
-    await fail(errors.Unavailable("nobody answers"))
+    await fail(errors.Unavailable("nobody answers"), errors.Unavailable)
+    await bench.reconciler.report_failure(WIDGET, PATIENCE)
     assert reasons(bench)["Reconciling"] == "InternalError"
+
+
+async def test_a_refused_status_that_repeats_is_reported_in_the_api_servers_words(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it decided has no room in the definition; that it is refused has."""
+    taken = bench.server.patch_status
+
+    async def patch_status(
+        resource: ResourceType, namespace: str, name: str, status: Manifest, **more: str
+    ) -> Manifest:
+        if "said" in status:
+            raise errors.Invalid("Widget is invalid: status.said: unknown field")
+        return await taken(resource, namespace, name, status, resource_version=more["resource_version"])
+
+    monkeypatch.setattr(bench.server, "patch_status", patch_status)
+    for count in range(1, PATIENCE + 1):
+        with pytest.raises(errors.Invalid):
+            await bench.reconciler.reconcile(WIDGET, count - 1)
+        bench.show(bench.server.objects[Key(resources.CONFIG_MAPS, "default", "w")])
+        await bench.reconciler.report_failure(WIDGET, count)
+    assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}
+    assert "status.said: unknown field" in bench.server.objects[WIDGET]["status"]["message"]

@@ -68,5 +68,5 @@ def amount(quantity: str) -> decimal.Decimal:
         raise ValueError(f"{quantity!r} is not a quantity such as 500m, 2 or 1Gi")
     suffix = found[2] or ""
     if suffix in _BINARY:
-        return number * 1024 ** (_BINARY.index(suffix) + 1)
+        return number * decimal.Decimal(1024) ** (_BINARY.index(suffix) + 1)
     return number.scaleb(_DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:]))

@@ -3,14 +3,16 @@
 Each write alone is harmless: a crash after any of them is repaired by the next pass, because children have
 deterministic names, the status is written after what it claims and events follow only once it has landed. A plan that
 is true already writes nothing. A child, or an object to delete, that somebody else has changed since ends the pass: the
-rest of the plan was decided on what is no longer so, and the status would forget what is still there.
+rest of the plan was decided on what is no longer so, and the status would forget what is still there. A write that is
+refused does not end it: what depends on it is left out (`failing`), the rest is written, and the status reports it.
 
 An object of a wanted name that somebody else controls, or nobody, is never taken over: `NameConflict`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from millrace import errors
@@ -18,18 +20,17 @@ from millrace.api import keys, resources
 from millrace.api.resources import ResourceType
 from millrace.apply import intent as intents
 from millrace.apply.events import Recorder
+from millrace.apply.failing import GUARDED, Failure, Part, as_far_as_it_came, is_of_one_write
 from millrace.apply.ledger import Ledger
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key, Manifest, Store, controller_of
 from millrace.decide.plan import Delete, Nudge, Plan
 
 CREATED_ONCE: Final = frozenset({resources.JOBS})
-"""Kinds whose spec cannot be changed: an existing one is left alone, its name says what it was made from."""
+"""Kinds whose spec cannot be changed: one that is there is left alone, its name says what it was made from."""
 
-GUARDED: Final = frozenset({resources.CONFIG_MAPS})
-"""Kinds that move traffic: read live right before they are written, and written on top of that very version. What a
-leader was about to send when it was paused must not undo what its successor has done since.
-"""
+Report = Callable[[Plan, Sequence[Failure]], Plan]
+"""Adds the failed writes of a plan to its status and its events."""
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Outcome:
     stale: bool = False
     outdated: bool = False
     """The object itself is not what the pass looked at."""
+    failures: list[Failure] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class _Applied:
 
 
 class Executor:
-    """Carries out plans for one API server. What is so already is not written, whoever wrote it."""
+    """Carries out plans for one API server. What is as the plan wants it is not written again."""
 
     def __init__(self, kube: Kube, store: Store, ledger: Ledger, recorder: Recorder) -> None:
         self._kube = kube
@@ -62,36 +64,79 @@ class Executor:
         self._recorder = recorder
         self._applied: dict[Key, _Applied] = {}
 
-    async def execute(self, resource: ResourceType, owner: Manifest, plan: Plan) -> Outcome:
+    async def execute(
+        self, resource: ResourceType, owner: Manifest, plan: Plan, report: Report = lambda plan, _: plan
+    ) -> Outcome:
         """Make the plan true. ``owner`` is the object as it was when the pass began.
 
-        Raises NameConflict, NotLeader and any ApiError; what was written before stays written.
+        Raises NotLeader and any ApiError that is not about one write alone; what was written before stays written.
+        The other errors are in the outcome, and ``report`` puts them into the status.
         """
         metadata = owner["metadata"]
         key = Key(resource, metadata["namespace"], metadata["name"])
         outcome = Outcome()
         if not await self._parts(key, owner, plan, outcome):
             return outcome
-        if plan.status is not None:
-            await self.write_status(key, owner, plan.status, outcome)
-        if outcome.status_written:
-            for event in plan.events:
-                await self._recorder.record(owner, event)
+        if outcome.failures:
+            plan = report(as_far_as_it_came(plan, owner, outcome.failures), outcome.failures)
+        refused = await self._write_status_and_events(key, owner, plan, outcome)
         for nudge in plan.nudges:
-            await self._nudge(key, nudge, outcome)
+            pod = Key(resources.PODS, nudge.namespace, nudge.pod)
+            await self._try(Part.NUDGE, pod, self._nudge(key, nudge, outcome), outcome)
+        if refused is not None:
+            raise refused
         return outcome
 
     async def _parts(self, key: Key, owner: Manifest, plan: Plan, outcome: Outcome) -> bool:
         """What the status claims. False if the pass is to begin again."""
         for child in plan.children:
-            if not await self._child(key, owner, child, outcome):
+            if not await self._try(Part.CHILD, _key(child, key), self._child(key, owner, child, outcome), outcome):
                 return False
         for manifest in plan.creates:
-            await self._create(key, manifest, outcome)
-        for delete in plan.deletes:
-            if not await self._delete(key, delete, outcome):
+            if not await self._try(Part.CREATE, _key(manifest, key), self._create(key, manifest, outcome), outcome):
                 return False
+        if any(one.moves_traffic for one in outcome.failures):
+            return True
+        return await self._deletes(key, plan.deletes, outcome)
+
+    async def _deletes(self, key: Key, deletes: Sequence[Delete], outcome: Outcome) -> bool:
+        """In order; after a failed one, no other of the same name. False if the pass is to begin again."""
+        failed: set[tuple[str, str]] = set()
+        for one in deletes:
+            target, known = Key(one.resource, one.namespace, one.name), len(outcome.failures)
+            if target[1:] in failed:
+                continue
+            if not await self._try(Part.DELETE, target, self._delete(key, one, outcome), outcome):
+                return False
+            if len(outcome.failures) > known:
+                failed.add(target[1:])
         return True
+
+    async def _try(self, part: Part, target: Key, write: Awaitable[bool], outcome: Outcome) -> bool:
+        """Whether the pass goes on. An error that is about one write alone is kept in the outcome."""
+        try:
+            return await write
+        except errors.MillraceError as error:
+            if not is_of_one_write(error):
+                raise
+            outcome.failures.append(Failure(part, target, error))
+            return True
+
+    async def _write_status_and_events(
+        self, key: Key, owner: Manifest, plan: Plan, outcome: Outcome
+    ) -> errors.ApiError | None:
+        """The status, and the events if it was written. Returns the error if it was refused."""
+        try:
+            if plan.status is not None:
+                await self.write_status(key, owner, plan.status, outcome)
+        except errors.ApiError as error:
+            if not is_of_one_write(error):
+                raise
+            return error
+        if outcome.status_written:
+            for event in plan.events:
+                await self._recorder.record(owner, event)
+        return None
 
     async def write_status(self, key: Key, owner: Manifest, status: Manifest, outcome: Outcome) -> None:
         """Write the status if it says something new, on top of the very version the pass looked at."""
@@ -111,7 +156,7 @@ class Executor:
             self._ledger.wrote(key, key, answer)
 
     def forget(self, gone: Key) -> None:
-        """Forget what was applied to an object that is gone."""
+        """An object is gone: what was applied to it counts no more."""
         self._applied.pop(gone, None)
 
     async def _child(self, key: Key, owner: Manifest, manifest: Manifest, outcome: Outcome) -> bool:
@@ -160,7 +205,7 @@ class Executor:
         )
 
     def _remember(self, child: Key, answer: Manifest, wanted: Manifest) -> None:
-        """What the API server made of an intent, where it wrote it in its own form: no other process can tell."""
+        """Keep what the API server made of an intent, where that cannot be compared with the intent."""
         if intents.agrees(answer, wanted):
             self._applied.pop(child, None)
         else:
@@ -174,17 +219,19 @@ class Executor:
         except errors.NotFound:
             return None
 
-    async def _create(self, key: Key, manifest: Manifest, outcome: Outcome) -> None:
+    async def _create(self, key: Key, manifest: Manifest, outcome: Outcome) -> bool:
+        """Make an object that is not looked after. False if the pass is to begin again."""
         resource = resources.of(manifest)
         wanted = _labelled(manifest, key.namespace)
         try:
             answer = await self._kube.create(resource, wanted)
-        except errors.AlreadyExists:
+        except (errors.AlreadyExists, errors.Conflict) as taken:
             outcome.stale = True
-            return
+            return isinstance(taken, errors.AlreadyExists)
         outcome.writes += 1
         metadata = answer["metadata"]
         self._ledger.wrote(key, Key(resource, metadata["namespace"], metadata["name"]), answer)
+        return True
 
     async def _delete(self, key: Key, delete: Delete, outcome: Outcome) -> bool:
         """Delete that very object, in the very version that is live now. False if the pass is to begin again."""
@@ -201,18 +248,26 @@ class Executor:
         self._ledger.deleted(key, target, delete.uid)
         return True
 
-    async def _nudge(self, key: Key, nudge: Nudge, outcome: Outcome) -> None:
+    async def _nudge(self, key: Key, nudge: Nudge, outcome: Outcome) -> bool:
+        """Annotate a pod. Always True: a nudge ends no pass."""
         pod = Key(resources.PODS, nudge.namespace, nudge.pod)
         known = self._store.get(*pod)
         if known is None or (known["metadata"].get("annotations") or {}).get(nudge.annotation) == nudge.value:
-            return
+            return True
         body = {"metadata": {"uid": known["metadata"]["uid"], "annotations": {nudge.annotation: nudge.value}}}
         try:
             answer = await self._kube.patch(*pod, body)
         except (errors.NotFound, errors.Conflict):
-            return  # the pod went; its successor mounts what is current
+            return True  # the pod went; its successor mounts what is current
         outcome.writes += 1
         self._ledger.wrote(key, pod, answer)
+        return True
+
+
+def _key(manifest: Manifest, owner: Key) -> Key:
+    """Which object a manifest is about; without a namespace it is its owner's."""
+    metadata = manifest["metadata"]
+    return Key(resources.of(manifest), metadata.get("namespace") or owner.namespace, metadata["name"])
 
 
 def _labelled(manifest: Manifest, namespace: str) -> Manifest:

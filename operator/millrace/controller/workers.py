@@ -20,6 +20,8 @@ log = Log(__name__)
 
 PASS_SECONDS = 120.0
 """A pass that takes longer is cancelled and retried: something in it hangs."""
+REFUSED_SECONDS = 30.0
+"""The shortest wait of an object some of whose writes are refused: each pass repeats them."""
 GRACE_SECONDS = 8.0
 """How long running passes may go on when the operator stops."""
 
@@ -86,7 +88,7 @@ class Workers:
             self._series.event_to_reconcile.labels(controller=name).observe(started - taken.since)
         try:
             async with asyncio.timeout(PASS_SECONDS):
-                result = await reconciler.reconcile(key)
+                result = await reconciler.reconcile(key, queue.failures(key))
         except asyncio.CancelledError:
             queue.add(key)
             raise
@@ -108,6 +110,8 @@ class Workers:
         self._series.reconcile_errors.labels(controller=reconciler.resource.kind.lower()).inc()
         again = queue.retry(key)
         count = queue.failures(key)
+        if isinstance(error, errors.WritesFailed) and error.wake_after is not None:
+            queue.add_after(key, max(error.wake_after, REFUSED_SECONDS))
         expected = isinstance(error, errors.MillraceError)
         log.warning(
             "a pass failed",
@@ -117,4 +121,5 @@ class Workers:
             why=str(error) or type(error).__name__,
             error=None if expected else error,
         )
-        await reconciler.report_failure(key, count)
+        if not isinstance(error, errors.WritesFailed):  # these are in the status already
+            await reconciler.report_failure(key, count)

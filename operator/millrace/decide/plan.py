@@ -36,6 +36,21 @@ class Event(Frozen):
     type: Literal["Normal", "Warning"] = "Normal"
     reason: str
     message: str
+    made: str = ""
+    """Name of the object whose creation it reports: if that is refused, the Event is not written."""
+
+
+class Claim(Frozen):
+    """A field of the status that is true only once the creates and deletes of these kinds are done.
+
+    If one of them is refused, the field keeps its last value. `blocked` is a condition that is True meanwhile, with the
+    message of the API server; without one the object is Stalled.
+    """
+
+    field: str
+    """A top-level field of the status, by its wire name."""
+    kinds: frozenset[ResourceType]
+    blocked: str = ""
 
 
 class Plan(Frozen):
@@ -43,6 +58,8 @@ class Plan(Frozen):
 
     `children` are whole intents, server-side applied and owned; a field that is no longer stated is removed.
     `creates` are POSTed once and never applied again: one that exists already asks for another pass.
+    A refused write stops neither the other writes nor the status; `claims` say which fields of the status are then not
+    true yet.
     `status` is the whole status; None leaves it alone. `wake_after` is in seconds: nothing else is a timer.
     """
 
@@ -53,5 +70,6 @@ class Plan(Frozen):
     deletes: tuple[Delete, ...] = ()
     nudges: tuple[Nudge, ...] = ()
     status: dict[str, Any] | None = None
+    claims: tuple[Claim, ...] = ()
     events: tuple[Event, ...] = ()
     wake_after: float | None = None

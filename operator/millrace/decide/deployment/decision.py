@@ -15,7 +15,7 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.decide.plan import Delete, Manifest, Nudge, Plan
+from millrace.decide.plan import Claim, Delete, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
@@ -29,6 +29,10 @@ __all__ = ["Observation", "decide"]
 
 SOONEST_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 3.0
+CLAIMS = (
+    Claim(field="retraining", kinds=frozenset({resources.TRAINING_RUNS}), blocked=retraining.BLOCKED),
+    Claim(field="retiring", kinds=frozenset({resources.SERVICES, resources.WORKLOADS})),
+)
 
 
 def decide(seen: Observation) -> Plan:
@@ -61,6 +65,7 @@ def decide(seen: Observation) -> Plan:
         deletes=(*deletes, *_unneeded(seen, children)),
         nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
+        claims=CLAIMS,
         events=(*transition.events, *drift.events, *retrained.events, *overall.events),
         wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
     )

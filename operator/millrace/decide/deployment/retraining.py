@@ -311,7 +311,8 @@ def _is_unreported(known: RetrainingStatus, last: api.TrainingRun) -> bool:
 
 
 def _started_event(seen: Observation, run: str, why: str) -> Event:
-    return messages.event(seen, Reason.RetrainingStarted, f"TrainingRun {run} was started: {why}", run=run)
+    event = messages.event(seen, Reason.RetrainingStarted, f"TrainingRun {run} was started: {why}", run=run)
+    return event.model_copy(update={"made": run})
 
 
 def _starts(seen: Observation) -> list[datetime]:
