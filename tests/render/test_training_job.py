@@ -7,6 +7,7 @@ from typing import Any
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
 from millrace.render import training_job
+from millrace.render.pod import REQUESTS
 from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
@@ -57,9 +58,8 @@ def test_the_trainer_never_holds_a_key_to_the_store() -> None:
 
 def test_only_the_trainer_is_held_to_the_runs_resources() -> None:
     fetch, train, evaluate = stages(render())
-    assert train["resources"] == {"limits": {"memory": "1Gi"}}
-    assert "resources" not in fetch
-    assert "resources" not in evaluate
+    assert train["resources"] == {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
+    assert fetch["resources"] == evaluate["resources"] == {"requests": REQUESTS}
 
 
 def test_every_stage_is_told_what_was_resolved() -> None:
