@@ -81,7 +81,12 @@ def is_quarantined(state: DeploymentStatus, wanted: Bundle) -> bool:
 
 def template(seen: Observation) -> Template:
     """How the spec wants models served now."""
-    return Template(image=seen.platform.server_image, resources=seen.deployment.spec.server.resources)
+    server = seen.deployment.spec.server
+    return Template(
+        image=seen.platform.server_image,
+        resources=server.resources,
+        grace_seconds=server.termination_grace_period_seconds,
+    )
 
 
 def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:

@@ -121,7 +121,7 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=10)
+        connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=10)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
