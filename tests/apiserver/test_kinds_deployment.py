@@ -242,3 +242,52 @@ def written(operator: wiring.Operator) -> dict[str, float]:
         and sample.labels["method"] not in ("GET", "LIST")
         and sample.labels["resource"] != resources.LEASES.plural
     }
+
+
+QUOTA = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-budgets", "namespace": NAMESPACE},
+    "spec": {"hard": {"count/poddisruptionbudgets.policy": "0"}},
+}
+
+
+async def test_a_refused_budget_holds_up_no_rollout_and_the_status_says_so_until_there_is_room(
+    plane: ControlPlane, kube: Kube, operator: wiring.Operator
+) -> None:
+    await asyncio.to_thread(deploy, plane, replicas=1)
+    await approve(plane, kube, 20)
+    await until(lambda: serves(kube, "churn-20"), "churn-20 is stable")
+    await until(lambda: budgets(kube, 0), "one server has no budget")
+    await asyncio.to_thread(plane.kubectl, "create", "-f", "-", stdin=yaml.safe_dump(QUOTA))
+    await until(lambda: is_counted(plane), "the quota is in force")
+    await asyncio.to_thread(deploy, plane, replicas=2)
+    await approve(plane, kube, 21)
+    await until(lambda: serves(kube, "churn-21"), "churn-21 is stable")
+    await until(lambda: rests(kube), "the pods of churn-20 are gone", 90)
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    stalled = next(one for one in found["status"]["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "Refused")
+    assert "exceeded quota: no-budgets" in stalled["message"]
+    assert "exceeded quota: no-budgets" in found["status"]["message"]
+    events = await kube.list(resources.EVENTS, NAMESPACE)
+    assert [one for one in events if one["reason"] == "Refused" and one["type"] == "Warning"]
+    await asyncio.to_thread(plane.kubectl, "delete", "resourcequota", "no-budgets", "-n", NAMESPACE)
+    await until(lambda: budgets(kube, 2), "there is room for the budgets", 120)
+    await until(lambda: is_at_ease(kube), "nothing is refused any more")
+
+
+async def budgets(kube: Kube, count: int) -> bool:
+    return len(await kube.list(resources.BUDGETS, NAMESPACE)) == count
+
+
+async def is_counted(plane: ControlPlane) -> bool:
+    """Whether the quota controller has looked at the quota: before that it refuses everything."""
+    path = "jsonpath={.status.hard}"
+    found = await asyncio.to_thread(plane.kubectl, "get", "resourcequota", "no-budgets", "-n", NAMESPACE, "-o", path)
+    return "poddisruptionbudgets" in found.stdout
+
+
+async def is_at_ease(kube: Kube) -> bool:
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    return not any(one["type"] == "Stalled" and one["status"] == "True" for one in found["status"]["conditions"])

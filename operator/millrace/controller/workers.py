@@ -20,8 +20,12 @@ log = Log(__name__)
 
 PASS_SECONDS = 120.0
 """A pass that takes longer is cancelled and retried: something in it hangs."""
-REFUSED_SECONDS = 30.0
-"""The shortest wait of an object some of whose writes are refused: each pass repeats them."""
+REFUSED_SECONDS = (30.0, 60.0)
+"""The shortest and the longest wait of an object some of whose writes keep failing.
+
+Each pass repeats them, so passes that wait for time come no sooner. What ends a refusal, more quota for instance,
+causes no event, so they come no later either.
+"""
 GRACE_SECONDS = 8.0
 """How long running passes may go on when the operator stops."""
 
@@ -110,8 +114,10 @@ class Workers:
         self._series.reconcile_errors.labels(controller=reconciler.resource.kind.lower()).inc()
         again = queue.retry(key)
         count = queue.failures(key)
-        if isinstance(error, errors.WritesFailed) and error.wake_after is not None:
-            queue.add_after(key, max(error.wake_after, REFUSED_SECONDS))
+        if isinstance(error, errors.WritesFailed):
+            shortest, longest = REFUSED_SECONDS
+            again = min(again, longest if error.wake_after is None else max(shortest, min(longest, error.wake_after)))
+            queue.add_after(key, again)
         expected = isinstance(error, errors.MillraceError)
         log.warning(
             "a pass failed",
