@@ -107,6 +107,11 @@ def install(cluster: Cluster, name: str, values: Mapping[str, str], chart: Path 
     return Release(cluster, kubectl, name, shared, left_out)
 
 
+def attach(cluster: Cluster, name: str, shared: str) -> Release:
+    """The release that `install` made; `shared` as it was said then."""
+    return Release(cluster, _kubectl(cluster, name), name, shared, clusterwide.LEFT_OUT if shared else {})
+
+
 def remove(cluster: Cluster, name: str) -> None:
     """Take away what `install` made under this name, on a local cluster under any name; nothing happens without any.
 
