@@ -13,6 +13,8 @@ STAMP := $(VENV)/.lock-$(LOCK)
 
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONUNBUFFERED := 1
+# Tests start hundreds of interpreters: what the first has compiled the others need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
 KEEP ?=
 
 .PHONY: help
