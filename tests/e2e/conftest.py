@@ -31,7 +31,7 @@ OLDER = os.environ.get("MILLRACE_OLDER", "53b9018")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Nothing is built, collected or handed to workers where the release may not be installed."""
-    if is_worker() or session.config.option.collectonly:
+    if is_worker(session.config) or session.config.option.collectonly:
         return
     try:
         release.check(millrace_cluster.up(), RELEASE)
@@ -39,9 +39,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(str(error), returncode=error.exit_code)
 
 
-def is_worker() -> bool:
+def is_worker(config: pytest.Config) -> bool:
     """Whether this is one of several processes that share the tests of a run."""
-    return "PYTEST_XDIST_WORKER" in os.environ
+    return hasattr(config, "workerinput")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     When a test fails, its pods' last lines and the warnings are part of the report.
     """
     base = tmp_path_factory.getbasetemp()
-    state = (base.parent if is_worker() else base) / "release.json"
+    state = (base.parent if is_worker(request.config) else base) / "release.json"
     with locked(state) as users:
         cluster = millrace_cluster.up()
         if users:

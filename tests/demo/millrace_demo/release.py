@@ -121,7 +121,10 @@ def remove(cluster: Cluster, name: str) -> None:
     kubectl, selector = _kubectl(cluster, name), _selector(cluster, name)
     going = _going(cluster, kubectl, name)
     if going:
-        kubectl.run("delete", "namespace", "-l", selector, "--wait", "--timeout=170s", timeout=180)
+        # One that was already going may be gone between kubectl's list and its delete.
+        kubectl.run(
+            "delete", "namespace", "-l", selector, "--ignore-not-found", "--wait", "--timeout=170s", timeout=180
+        )
     brought = clusterwide.brought(kubectl, selector)
     others = clusterwide.users(kubectl, going) if brought else []
     if others:
