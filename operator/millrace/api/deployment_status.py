@@ -34,6 +34,8 @@ class RevisionStatus(Shape):
     """Pods that reproduced the golden set and answer."""
     since: Time
     """When it became what it is."""
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
+    """Hash of its inputs and outputs, known also when its Model is gone."""
 
 
 class Retiring(Shape):
@@ -85,6 +87,8 @@ class AnalysisResult(Shape):
     """The verdict so far."""
     value: Decimal | None = None
     """What was measured."""
+    baseline: Decimal | None = None
+    """What was measured of stable over the same time, where the two are compared."""
     threshold: Annotated[str, Field(max_length=32)] | None = None
     """What it was held against."""
     samples: Count = 0
@@ -94,7 +98,7 @@ class AnalysisResult(Shape):
 
 
 class Quarantined(Shape):
-    """A digest that failed: never rolled out again unless a person says so."""
+    """A digest that failed here or in another Deployment: never rolled out again unless a person says so."""
 
     revision: Revision
     """The revision that failed."""
@@ -106,6 +110,12 @@ class Quarantined(Shape):
     """What failed."""
     time: Time
     """When."""
+    cause: Literal["Failed", "Aborted"] = "Failed"
+    """Failed: by what the model did; only `unquarantine` ends it. Aborted: a person stopped it; `retry` ends it too."""
+    deployment: DnsName | None = None
+    """The Deployment in which it failed."""
+    record: Annotated[str, Field(max_length=63)] | None = None
+    """The ControllerRevision in which this is written, and stays when this Deployment goes."""
 
 
 class Served(Shape):
@@ -204,10 +214,12 @@ class DeploymentStatus(Shape):
     """What goes once every caller has left it."""
     rollout: Rollout | None = None
     """How the canary goes, and how the last one ended."""
-    analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=16), ATOMIC] = ()
+    analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=24), ATOMIC] = ()
     """What the sequential tests say now."""
     quarantined: Annotated[tuple[Quarantined, ...], Field(max_length=50), ATOMIC] = ()
-    """What failed and is not rolled out again by itself."""
+    """What failed, here or elsewhere, and is not rolled out again by itself."""
+    released: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=50), ATOMIC] = ()
+    """Records of quarantines that a person lifted: none of them counts again."""
     history: Annotated[tuple[Served, ...], Field(max_length=20), ATOMIC] = ()
     """What was stable when, newest first."""
     monitoring: MonitoringStatus | None = None

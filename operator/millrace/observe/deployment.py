@@ -15,10 +15,11 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.deployment.monitoring import DRIFT_DETECTED
 from millrace.decide.deployment.observation import Observation, Router, Scraped, Server
-from millrace.observe import jobs, pods
+from millrace.observe import jobs, pods, quarantine
 from millrace.observe import model as models
 from millrace.observe import training_run as runs
 from millrace.render import names, server
+from millrace.render.quarantine import Record
 
 T = TypeVar("T", bound=Shape)
 
@@ -36,12 +37,14 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     run = _run(world, deployment)
     budgets = world.store.owned(resources.BUDGETS, deployment.metadata.uid)
     started, live = await _runs(world, deployment, scraped)
+    known = tuple(_models(world, deployment))
     return Observation(
         now=world.clock.now(),
         steady_since=world.steadiness.since(),
         deployment=deployment,
         platform=jobs.platform(world),
-        models=tuple(_models(world, deployment)),
+        models=known,
+        records=_records(world, deployment, known),
         servers=tuple(_servers(world, deployment)),
         routers=tuple(_routers(world, namespace, name)),
         routers_ready=sum(
@@ -94,6 +97,14 @@ def _models(world: World, deployment: api.Deployment) -> Iterator[api.Model]:
             yield model
 
 
+def _records(world: World, deployment: api.Deployment, known: Iterable[api.Model]) -> tuple[Record, ...]:
+    """What is written of the bytes of its Models, of its canary, and of what its status says of quarantines."""
+    status = deployment.status
+    digests = {model.spec.artifact.digest for model in known} | {one.digest for one in status.quarantined}
+    digests |= {one.digest for one in (status.stable, status.canary) if one is not None}
+    return quarantine.about(world, deployment.metadata.namespace, digests)
+
+
 def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:
     metadata = deployment.metadata
     for manifest in world.store.owned(resources.WORKLOADS, metadata.uid):
@@ -141,15 +152,6 @@ async def _runs(world: World, deployment: api.Deployment, scraped: Scraped) -> t
     return [run for run in (_read(api.TrainingRun, one) for one in found) if run is not None], drifted
 
 
-def by_model(deployment: Manifest) -> Iterable[tuple[str, str]]:
-    """("follows", model name) of the model it follows, ("names", Model) of those that it names or serves."""
-    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-    followed = (spec.get("modelSelector") or {}).get("modelName")
-    named = {(spec.get("modelRef") or {}).get("name")}
-    named |= {(status.get(role) or {}).get("model") for role in ("stable", "canary")}
-    return [*([("follows", followed)] if followed else []), *(("names", name) for name in named if name)]
-
-
 def by_run(deployment: Manifest) -> Iterable[str]:
     """The TrainingRun that its retraining clones."""
     wanted = ((deployment.get("spec") or {}).get("retraining") or {}).get("trainingRunRef") or {}
@@ -166,7 +168,7 @@ def _wakes_by_model(world: World, model: Manifest) -> Iterator[tuple[str, str]]:
     metadata, followed = model["metadata"], (model.get("spec") or {}).get("modelName")
     namespace = metadata.get("namespace") or ""
     for value in (("follows", followed), ("names", metadata["name"])):
-        yield from _names(world.store.find(resources.DEPLOYMENTS, by_model, value, namespace))
+        yield from _names(world.store.find(resources.DEPLOYMENTS, models.by_wanted, value, namespace))
 
 
 def _wakes_by_dataset(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
@@ -182,8 +184,15 @@ def _wakes_by_run(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
     yield from _names(world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
 
 
+def _wakes_by_record(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
+    """Deployments that could serve, or serve, the bytes that a quarantine is about."""
+    for model in quarantine.models_of(world, record):
+        yield from _wakes_by_model(world, model)
+
+
 WATCHES: MapFunctions = {
     resources.MODELS: _wakes_by_model,
+    resources.CONTROLLER_REVISIONS: _wakes_by_record,
     resources.DATASETS: _wakes_by_dataset,
     resources.TRAINING_RUNS: _wakes_by_run,
 }

@@ -47,6 +47,11 @@ def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_diges
     return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{cause}"
 
 
+def quarantine_record(model_digest: str, *cause: Any) -> str:
+    """What is written of a quarantine: that it began or ended, for these bytes, by this cause."""
+    return f"millrace-quarantine-{model_digest.removeprefix('sha256:')[:16]}-{digest(*cause, length=16)}"
+
+
 def model(model_name: str, version: int) -> str:
     """One version of a registered model."""
     return f"{model_name}-{version}"

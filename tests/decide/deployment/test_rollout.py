@@ -74,6 +74,7 @@ def test_a_canary_takes_its_steps_in_order_and_is_promoted(serving: SimulatedClu
     shares = []
     for _ in range(40):
         serving.settle(1)
+        serving.serve(100)
         weights = serving.routers[0].weights
         assert sum(weights.values()) == 100
         shares.append(weights.get(serving.status.canary.revision, 0) if serving.status.canary else None)
@@ -332,7 +333,11 @@ def test_other_resources_are_a_new_revision_and_roll_like_one(serving: Simulated
     serving.slow.clear()
     serving.change(server={"resources": {"limits": {"memory": "2Gi"}}})
     # The bytes that stable serves are not quarantined: another template is tried.
-    until(serving, lambda: serving.status.stable is not None and serving.status.stable.revision != before.revision)
+    until(
+        serving,
+        lambda: serving.status.stable is not None and serving.status.stable.revision != before.revision,
+        traffic=500,
+    )
 
 
 def test_nothing_is_promoted_while_the_policies_are_not_in_force(serving: SimulatedCluster) -> None:

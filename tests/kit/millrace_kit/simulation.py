@@ -17,10 +17,12 @@ import yaml
 
 from millrace import api
 from millrace.api import keys
+from millrace.contract.router import RevisionTraffic
 from millrace.decide import deployment as decision
-from millrace.decide.deployment.analysis import Tally
-from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Server, Traffic, Trouble
+from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Server, Trouble
 from millrace.decide.plan import Event, Plan
+from millrace.observe.counting import Look, Windows
+from millrace.render import quarantine
 from millrace.render import server as servers
 from millrace.render.pod import Platform
 
@@ -35,8 +37,10 @@ PLATFORM = Platform(
 )
 
 
-def make_model(name: str, version: int, *, approved: bool = True, digest: str = "", **provenance: Any) -> api.Model:
-    """`<name>-<version>`, approved by default; `provenance` is that of the spec."""
+def make_model(
+    name: str, version: int, *, approved: bool = True, digest: str = "", inputs: int = 2, **provenance: Any
+) -> api.Model:
+    """`<name>-<version>`, approved by default, of one input tensor of so many features; `provenance` is the spec's."""
     digest = digest or f"sha256:{version:064x}"
     uri = f"s3://millrace/models/ml/{name}/{version}"
     return api.Model.model_validate(
@@ -47,7 +51,7 @@ def make_model(name: str, version: int, *, approved: bool = True, digest: str = 
                 "version": str(version),
                 "artifact": {"storageUri": f"{uri}/model.onnx", "digest": digest},
                 "signature": {
-                    "inputs": [{"name": "numeric", "datatype": "FP32", "shape": [-1, 2]}],
+                    "inputs": [{"name": "numeric", "datatype": "FP32", "shape": [-1, inputs]}],
                     "outputs": [{"name": "label", "datatype": "INT64", "shape": [-1]}],
                 },
                 "goldenSetUri": f"{uri}/golden.json",
@@ -68,12 +72,14 @@ def _approved(truth: bool) -> Manifest:
     }
 
 
-def make_deployment(spec: Mapping[str, Any] | None = None, **more: Any) -> api.Deployment:
-    """A Deployment `churn` that follows the model `churn`; `more` are fields of the spec in their wire names."""
+def make_deployment(
+    spec: Mapping[str, Any] | None = None, *, name: str = "churn", uid: str = "uid-churn", **more: Any
+) -> api.Deployment:
+    """A Deployment that follows the model `churn`; `more` are fields of the spec in their wire names."""
     wanted = dict(spec) if spec is not None else {"modelSelector": {"modelName": "churn"}}
     return api.Deployment.model_validate(
         {
-            "metadata": {"name": "churn", "namespace": "ml", "uid": "uid-churn", "generation": 1},
+            "metadata": {"name": name, "namespace": "ml", "uid": uid, "generation": 1},
             "spec": {**wanted, **more},
         }
     )
@@ -121,6 +127,19 @@ class Envoy:
         return _parsed(self.files[name]) if self.files else []
 
 
+def _traffic(requests: int, errors: float, slow: float, refused: float) -> RevisionTraffic:
+    """Counters of a revision whose servers answer their health check."""
+    fast = requests - round(requests * slow)
+    return RevisionTraffic(
+        attempts=requests,
+        healthy=1,
+        completed=requests,
+        saved=round(requests * errors),
+        refused=round(requests * refused),
+        latency_ms={10.0: fast, 1000.0: requests, float("inf"): requests},
+    )
+
+
 class Crash(Exception):
     """The operator died between two writes."""
 
@@ -141,9 +160,8 @@ class SimulatedCluster:
     slow: set[str] = field(default_factory=set)
     """Digests whose servers do not get ready."""
     routers: list[Envoy] = field(default_factory=lambda: [Envoy("router-0")])
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    baselines: dict[tuple[str, datetime | None], Tally] = field(default_factory=dict)
-    counted: dict[tuple[str, datetime | None], datetime] = field(default_factory=dict)
+    windows: Windows = field(default_factory=Windows)
+    """What the scrapes have counted; a new one is what they know after a restart."""
     drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
     platform: Platform = PLATFORM
@@ -154,6 +172,8 @@ class SimulatedCluster:
     deleted: list[str] = field(default_factory=list)
     """Revisions whose servers are gone."""
     created: list[Manifest] = field(default_factory=list)
+    records: dict[str, Manifest] = field(default_factory=dict)
+    """What is written of quarantines, by name: it belongs to no Deployment."""
     scraped: list[Router] = field(default_factory=list)
     uids: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -192,7 +212,7 @@ class SimulatedCluster:
 
     def sync(self, *routers: Envoy) -> None:
         """These routers, by default all, read the ConfigMap."""
-        found = self.objects.get(("ConfigMap", "churn-router"))
+        found = self.objects.get(("ConfigMap", f"{self.deployment.metadata.name}-router"))
         for router in routers or tuple(self.routers):
             if found is not None:
                 router.files = dict(found["data"])
@@ -209,21 +229,23 @@ class SimulatedCluster:
             for one in self.routers
         ]
 
-    def serve(self, requests: int, *, errors: float = 0.0, slow: float = 0.0) -> None:
-        """So many requests reach the canary, if it has any weight; these shares of them fail or take a second."""
-        canary = self.status.canary
-        if canary is None or not any(router.weights.get(canary.revision) for router in self.routers):
+    def serve(
+        self, requests: int, *, errors: float = 0.0, slow: float = 0.0, refused: float = 0.0, everywhere: float = 0.0
+    ) -> None:
+        """So many requests reach the canary, if it has any weight, and as many stable as its weight says.
+
+        These shares fail (stable saves them), take a second, or are refused by the canary; `everywhere` is the share
+        that both refuse: what a caller who sends nonsense gets.
+        """
+        canary, stable = self.status.canary, self.status.stable
+        weights = next((one.weights for one in self.routers if canary and one.weights.get(canary.revision)), None)
+        if canary is None or weights is None:
             return
-        before = self.tallies.get(canary.revision, Tally())
-        latency = dict(before.latency_ms)
-        fast = latency.get(10.0, 0) + requests - round(requests * slow)
-        total = latency.get(float("inf"), 0) + requests
-        self.tallies[canary.revision] = Tally(
-            before.attempts + requests,
-            before.completed + requests,
-            before.failed + round(requests * errors),
-            ((10.0, fast), (1000.0, total), (float("inf"), total)),
-        )
+        page = {canary.revision: _traffic(requests, errors, slow, refused + everywhere)}
+        if stable is not None:
+            beside = requests * weights.get(stable.revision, 0) // weights[canary.revision]
+            page[stable.revision] = _traffic(beside, 0.0, 0.0, everywhere)
+        self.windows.add([Look(str(sorted(weights.items())), page, page)])
 
     # --- the operator
 
@@ -233,7 +255,7 @@ class SimulatedCluster:
 
     def observe(self) -> Observation:
         """What a pass sees: the objects as they are, the routers as they were when they were asked last."""
-        self._mark_baselines()
+        self.windows.follow(self.status, self.now)
         annotations = {router.name: router.annotation for router in self.routers}
         asked = {one.pod: one for one in self.scraped}
         return Observation(
@@ -253,7 +275,8 @@ class SimulatedCluster:
                 for (kind, name), found in self.objects.items()
                 if kind == "PodDisruptionBudget"
             ),
-            scraped=Scraped(traffic=tuple(self._traffic()), drift=self.drift),
+            scraped=Scraped(traffic=self.windows.traffic(self.status), drift=self.drift),
+            records=tuple(fact for fact in map(quarantine.read, self.records.values()) if fact is not None),
             policy_in_force=self.policy_in_force,
             run=self.run,
             dataset=self.dataset,
@@ -306,32 +329,6 @@ class SimulatedCluster:
             )
         return found
 
-    def _mark_baselines(self) -> None:
-        """As the scrapes do: remember the counters when a rollout or a step is first seen."""
-        rollout, canary = self.status.rollout, self.status.canary
-        if rollout is not None and canary is not None:
-            for moment in (rollout.started_time, rollout.step_started_time):
-                tally = self.tallies.get(canary.revision, Tally())
-                self.baselines.setdefault((canary.revision, moment), tally)
-                self.counted.setdefault((canary.revision, moment), self.now)
-
-    def _traffic(self) -> list[Traffic]:
-        rollout, canary = self.status.rollout, self.status.canary
-        if rollout is None or canary is None:
-            return []
-        tally = self.tallies.get(canary.revision, Tally())
-        start, step = rollout.started_time, rollout.step_started_time
-        return [
-            Traffic(
-                revision=canary.revision,
-                rollout=start,
-                step=step,
-                counted_since=self.counted[canary.revision, step],
-                since_rollout=tally.minus(self.baselines[canary.revision, start]),
-                since_step=tally.minus(self.baselines[canary.revision, step]),
-            )
-        ]
-
     def _changes(self, plan: Plan) -> Any:
         for child in plan.children:
             if self._stored(child) != child:
@@ -371,6 +368,9 @@ class SimulatedCluster:
         self.objects[key] = {**child, "metadata": {**child["metadata"], "uid": uid}}
 
     def _create(self, manifest: Manifest) -> None:
+        if manifest["kind"] == "ControllerRevision":
+            self.records.setdefault(manifest["metadata"]["name"], manifest)
+            return
         self.created.append(manifest)
         metadata = {**manifest["metadata"], "uid": f"uid-{next(self.uids)}", "creationTimestamp": self.now}
         self.runs.append(api.TrainingRun.model_validate({**manifest, "metadata": metadata}))
@@ -383,7 +383,6 @@ class SimulatedCluster:
                 revision = found["metadata"]["labels"][keys.REVISION]
                 self.deleted.append(revision)
                 self.ready.pop(revision, None)
-                self.tallies.pop(revision, None)
 
     def _nudge(self, pod: str, value: str) -> None:
         for router in self.routers:

@@ -24,7 +24,10 @@ class DeploymentReason(Reason):
 
     Serving = "The stable revision answers.", ""
     NoApprovedModel = "There is no approved version of the model to serve.", _MODELS
-    Quarantined = "The newest approved version failed before and is not tried again by itself.", _ACT % "unquarantine"
+    Quarantined = (
+        "The newest approved version failed before, here or in another Deployment, and is not tried again by itself.",
+        _ACT % "unquarantine",
+    )
     Starting = "The first model is being started.", _PODS
     ServersNotReady = "Too few server pods are ready.", _PODS
     RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
@@ -41,6 +44,20 @@ class DeploymentReason(Reason):
     CanaryPaused = "The canary waits for its pause to end.", _WATCH
     CanaryAnalysing = "The canary waits for a verdict of its analysis.", _WATCH
     AnalysisInconclusive = "The analysis came to no verdict in its time; the canary stays where it is.", _ACT % "retry"
+    NoTraffic = (
+        "Nobody calls, so the canary cannot be compared with stable, and no data never promotes.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"strategy":{"canary":{"disableDefaults":["ErrorRate"]}}}}'"""
+        ),
+    )
+    SignatureChanged = (
+        "The model's inputs or outputs differ from stable's, so requests that work today may not work with it.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"strategy":{"allowSignatureChange":"{model}"}}}'"""
+        ),
+    )
     AnalysisExtended = "The held analysis was begun again.", _WATCH
     AnalysisFailed = "The analysis showed that the canary is worse than allowed.", _ACT % "unquarantine"
     ProgressDeadlineExceeded = "The canary's servers did not get ready in time.", _ACT % "unquarantine"

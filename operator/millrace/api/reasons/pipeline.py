@@ -188,3 +188,11 @@ class ModelReason(Reason):
     Stable = "A Deployment serves this version.", ""
     Canary = "A Deployment tries this version.", ""
     NotDeployed = "No Deployment serves this version.", ""
+    NotQuarantined = "Nothing failed with these bytes that was not let go.", ""
+    Quarantined = (
+        "These bytes failed in a Deployment, so no Deployment rolls them out.",
+        (
+            "kubectl -n {namespace} patch mdep {deployment} --type merge "
+            """-p '{"spec":{"actions":{"unquarantine":{"revision":"{revision}"}}}}'"""
+        ),
+    )

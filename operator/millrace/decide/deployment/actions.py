@@ -25,19 +25,28 @@ def retry_of(seen: Observation, state: DeploymentStatus, revision: str) -> Revis
     return _open(seen, state, RETRY, revision)
 
 
-def quarantine_lifted(seen: Observation, state: DeploymentStatus) -> str | None:
-    """The name of an open request that names a quarantined revision."""
-    for entry in state.quarantined:
-        for action in (RETRY, UNQUARANTINE):
-            if _open(seen, state, action, entry.revision) is not None:
-                return action
-    return None
-
-
 def requested(seen: Observation, action: str) -> RevisionAction | None:
     """What the spec says of an action."""
     actions = seen.deployment.spec.actions
     return getattr(actions, action) if actions is not None else None
+
+
+def is_open(seen: Observation, state: DeploymentStatus, action: str, revision: str) -> bool:
+    """Whether the spec asks for it of this revision, and it was not carried out."""
+    return _open(seen, state, action, revision) is not None
+
+
+def fingerprint(seen: Observation, action: str) -> str:
+    """Hash of what the spec says of an action; empty when it says nothing."""
+    return _fingerprint(action, requested(seen, action))
+
+
+def carried_out(seen: Observation, state: DeploymentStatus, request: str) -> DeploymentStatus:
+    """The memory after the request of that hash was carried out, if the spec still asks for it."""
+    for action in (ABORT, RETRY, UNQUARANTINE):
+        if request and request == fingerprint(seen, action):
+            return handled(seen, state, action)
+    return state
 
 
 def handled(seen: Observation, state: DeploymentStatus, action: str | None = None) -> DeploymentStatus:

@@ -15,12 +15,25 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.decide.plan import Claim, Delete, Manifest, Nudge, Plan
+from millrace.decide.plan import Claim, Delete, Event, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
-from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
+from . import (
+    actions,
+    analysis,
+    monitoring,
+    quarantine,
+    retiring,
+    retraining,
+    rollout,
+    signature,
+    steps,
+    summary,
+    target,
+    verdicts,
+)
 from .finding import Finding, Signal
 from .moves import Transition
 from .observation import Observation
@@ -29,6 +42,7 @@ __all__ = ["Observation", "decide"]
 
 SOONEST_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 3.0
+MOST_RESULTS = 24
 CLAIMS = (
     Claim(field="retraining", kinds=frozenset({resources.TRAINING_RUNS}), blocked=retraining.BLOCKED),
     Claim(field="retiring", kinds=frozenset({resources.SERVICES, resources.WORKLOADS})),
@@ -38,12 +52,11 @@ CLAIMS = (
 def decide(seen: Observation) -> Plan:
     """What should be true after this pass. Pure and total."""
     now = seen.now.replace(microsecond=0)
-    known = seen.deployment.model_copy(update={"status": retiring.repaired(seen.deployment.status, now)})
-    seen = seen.model_copy(update={"now": now, "deployment": known})
+    seen, told = _remembered(seen.model_copy(update={"now": now}))
     transition, finding, deletes = _moved(seen)
     state = transition.state
     drift = monitoring.report(seen, state)
-    rolling = state.canary is not None or finding.signal is Signal.WAITING
+    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.HELD)
     retrained = retraining.retrain(seen, state, drift, rolling=rolling)
     status = _status(seen, state, finding).model_copy(
         update={
@@ -61,14 +74,21 @@ def decide(seen: Observation) -> Plan:
     children = tuple(_children(seen, state, config))
     return Plan(
         children=children,
-        creates=retrained.creates,
+        creates=(*transition.creates, *quarantine.unwritten(seen, state), *retrained.creates),
         deletes=(*deletes, *_unneeded(seen, children)),
         nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
         claims=CLAIMS,
-        events=(*transition.events, *drift.events, *retrained.events, *overall.events),
+        events=(*told, *transition.events, *drift.events, *retrained.events, *overall.events),
         wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
     )
+
+
+def _remembered(seen: Observation) -> tuple[Observation, tuple[Event, ...]]:
+    """The same with a memory whose laws hold and that knows what others have written, and what to tell of that."""
+    state = signature.noted(seen, retiring.repaired(seen.deployment.status, seen.now))
+    state, told = quarantine.merged(seen, state)
+    return seen.model_copy(update={"deployment": seen.deployment.model_copy(update={"status": state})}), told
 
 
 @functools.lru_cache(maxsize=4096)
@@ -84,7 +104,7 @@ def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
     transition, finding = rollout.advance(seen, state)
     state, deletes = retiring.retire(seen, transition.state)
-    return Transition(state=state, events=transition.events), finding, deletes
+    return transition.at(state), finding, deletes
 
 
 def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]) -> list[Manifest]:
@@ -164,6 +184,7 @@ def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> Dep
             "canary": roles[1],
             "rollout": _rollout(seen, state, finding),
             "analysis": _analysis(seen, state, finding),
+            "quarantined": quarantine.shown(state.quarantined),
         }
     )
 
@@ -185,14 +206,14 @@ def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Ro
 
 def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> tuple[AnalysisResult, ...]:
     """The results now; one that says the same about roughly as many requests as before stays as it was."""
-    results = finding.results or rollout.judged(seen, state)
-    before = {one.name: one for one in seen.deployment.status.analysis}
+    found = {(one.name, one.threshold, one.samples): one for one in finding.results}
+    results = [found.get((one.name, one.threshold, one.samples), one) for one in verdicts.judged(seen, state)]
+    before = seen.deployment.status.analysis
     kept = []
-    for one in results[:16]:
-        known = before.get(one.name)
-        same = known is not None and (known.phase, known.threshold) == (one.phase, one.threshold)
-        near = known is not None and analysis.rounded(known.samples) == analysis.rounded(one.samples)
-        kept.append(known if known is not None and same and near else one)
+    for place, one in enumerate(results[:MOST_RESULTS]):
+        known = before[place] if place < len(before) else one
+        same = (known.name, known.phase, known.threshold) == (one.name, one.phase, one.threshold)
+        kept.append(known if same and analysis.rounded(known.samples) == analysis.rounded(one.samples) else one)
     return tuple(kept)
 
 

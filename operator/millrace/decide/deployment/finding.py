@@ -8,8 +8,10 @@ from enum import Enum
 from pydantic import Field
 
 from millrace.api.base import Frozen
-from millrace.api.deployment_status import AnalysisResult
+from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, RevisionStatus
 from millrace.api.reasons.deployment import DeploymentReason as Reason
+
+from .observation import Observation
 
 
 class Signal(Enum):
@@ -18,6 +20,7 @@ class Signal(Enum):
     RELEASED = "a person lifts a quarantine"
     ABORTED = "a person stops this canary"
     WITHDRAWN = "the canary's Model is not approved any more"
+    CONDEMNED = "the canary's bytes are in quarantine"
     SUPERSEDED = "another revision is wanted"
     BROKEN = "the model cannot be served"
     FAILED = "an analysis failed"
@@ -28,7 +31,16 @@ class Signal(Enum):
     DONE = "the step is over"
     INCONCLUSIVE = "the analysis ran out of time"
     WAITING = "something is not there yet"
+    HELD = "what is wanted needs a person's word"
     SETTLED = "stable is what is wanted"
+
+
+class CanaryContext(Frozen):
+    """What a check looks at while there is a canary."""
+
+    seen: Observation
+    state: DeploymentStatus
+    canary: RevisionStatus
 
 
 class Finding(Frozen):

@@ -7,15 +7,14 @@ from enum import Enum
 from typing import Any
 
 from millrace.api.base import Frozen
-from millrace.api.deployment_status import DeploymentStatus, Quarantined, Retiring, RevisionStatus, Rollout, Served
+from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionStatus, Rollout, Served
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.decide.plan import Event
+from millrace.decide.plan import Event, Manifest
 
-from . import actions, messages, steps, target
+from . import actions, messages, quarantine, steps, target
 from .finding import Finding
 from .observation import Observation
 
-MOST_QUARANTINED = 50
 MOST_HISTORY = 20
 MOST_LEAVING = 8
 """What status.retiring holds; a revision that does not fit still has pods, and is added again once there is room."""
@@ -42,10 +41,17 @@ class Transition(Frozen):
 
     state: DeploymentStatus
     events: tuple[Event, ...] = ()
+    creates: tuple[Manifest, ...] = ()
+    """Records that are written before the status."""
 
     def then(self, *events: Event, **changes: Any) -> Transition:
         """The same with these fields changed and these events added."""
-        return Transition(state=self.state.model_copy(update=changes), events=self.events + events)
+        changed = {"state": self.state.model_copy(update=changes), "events": self.events + events}
+        return self.model_copy(update=changed)
+
+    def at(self, state: DeploymentStatus) -> Transition:
+        """The same with another status."""
+        return self.model_copy(update={"state": state})
 
 
 class MoveContext(Frozen):
@@ -107,7 +113,7 @@ def restart_step(context: MoveContext) -> Transition:
     state = actions.handled(context.seen, context.transition.state, actions.RETRY)
     why = "the held analysis begins again, because a person asked for it"
     event = messages.event(context.seen, Reason.AnalysisExtended, why)
-    return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
+    return _stepped(context.seen, context.transition.at(state).then(event))
 
 
 def promote(context: MoveContext) -> Transition:
@@ -138,14 +144,13 @@ def promote(context: MoveContext) -> Transition:
 
 def roll_back(context: MoveContext) -> Transition:
     """The canary failed."""
-    return _quarantined(context, Reason.RolledBack)
+    return _quarantined(context, Reason.RolledBack, "Failed")
 
 
 def abort(context: MoveContext) -> Transition:
     """A person stopped the canary."""
     state = actions.handled(context.seen, context.transition.state, actions.ABORT)
-    transition = Transition(state=state, events=context.transition.events)
-    return _quarantined(context.model_copy(update={"transition": transition}), Reason.Aborted)
+    return _quarantined(_at(context, state), Reason.Aborted, "Aborted")
 
 
 def withdraw(context: MoveContext) -> Transition:
@@ -160,30 +165,21 @@ def supersede(context: MoveContext) -> Transition:
 
 def release(context: MoveContext) -> Transition:
     """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
-    seen, state, action = context.seen, context.transition.state, context.finding.action
-    request = actions.requested(seen, action)
-    digests = {one.digest for one in state.quarantined if request is not None and one.revision == request.revision}
-    kept = tuple(one for one in state.quarantined if one.digest not in digests)
-    lifted = next((one for one in state.quarantined if one.digest in digests), None)
-    text = f"{lifted.model} may be rolled out again" if lifted is not None else "nothing was quarantined"
-    transition = Transition(state=actions.handled(seen, state, action), events=context.transition.events)
-    return transition.then(messages.event(seen, Reason.Unquarantined, text), quarantined=kept)
-
-
-def _quarantined(context: MoveContext, verdict: Reason) -> Transition:
-    transition, canary = context.transition, context.transition.state.canary
-    if canary is None:
-        return transition
-    entry = Quarantined(
-        revision=canary.revision,
-        model=canary.model,
-        digest=canary.digest,
-        reason=_cause(context)[:256],
-        time=context.seen.now,
+    state, record = quarantine.let_go(context.seen, context.transition.state, context.finding.action)
+    lifted = [one for one in context.transition.state.quarantined if one not in state.quarantined]
+    transition = context.transition.at(state).then(*(quarantine.told(context.seen, one) for one in lifted[:1]))
+    return (
+        transition.model_copy(update={"creates": (*transition.creates, record)}) if record is not None else transition
     )
-    others = tuple(one for one in transition.state.quarantined if one.revision != canary.revision)
-    transition = transition.then(quarantined=(*others, entry)[-MOST_QUARANTINED:])
-    return _returned(context.model_copy(update={"transition": transition}), verdict, Reason.Quarantined)
+
+
+def _quarantined(context: MoveContext, verdict: Reason, cause: str) -> Transition:
+    state = quarantine.condemned(context.seen, context.transition.state, cause, _cause(context))
+    return _returned(_at(context, state), verdict, Reason.Quarantined)
+
+
+def _at(context: MoveContext, state: DeploymentStatus) -> MoveContext:
+    return context.model_copy(update={"transition": context.transition.at(state)})
 
 
 def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transition:

@@ -16,9 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from millrace.api import deployment as spec
-from millrace.api.base import Frozen
-from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, RevisionStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.contract.reasons import Reason as PodReason
@@ -26,8 +24,8 @@ from millrace.decide.status import later
 from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
-from . import actions, analysis, steps, target
-from .finding import Finding, Signal
+from . import actions, quarantine, signature, steps, target, verdicts
+from .finding import CanaryContext, Finding, Signal
 from .moves import MOVES, Move, MoveContext, Transition
 from .observation import Observation
 
@@ -56,6 +54,7 @@ _ANY_STAGE = {
     Signal.RELEASED: Move.RELEASE,
     Signal.ABORTED: Move.ABORT,
     Signal.WITHDRAWN: Move.WITHDRAW,
+    Signal.CONDEMNED: Move.ROLL_BACK,
     Signal.SUPERSEDED: Move.SUPERSEDE,
     Signal.BROKEN: Move.ROLL_BACK,
     Signal.FAILED: Move.ROLL_BACK,
@@ -74,14 +73,6 @@ TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
     **{(stage, signal): move for stage in Stage if stage is not Stage.IDLE for signal, move in _ANY_STAGE.items()},
 }
 """What is not in the table changes nothing."""
-
-
-class CanaryContext(Frozen):
-    """What a check looks at while there is a canary."""
-
-    seen: Observation
-    state: DeploymentStatus
-    canary: RevisionStatus
 
 
 def advance(seen: Observation, state: DeploymentStatus) -> tuple[Transition, Finding]:
@@ -128,9 +119,9 @@ def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
 
 def find(seen: Observation, state: DeploymentStatus) -> Finding:
     """The finding of the first check that finds anything."""
-    lifted = actions.quarantine_lifted(seen, state)
-    if lifted is not None:
-        return Finding(signal=Signal.RELEASED, action=lifted)
+    for action in (actions.RETRY, actions.UNQUARANTINE):
+        if quarantine.lifted_by(seen, state, action):
+            return Finding(signal=Signal.RELEASED, action=action)
     if state.canary is None:
         return _idle(seen, state)
     context = CanaryContext(seen=seen, state=state, canary=state.canary)
@@ -150,6 +141,11 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
         return Finding(signal=Signal.SETTLED)
     if seen.policy_in_force is False:
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
+    differs = signature.change(seen, state, wanted)
+    if differs:
+        why = f"{wanted.model} is held: {differs}"
+        fields = {"model": wanted.model}
+        return Finding(signal=Signal.HELD, reason=Reason.SignatureChanged, why=why, fields=fields)
     busy = any(one.revision == wanted.revision for one in state.retiring) or len(state.retiring) >= MOST_RETIRING
     if busy:
         return _waits(Reason.Retiring, "earlier pods to go before this revision starts")
@@ -177,6 +173,19 @@ def _is_withdrawn(context: CanaryContext) -> Finding | None:
     )
 
 
+def _is_condemned(context: CanaryContext) -> Finding | None:
+    """Failed in another Deployment, or here in a pass that died right after it wrote so."""
+    entry = quarantine.of(context.state, context.canary)
+    if entry is None:
+        return None
+    if entry.deployment in (None, context.seen.deployment.metadata.name):
+        name, _, why = entry.reason.partition(": ")
+        reason = Reason.__members__.get(name, Reason.Quarantined)
+        return Finding(signal=Signal.CONDEMNED, reason=reason, why=why or entry.reason)
+    why = f"{entry.model} failed in Deployment {entry.deployment}: {entry.reason}"
+    return Finding(signal=Signal.CONDEMNED, reason=Reason.Quarantined, why=why)
+
+
 def _is_superseded(context: CanaryContext) -> Finding | None:
     choice = target.choose(context.seen, context.state)
     if choice.bundle is None:
@@ -198,7 +207,7 @@ def _is_broken(context: CanaryContext) -> Finding | None:
 
 
 def _has_failed(context: CanaryContext) -> Finding | None:
-    results = judged(context.seen, context.state)
+    results = verdicts.judged(context.seen, context.state)
     failed = [result for result in results if result.phase == "Failed"]
     if not failed:
         return None
@@ -225,7 +234,7 @@ def _is_extended(context: CanaryContext) -> Finding | None:
 
 Check = Callable[[CanaryContext], Finding | None]
 CHECKS: tuple[Check, ...] = (
-    _is_aborted, _is_withdrawn, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
+    _is_aborted, _is_withdrawn, _is_condemned, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
 )  # fmt: skip
 
 
@@ -249,22 +258,6 @@ def _noted(seen: Observation, transition: Transition) -> Transition:
     if since == rollout.unready_since:
         return transition
     return transition.then(rollout=rollout.model_copy(update={"unready_since": since}))
-
-
-def judged(seen: Observation, state: DeploymentStatus) -> tuple[AnalysisResult, ...]:
-    """Every analysis that watches the canary now: the one in the background, and the one of the present step."""
-    canary, strategy, memory = state.canary, seen.deployment.spec.strategy, state.rollout or Rollout()
-    if canary is None or strategy is None or state.stable is None:
-        return ()
-    results: tuple[AnalysisResult, ...] = ()
-    step = steps.current(seen, state)
-    if step is not None and step.analysis is not None:
-        tally = seen.tally(canary.revision, step=memory.step_started_time)
-        results += analysis.judge_all(step.analysis.metrics, tally)
-    if strategy.canary.analysis is not None:
-        tally = seen.tally(canary.revision, rollout=memory.started_time)
-        results += analysis.judge_all(strategy.canary.analysis.metrics, tally)
-    return results
 
 
 def _trouble(seen: Observation, revision: str) -> str:
@@ -291,6 +284,8 @@ def _weighing(context: CanaryContext) -> Finding:
     step = steps.current(context.seen, context.state)
     weight = step.set_weight if step is not None and step.set_weight is not None else context.canary.weight
     missing = _servers_missing(context, weight) if weight >= context.canary.weight else None
+    if missing is None and weight == 100:
+        missing = verdicts.before_everything(context)
     if missing is not None:
         return missing
     if context.canary.weight != weight:
@@ -317,45 +312,10 @@ def _pausing(context: CanaryContext) -> Finding:
     return missing if missing is not None else Finding(signal=Signal.DONE)
 
 
-def _analysing(context: CanaryContext) -> Finding:
-    step = steps.current(context.seen, context.state)
-    if step is None or step.analysis is None:
-        return Finding(signal=Signal.DONE)
-    began = steps.began(context.seen, context.state)
-    results = analysis.judge_all(step.analysis.metrics, context.seen.tally(context.canary.revision, step=began))
-    return _under_analysis(context, step.analysis, results, context.seen.counted_since(context.canary.revision, began))
-
-
-def _under_analysis(
-    context: CanaryContext, asked: spec.Analysis, results: tuple[AnalysisResult, ...], since: datetime
-) -> Finding:
-    if analysis.together(results) == "Successful":
-        return Finding(signal=Signal.DONE, results=results)
-    end = later(since, seconds(asked.max_duration))
-    undecided = ", ".join(result.name for result in results if result.phase != "Successful")
-    if context.seen.now < end:
-        text = f"the analysis of {undecided}, at most {asked.max_duration}"
-        return Finding(
-            signal=Signal.WAITING, reason=Reason.CanaryAnalysing, waiting_for=text, until=end, results=results
-        )
-    return Finding(
-        signal=Signal.INCONCLUSIVE,
-        reason=Reason.AnalysisInconclusive,
-        why=f"no verdict on {undecided} within {asked.max_duration}; the canary stays where it is",
-        waiting_for="a person: retry or abort",
-        results=analysis.inconclusive(results),
-    )
-
-
 def _promoting(context: CanaryContext) -> Finding:
-    strategy = context.seen.deployment.spec.strategy
-    background = strategy.canary.analysis if strategy is not None and context.state.stable is not None else None
-    if background is not None:
-        passed = _under_analysis(
-            context, background, judged(context.seen, context.state), steps.began(context.seen, context.state)
-        )
-        if passed.signal is not Signal.DONE:
-            return passed
+    undecided = verdicts.before_promotion(context)
+    if undecided is not None:
+        return undecided
     if context.seen.policy_in_force is False or not target.is_approved(
         target.model_called(context.seen, context.canary.model)
     ):
@@ -369,6 +329,6 @@ def _promoting(context: CanaryContext) -> Finding:
 _STAGES: dict[Stage, Callable[[CanaryContext], Finding]] = {
     Stage.WEIGHING: _weighing,
     Stage.PAUSING: _pausing,
-    Stage.ANALYSING: _analysing,
+    Stage.ANALYSING: verdicts.analysing,
     Stage.PROMOTING: _promoting,
 }

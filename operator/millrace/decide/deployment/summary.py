@@ -126,7 +126,8 @@ def _progressing(status: DeploymentStatus, finding: Finding) -> Statement:
         where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(memory)}"
         if finding.signal is Signal.INCONCLUSIVE:
             why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
-            return Statement(kind=PROGRESSING, holds=False, reason=Reason.AnalysisInconclusive, why=why, fields=fields)
+            reason = finding.reason or Reason.AnalysisInconclusive
+            return Statement(kind=PROGRESSING, holds=False, reason=reason, why=why, fields=fields)
         why = f"{where}waits for {finding.waiting_for}"
         reason = finding.reason or Reason.CanaryProgressing
         return Statement(kind=PROGRESSING, holds=True, reason=reason, why=why, fields=fields)
@@ -156,7 +157,8 @@ def _step(memory: Rollout | None) -> str:
 
 def _stalled(status: DeploymentStatus, finding: Finding) -> Statement:
     fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
-    stalls = finding.signal is Signal.INCONCLUSIVE or finding.reason is Reason.PolicyNotInForce
+    waits = finding.signal in (Signal.INCONCLUSIVE, Signal.HELD)
+    stalls = waits or finding.reason is Reason.PolicyNotInForce
     if finding.reason is not None and (stalls or (status.stable is None and finding.reason is Reason.Quarantined)):
         return Statement(kind=STALLED, holds=True, reason=finding.reason, why=finding.why, fields=fields)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
@@ -194,7 +196,7 @@ def _message(
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
         return ready.message(seen)
-    if progressing.reason is Reason.AnalysisInconclusive or stalled.holds:
+    if stalled.holds:
         return (progressing if status.canary is not None else stalled).message(seen)
     if status.canary is not None:
         rest = status.stable.model if status.stable else "nothing"

@@ -20,11 +20,14 @@ from pydantic import ValidationError
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.model import ApprovalCount, DeployedIn, Model
+from millrace.api.model import ApprovalCount, DeployedIn, Model, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
+from millrace.render.quarantine import Record
+
+from . import quarantine
 
 APPROVED, IN_USE = "Approved", "InUse"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -50,6 +53,10 @@ class Observation(Frozen):
     now: datetime
     model: Model
     uses: tuple[Use, ...] = ()
+    records: tuple[Record, ...] = ()
+    """What is written of quarantines of its bytes."""
+    wanting: tuple[str, ...] = ()
+    """Deployments that follow or name it."""
     policy_in_force: bool | None = None
     policy_message: str = ""
 
@@ -82,13 +89,16 @@ def decide(seen: Observation) -> Plan:
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
     )
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
-    marks = (*kstatus.marks(), approved, _in_use(deployed))
+    standing = quarantine.standing(seen.records)
+    condemned = quarantine.mark(model, standing, seen.wanting)
+    marks = (*kstatus.marks(), approved, condemned, _in_use(deployed))
     generation = model.metadata.generation
     new_status = known.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(approval, deployed),
-            "message": approval.message,
+            "phase": _phase(approval, deployed, standing),
+            "message": condemned.message if standing is not None and approval.holds else approval.message,
+            "quarantine": standing,
             "conditions": conditions.merge(known.conditions, marks, seen.now, generation),
             "aliases": _aliases(deployed),
             "approvals": ApprovalCount(
@@ -97,7 +107,8 @@ def decide(seen: Observation) -> Plan:
             "deployed_in": deployed,
         }
     )
-    events = status.transitions(known.conditions, (approved,), NORMAL, APPROVED)
+    told = (approved, *((condemned,) if standing is not None else ()))
+    events = status.transitions(known.conditions, told, NORMAL, APPROVED, quarantine.QUARANTINED)
     return Plan(status=new_status.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
 
 
@@ -203,10 +214,12 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
     return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {listed}{more}.")
 
 
-def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...]) -> str:
+def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quarantine | None) -> str:
     """For people: never read back."""
     if approval.holds is not True:
         return approval.reason
+    if standing is not None and not deployed:
+        return Reason.Quarantined.name
     return "Serving" if any(use.role == "Stable" for use in deployed) else "Approved"
 
 
