@@ -20,6 +20,7 @@ from millrace.api.conditions import Condition, Mark
 from millrace.api.reasons import Reason
 from millrace.decide.plan import Event
 
+Known = TypeVar("Known", bound=Reason)
 Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
 LONGEST_WAIT = timedelta(days=3650)
@@ -71,7 +72,7 @@ def message(reason: Reason | None, why: str = "", *, namespace: str, name: str, 
     return f"{_ended(_cut(what, room))} Next: {command}"[:LONGEST]
 
 
-def named(reasons: type[Reason], text: str) -> Reason | None:
+def named(reasons: type[Known], text: str) -> Known | None:
     """The documented reason of that name."""
     return reasons.__members__.get(text)
 

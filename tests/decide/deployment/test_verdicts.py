@@ -1,4 +1,4 @@
-"""A rollout that is right about the model: not blamed for its callers, not passed unseen, held where a person must say."""
+"""A rollout that is right about the model: not blamed for its callers, not passed unseen, held for a person's word."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from millrace.api.deployment_status import DeploymentStatus
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.contract.reasons import Reason as PodReason
-from millrace.decide.status import later
+from millrace.decide.status import later, named
 from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
@@ -180,7 +180,7 @@ def _is_condemned(context: CanaryContext) -> Finding | None:
         return None
     if entry.deployment in (None, context.seen.deployment.metadata.name):
         name, _, why = entry.reason.partition(": ")
-        reason = Reason.__members__.get(name, Reason.Quarantined)
+        reason = named(Reason, name) or Reason.Quarantined
         return Finding(signal=Signal.CONDEMNED, reason=reason, why=why or entry.reason)
     why = f"{entry.model} failed in Deployment {entry.deployment}: {entry.reason}"
     return Finding(signal=Signal.CONDEMNED, reason=Reason.Quarantined, why=why)
