@@ -11,7 +11,7 @@ from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionS
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
 
-from . import actions, messages, quarantine, steps, target
+from . import actions, messages, quarantine, signature, steps, target
 from .finding import Finding
 from .observation import Observation
 
@@ -75,6 +75,7 @@ def start(context: MoveContext) -> Transition:
         digest=wanted.digest,
         weight=0,
         since=context.seen.now,
+        signature=signature.digest(target.model_called(context.seen, wanted.model)),
     )
     before = state.rollout or Rollout()
     rollout = before.model_copy(
