@@ -368,6 +368,10 @@ VOTED = {
 }  # fmt: skip
 
 
+OLDER = copy.deepcopy(VOTED)
+OLDER["provenance"]["dataset"]["version"] = 1
+
+
 def _with(base: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**copy.deepcopy(base), **more}
 
@@ -393,6 +397,7 @@ STORIES: tuple[Story, ...] = (
     Story(kinds.TRAINING_RUN, "a candidate that is a little worse", NOT_WORSE, registers("0.808")),
     Story(kinds.MODEL, "votes", VOTED, voted),
     Story(kinds.MODEL, "served", VOTED, served),
+    Story(kinds.MODEL, "served, with newer data to train on", OLDER, served),
     Story(kinds.DEPLOYMENT, "a pinned model", {"modelRef": {"name": "churn-1"}}, FIRST),
     Story(kinds.DEPLOYMENT, "one pass", RETRAINING, PASS),
     Story(kinds.DEPLOYMENT, "an analysis step, some errors", STEPPED, rollout(errors=0.02, slow=0.02)),
