@@ -119,7 +119,9 @@ def aborted_stays_out(history: History) -> Iterator[Finding]:
             yield from _is_kept(change)
         for deployment, revision in _raised(change, before, after):
             served = finding.served_by(after, deployment, revision)
-            if revision == finding.stable_of(deployment) or served is None or served.digest == _stable_digest(deployment):
+            if served is None or revision == finding.stable_of(deployment):
+                continue
+            if served.digest == _stable_digest(deployment):
                 continue
             held = _held(after, deployment["metadata"]["namespace"], served.digest)
             known = [name for name in held if change.at - written[name] > finding.IN_FLIGHT_SECONDS]
