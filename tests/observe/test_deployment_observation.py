@@ -12,14 +12,16 @@ from millrace import api
 from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
+from millrace.decide.deployment import rollout
 from millrace.decide.deployment.drift import Verdict
 from millrace.decide.deployment.observation import RevisionDrift, Router, Scraped
 from millrace.observe import deployment as observation
+from millrace.observe import model as models
 from millrace.observe import pods
-from millrace.render import server
+from millrace.render import quarantine, server
 from millrace_kit.clock import ManualClock
 from millrace_kit.manifests import make_manifest
-from millrace_kit.simulation import PLATFORM, make_model
+from millrace_kit.simulation import PLATFORM, START, make_model
 
 OWN = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
 
@@ -195,3 +197,56 @@ def test_models_datasets_and_runs_wake_the_deployments_they_matter_to(resource: 
     assert list(observation.WATCHES[resource](made, changed)) == [("ml", "churn")]
     elsewhere = {**changed, "metadata": {**changed["metadata"], "namespace": "other"}}
     assert list(observation.WATCHES[resource](made, elsewhere)) == []
+
+
+class LiveRecords:
+    """A client that knows of a quarantine which the cache has not been shown."""
+
+    def __init__(self, *records: Manifest) -> None:
+        self.records = records
+        self.asked: list[dict[str, str]] = []
+
+    async def list(self, resource: Any, namespace: str, labels: dict[str, str]) -> list[Manifest]:
+        assert resource == resources.CONTROLLER_REVISIONS
+        self.asked.append(labels)
+        return [
+            one for one in self.records if all(one["metadata"]["labels"].get(name) == labels[name] for name in labels)
+        ]
+
+
+def condemned(version: int) -> Manifest:
+    fact = quarantine.condemned(
+        "uid-before", START, digest=f"sha256:{version:064x}", model=f"churn-{version}", revision="bbbbbbbb",
+        deployment="churn", reason="AnalysisFailed: errors", time=START,
+    )  # fmt: skip
+    return quarantine.manifest("ml", fact)
+
+
+async def test_before_bytes_are_rolled_out_their_quarantine_is_read_live() -> None:
+    """A Deployment that was made again remembers nothing, and a process that starts may be shown a list of the past."""
+    world = world_of(mdep(), model(1), model(2))
+    kube = world.kube = LiveRecords(condemned(2))  # type: ignore[assignment]
+    seen = await observation.observe(world, "ml", "churn")
+    assert seen is not None
+    assert [fact.digest for fact in seen.records] == [f"sha256:{2:064x}"]
+    assert rollout.about_to_start(seen) == f"sha256:{1:064x}", "the one before it is asked about as well"
+    assert len(kube.asked) == 2
+
+
+async def test_where_nothing_is_about_to_start_no_quarantine_is_asked_for() -> None:
+    bundle = server.bundle(make_model("churn", 1), server.Template(image="server:1"))
+    stable = {
+        "revision": bundle.revision, "model": "churn-1", "version": 1, "digest": bundle.digest, "weight": 100,
+        "since": "2026-11-21T07:00:00Z",
+    }  # fmt: skip
+    world = world_of(mdep(stable=stable), model(1))
+    kube = world.kube = LiveRecords()  # type: ignore[assignment]
+    await observation.observe(world, "ml", "churn")
+    assert kube.asked == []
+
+
+async def test_a_quarantine_wakes_whoever_could_serve_those_bytes() -> None:
+    world = world_of(mdep(), model(2), condemned(2))
+    (record,) = world.store.list(resources.CONTROLLER_REVISIONS, "ml")
+    assert list(observation.WATCHES[resources.CONTROLLER_REVISIONS](world, record)) == [("ml", "churn")]
+    assert list(models.WATCHES[resources.CONTROLLER_REVISIONS](world, record)) == [("ml", "churn-2")]

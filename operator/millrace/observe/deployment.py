@@ -13,6 +13,7 @@ from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
+from millrace.decide.deployment import rollout
 from millrace.decide.deployment.monitoring import DRIFT_DETECTED
 from millrace.decide.deployment.observation import Observation, Router, Scraped, Server
 from millrace.observe import jobs, pods, quarantine
@@ -38,7 +39,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     budgets = world.store.owned(resources.BUDGETS, deployment.metadata.uid)
     started, live = await _runs(world, deployment, scraped)
     known = tuple(_models(world, deployment))
-    return Observation(
+    seen = Observation(
         now=world.clock.now(),
         steady_since=world.steadiness.since(),
         deployment=deployment,
@@ -59,6 +60,18 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         runs=tuple(started),
         runs_are_live=live,
     )
+    return await _before_a_start(world, seen)
+
+
+async def _before_a_start(world: World, seen: Observation) -> Observation:
+    """The same, with what is written of the bytes that are about to be rolled out as it is now."""
+    asked: set[str] = set()
+    while (digest := rollout.about_to_start(seen)) and digest not in asked:
+        asked.add(digest)
+        fresh = await quarantine.live(world, seen.deployment.metadata.namespace, digest)
+        known = {fact.record: fact for fact in (*seen.records, *fresh)}
+        seen = seen.model_copy(update={"records": tuple(known[name] for name in sorted(known))})
+    return seen
 
 
 def _read(kind: type[T], manifest: Manifest | None) -> T | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from millrace.api import resources
+from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Manifests
 from millrace.clients.world import World
-from millrace.render import quarantine
+from millrace.render import names, quarantine
 from millrace.render.quarantine import Record
 
 
@@ -19,6 +19,13 @@ def about(world: World, namespace: str, digests: Iterable[str]) -> tuple[Record,
         for manifest in world.store.find(resources.CONTROLLER_REVISIONS, by_digest, digest, namespace)
     ]
     return tuple(fact for fact in map(quarantine.read, found) if fact is not None)
+
+
+async def live(world: World, namespace: str, digest: str) -> tuple[Record, ...]:
+    """The same, asked of the API server: a list of the past must not bring back what failed. Raises ApiError."""
+    labels = {keys.DIGEST: names.short(digest)}
+    found = await world.kube.list(resources.CONTROLLER_REVISIONS, namespace, labels)
+    return tuple(fact for fact in map(quarantine.read, found) if fact is not None and fact.digest == digest)
 
 
 def models_of(world: World, record: Manifest) -> Manifests:

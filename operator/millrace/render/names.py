@@ -47,9 +47,19 @@ def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_diges
     return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{cause}"
 
 
-def quarantine_record(model_digest: str, *cause: Any) -> str:
-    """What is written of a quarantine: that it began or ended, for these bytes, by this cause."""
-    return f"millrace-quarantine-{model_digest.removeprefix('sha256:')[:16]}-{digest(*cause, length=16)}"
+def quarantine(model_digest: str, *cause: Any) -> str:
+    """What is written when these bytes are condemned by this cause."""
+    return f"millrace-quarantine-{short(model_digest)}-{digest(*cause, length=16)}"
+
+
+def release(model_digest: str, *cause: Any) -> str:
+    """What is written when these bytes are let go by this request."""
+    return f"millrace-release-{short(model_digest)}-{digest(*cause, length=16)}"
+
+
+def short(model_digest: str) -> str:
+    """The beginning of a digest: as much as a name or a label has room for."""
+    return model_digest.removeprefix("sha256:")[:16]
 
 
 def model(model_name: str, version: int) -> str:

@@ -61,13 +61,13 @@ Record = Condemned | Released
 
 def condemned(deployment_uid: str, began: datetime, **facts: Any) -> Condemned:
     """The condemnation of a canary; the same rollout of the same Deployment condemns once."""
-    record = names.quarantine_record(facts["digest"], deployment_uid, facts["revision"], rfc3339(began))
+    record = names.quarantine(facts["digest"], deployment_uid, facts["revision"], rfc3339(began))
     return Condemned.model_validate({"record": record, **facts})
 
 
 def released(**facts: Any) -> Released:
     """The end of these condemnations; asking again for others is another fact."""
-    record = names.quarantine_record(facts["digest"], facts["deployment_uid"], facts["request"], sorted(facts["lifts"]))
+    record = names.release(facts["digest"], facts["deployment_uid"], facts["request"], sorted(facts["lifts"]))
     return Released.model_validate({"record": record, **facts})
 
 
@@ -79,7 +79,7 @@ def manifest(namespace: str, fact: Record) -> Manifest:
         "metadata": {
             "name": fact.record,
             "namespace": namespace,
-            "labels": metadata.labels("quarantine", deployment=fact.deployment),
+            "labels": metadata.labels("quarantine", deployment=fact.deployment, digest=names.short(fact.digest)),
         },
         "revision": 1,
         "data": fact.wire(),

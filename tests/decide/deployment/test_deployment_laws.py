@@ -171,7 +171,7 @@ class Rollouts(RuleBasedStateMachine):
         self._check_messages(plan)
         told = [event for event in plan.events if event.reason in VERDICTS]
         self.cluster.pass_once()
-        if plan.deletes:  # a delete is a change: a revision may wait until its old pods are gone
+        if plan.deletes or plan.records:  # these are changes: old pods are gone, or a person has let something go
             assert not self.cluster.pass_once().deletes
         assert self.cluster.pending() == []
         self._check_weights_set_now(before)

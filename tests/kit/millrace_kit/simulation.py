@@ -305,7 +305,7 @@ class SimulatedCluster:
     def pending(self) -> list[Any]:
         """What another pass would write: nothing, if the last one was right."""
         plan = decision.decide(self.observe())
-        return [*plan.creates, *plan.deletes, *self._changes(plan)]
+        return [*plan.records, *plan.creates, *plan.deletes, *self._changes(plan)]
 
     # --- bookkeeping
 
@@ -349,6 +349,8 @@ class SimulatedCluster:
 
     def _writes(self, plan: Plan) -> Any:
         """The plan's writes in the order in which `apply` makes them."""
+        for manifest in plan.records:
+            yield lambda manifest=manifest: self.records.setdefault(manifest["metadata"]["name"], manifest)
         for child in plan.children:
             if self._stored(child) != child:
                 yield lambda child=child: self._apply(child)
@@ -368,9 +370,6 @@ class SimulatedCluster:
         self.objects[key] = {**child, "metadata": {**child["metadata"], "uid": uid}}
 
     def _create(self, manifest: Manifest) -> None:
-        if manifest["kind"] == "ControllerRevision":
-            self.records.setdefault(manifest["metadata"]["name"], manifest)
-            return
         self.created.append(manifest)
         metadata = {**manifest["metadata"], "uid": f"uid-{next(self.uids)}", "creationTimestamp": self.now}
         self.runs.append(api.TrainingRun.model_validate({**manifest, "metadata": metadata}))

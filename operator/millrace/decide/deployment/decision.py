@@ -74,7 +74,8 @@ def decide(seen: Observation) -> Plan:
     children = tuple(_children(seen, state, config))
     return Plan(
         children=children,
-        creates=(*transition.creates, *quarantine.unwritten(seen, state), *retrained.creates),
+        records=quarantine.unwritten(seen, state),
+        creates=retrained.creates,
         deletes=(*deletes, *_unneeded(seen, children)),
         nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),

@@ -17,7 +17,6 @@ from .observation import Observation
 class Signal(Enum):
     """What was seen. Of several the first in this order counts."""
 
-    RELEASED = "a person lifts a quarantine"
     ABORTED = "a person stops this canary"
     WITHDRAWN = "the canary's Model is not approved any more"
     CONDEMNED = "the canary's bytes are in quarantine"
@@ -51,8 +50,6 @@ class Finding(Frozen):
     why: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
     """What the reason's next command is to be filled in with."""
-    action: str = ""
-    """The request in spec.actions that is being carried out."""
     waiting_for: str = ""
     until: datetime | None = None
     """When time alone may change the finding."""

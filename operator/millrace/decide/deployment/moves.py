@@ -9,7 +9,7 @@ from typing import Any
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionStatus, Rollout, Served
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.decide.plan import Event, Manifest
+from millrace.decide.plan import Event
 
 from . import actions, messages, quarantine, signature, steps, target
 from .finding import Finding
@@ -23,7 +23,6 @@ MOST_LEAVING = 8
 class Move(Enum):
     """The ways in which a rollout changes the status."""
 
-    RELEASE = "lift a quarantine"
     START = "begin a canary at 0 %"
     SET_WEIGHT = "give the canary the step's share"
     NEXT_STEP = "go on to the next step"
@@ -41,8 +40,6 @@ class Transition(Frozen):
 
     state: DeploymentStatus
     events: tuple[Event, ...] = ()
-    creates: tuple[Manifest, ...] = ()
-    """Records that are written before the status."""
 
     def then(self, *events: Event, **changes: Any) -> Transition:
         """The same with these fields changed and these events added."""
@@ -164,16 +161,6 @@ def supersede(context: MoveContext) -> Transition:
     return _returned(context, Reason.Superseded, Reason.Superseded)
 
 
-def release(context: MoveContext) -> Transition:
-    """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
-    state, record = quarantine.let_go(context.seen, context.transition.state, context.finding.action)
-    lifted = [one for one in context.transition.state.quarantined if one not in state.quarantined]
-    transition = context.transition.at(state).then(*(quarantine.told(context.seen, one) for one in lifted[:1]))
-    return (
-        transition.model_copy(update={"creates": (*transition.creates, record)}) if record is not None else transition
-    )
-
-
 def _quarantined(context: MoveContext, verdict: Reason, cause: str) -> Transition:
     state = quarantine.condemned(context.seen, context.transition.state, cause, _cause(context))
     return _returned(_at(context, state), verdict, Reason.Quarantined)
@@ -242,7 +229,6 @@ def _stepped(seen: Observation, transition: Transition, **changes: int) -> Trans
 
 
 MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
-    Move.RELEASE: release,
     Move.START: start,
     Move.SET_WEIGHT: set_weight,
     Move.NEXT_STEP: next_step,

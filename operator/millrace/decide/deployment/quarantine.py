@@ -2,7 +2,7 @@
 
     a canary fails --> an entry in status.quarantined and a record of it, the record first
     a record       --> an entry in every Deployment that could serve those bytes
-    unquarantine   --> a record that lifts them, and every such entry goes
+    unquarantine   --> a record that lifts them; in the next pass every such entry goes
 
 Records (`render.quarantine`) belong to nobody, so neither a Deployment that is deleted nor a Model that is made again
 loses one. The status keeps what it knows until it sees that a person lifted it: a cache that is behind, or a list from
@@ -11,6 +11,7 @@ the past, brings nothing back.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus
@@ -18,7 +19,7 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
 from millrace.render import quarantine as records
 from millrace.render import server
-from millrace.render.quarantine import Condemned, Released
+from millrace.render.quarantine import Condemned, Record, Released
 
 from . import actions, messages, target
 from .observation import Observation
@@ -30,21 +31,20 @@ MOST_SHOWN = 50
 def merged(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus, tuple[Event, ...]]:
     """The memory with every condemnation that holds, its own and others', and without those that were lifted.
 
-    One that this Deployment lifted itself, though its status does not say so, is the trace of a pass that died before
-    it wrote the status: the request was carried out, and is told now.
+    What this Deployment was asked to lift, and has lifted since its status was written, is told and marked as done.
     """
     released = [fact for fact in seen.records if isinstance(fact, Released)]
     lifted = {*state.released, *(record for fact in released for record in fact.lifts)}
     known = {one.record: one for one in (_named(seen, entry) for entry in state.quarantined)}
-    events: list[Event] = []
-    for fact in released:
-        if fact.deployment_uid == seen.deployment.metadata.uid and set(fact.lifts) & set(known):
-            gone = next(known[record] for record in fact.lifts if record in known)
-            state = actions.carried_out(seen, state, fact.request)
-            events.append(told(seen, gone))
     for fact in seen.records:
         if isinstance(fact, Condemned):
             known.setdefault(fact.record, _entry(fact))
+    events: list[Event] = []
+    for fact in released:
+        is_news = not set(fact.lifts) <= set(state.released)
+        if is_news and fact.deployment_uid == seen.deployment.metadata.uid:
+            state = actions.carried_out(seen, state, fact.request)
+            events += [told(seen, known[record]) for record in fact.lifts[:1] if record in known]
     held = sorted((one for one in known.values() if one.record not in lifted), key=lambda one: (one.time, one.revision))
     changes = {"quarantined": tuple(held), "released": _remembered(lifted)}
     return state.model_copy(update=changes), tuple(events)
@@ -99,38 +99,21 @@ def lifted_by(seen: Observation, state: DeploymentStatus, action: str) -> tuple[
     return entries if allowed and actions.is_open(seen, state, action, request.revision) else ()
 
 
-def let_go(seen: Observation, state: DeploymentStatus, action: str) -> tuple[DeploymentStatus, Manifest | None]:
-    """Carry the request out: the memory after it, and the record to write."""
-    entries = lifted_by(seen, state, action)
-    lifts = tuple(one.record for one in entries if one.record is not None)
-    metadata = seen.deployment.metadata
-    record = None
-    if entries:
-        fact = records.released(
-            digest=entries[0].digest,
-            deployment=metadata.name,
-            deployment_uid=metadata.uid,
-            request=actions.fingerprint(seen, action),
-            lifts=lifts,
-            time=seen.now,
-        )
-        record = records.manifest(metadata.namespace, fact)
-    changes = {
-        "quarantined": tuple(one for one in state.quarantined if one not in entries),
-        "released": _remembered({*state.released, *lifts}),
-    }
-    return actions.handled(seen, state, action).model_copy(update=changes), record
-
-
 def unwritten(seen: Observation, state: DeploymentStatus) -> tuple[Manifest, ...]:
-    """Records of this Deployment's condemnations that no watch has shown yet."""
+    """Records of this Deployment that no watch has shown yet: of what it condemned, and of what a person lets go.
+
+    What is let go is out of quarantine once the record of it is there, in every Deployment at once.
+    """
     metadata = seen.deployment.metadata
     written = {fact.record for fact in seen.records}
-    return tuple(
-        records.manifest(metadata.namespace, Condemned.model_validate(one.wire()))
+    facts: list[Record] = [
+        Condemned.model_validate(one.wire())
         for one in state.quarantined
         if one.deployment == metadata.name and one.record not in written
-    )
+    ]
+    asked = (_released(seen, state, action) for action in (actions.RETRY, actions.UNQUARANTINE))
+    facts += list(itertools.islice((fact for fact in asked if fact is not None), 1))
+    return tuple(records.manifest(metadata.namespace, fact) for fact in facts)
 
 
 def shown(entries: Iterable[Quarantined]) -> tuple[Quarantined, ...]:
@@ -141,6 +124,22 @@ def shown(entries: Iterable[Quarantined]) -> tuple[Quarantined, ...]:
 def told(seen: Observation, entry: Quarantined) -> Event:
     """That a person lets bytes be rolled out again."""
     return messages.event(seen, Reason.Unquarantined, f"{entry.model} may be rolled out again")
+
+
+def _released(seen: Observation, state: DeploymentStatus, action: str) -> Released | None:
+    """What is to be written of a request, if it is open and there is something to lift."""
+    entries = lifted_by(seen, state, action)
+    metadata = seen.deployment.metadata
+    if not entries:
+        return None
+    return records.released(
+        digest=entries[0].digest,
+        deployment=metadata.name,
+        deployment_uid=metadata.uid,
+        request=actions.fingerprint(seen, action),
+        lifts=tuple(one.record for one in entries if one.record is not None),
+        time=seen.now,
+    )
 
 
 def _remembered(lifted: set[str]) -> tuple[str, ...]:

@@ -51,7 +51,6 @@ class Stage(Enum):
 
 
 _ANY_STAGE = {
-    Signal.RELEASED: Move.RELEASE,
     Signal.ABORTED: Move.ABORT,
     Signal.WITHDRAWN: Move.WITHDRAW,
     Signal.CONDEMNED: Move.ROLL_BACK,
@@ -62,7 +61,6 @@ _ANY_STAGE = {
     Signal.EXTENDED: Move.RESTART_STEP,
 }
 TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
-    (Stage.IDLE, Signal.RELEASED): Move.RELEASE,
     (Stage.IDLE, Signal.NEW): Move.START,
     (Stage.WEIGHING, Signal.READY): Move.SET_WEIGHT,
     (Stage.WEIGHING, Signal.DONE): Move.NEXT_STEP,
@@ -119,9 +117,6 @@ def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
 
 def find(seen: Observation, state: DeploymentStatus) -> Finding:
     """The finding of the first check that finds anything."""
-    for action in (actions.RETRY, actions.UNQUARANTINE):
-        if quarantine.lifted_by(seen, state, action):
-            return Finding(signal=Signal.RELEASED, action=action)
     if state.canary is None:
         return _idle(seen, state)
     context = CanaryContext(seen=seen, state=state, canary=state.canary)
@@ -130,6 +125,15 @@ def find(seen: Observation, state: DeploymentStatus) -> Finding:
         if finding is not None:
             return finding
     return _STAGES[stage_of(seen, state)](context)
+
+
+def about_to_start(seen: Observation) -> str | None:
+    """The digest of what a pass would begin to roll out, as far as this observation knows."""
+    state, _ = quarantine.merged(seen, seen.deployment.status)
+    wanted = target.choose(seen, state).bundle
+    if state.canary is not None or wanted is None:
+        return None
+    return wanted.digest if state.stable is None or state.stable.revision != wanted.revision else None
 
 
 def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
