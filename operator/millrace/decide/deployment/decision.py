@@ -15,6 +15,7 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Claim, Delete, Event, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
@@ -104,8 +105,17 @@ def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
     transition, finding = rollout.advance(seen, state)
+    if seen.no_router_has_answered() and _weights(transition.state) != _weights(state):
+        # The files stay as they are (see `decide`), so nothing may be claimed that they would have to say.
+        what = "a router to answer which weights it applies"
+        transition = Transition(state=state)
+        finding = Finding(signal=Signal.WAITING, reason=Reason.RoutersNotReady, waiting_for=what)
     state, deletes = retiring.retire(seen, transition.state)
     return transition.at(state), finding, deletes
+
+
+def _weights(state: DeploymentStatus) -> dict[str, int]:
+    return {one.revision: one.weight for one in (state.stable, state.canary) if one is not None and one.weight}
 
 
 def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]) -> list[Manifest]:
