@@ -66,7 +66,7 @@ def write_the_status_before_the_children(patch: Patch) -> None:
     """Write the status before what it reports."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan, *tell):
+    async def executed(self: Executor, resource, owner, plan, *report):
         first = await whole(self, resource, owner, plan.model_copy(update={"children": (), "events": ()}))
         rest = await whole(
             self, resource, owner, plan.model_copy(update={"status": None, "deletes": (), "creates": ()})
@@ -111,7 +111,7 @@ def nudge_before_the_status(patch: Patch) -> None:
     """Let the status wait for writes that only make things faster."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan, *tell):
+    async def executed(self: Executor, resource, owner, plan, *report):
         await whole(self, resource, owner, plan.model_copy(update={"status": None, "events": ()}))
         return await whole(
             self, resource, owner, Plan(status=plan.status, events=plan.events, wake_after=plan.wake_after)
