@@ -74,11 +74,12 @@ def test_every_stage_is_told_what_was_resolved() -> None:
         assert task.parameters == {"C": "0.5"}
 
 
-def test_a_verdict_is_not_tried_again_and_a_disruption_costs_no_attempt() -> None:
+def test_a_verdict_is_not_tried_again_and_neither_a_disruption_nor_a_silent_store_costs_an_attempt() -> None:
     spec = render()["spec"]
-    verdict, disruption = spec["podFailurePolicy"]["rules"]
+    verdict, disruption, store = spec["podFailurePolicy"]["rules"]
     assert (verdict["action"], verdict["onExitCodes"]["values"]) == ("FailJob", [2])
-    assert disruption["action"] == "Ignore"
+    assert (disruption["action"], store["action"]) == ("Ignore", "Ignore")
+    assert store["onExitCodes"]["values"] == [3]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (1, 60)
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 

@@ -64,6 +64,9 @@ __all__ = [
 ]
 
 
+DEFAULT_PROGRESS_DEADLINE = "10m"
+
+
 class ModelSelector(Shape):
     """Follow a registered model."""
 
@@ -171,8 +174,18 @@ class Canary(Shape):
 class Strategy(Shape):
     """How a newer model takes over."""
 
-    canary: Canary
-    """In steps."""
+    RULES: ClassVar = (
+        Rule(
+            rule="duration(self.progressDeadline) >= duration('1s')",
+            message="progressDeadline must be at least 1s",
+            field=".progressDeadline",
+        ),
+    )
+    canary: Canary | None = None
+    """In steps. Absent: at once, when it is ready."""
+    progress_deadline: Duration = DEFAULT_PROGRESS_DEADLINE
+    """A rollout that waits for pods for longer than this is reported as stalled. It still goes on by itself once they
+    are there: only its own bytes and answers condemn a model."""
 
 
 class Drift(Shape):

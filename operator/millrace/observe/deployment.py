@@ -14,11 +14,11 @@ from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.deployment.monitoring import DRIFT_DETECTED
-from millrace.decide.deployment.observation import Observation, Router, Scraped, Server
+from millrace.decide.deployment.observation import Observation, Router, Scraped, Server, Trouble
 from millrace.observe import jobs, pods
 from millrace.observe import model as models
 from millrace.observe import training_run as runs
-from millrace.render import names, server
+from millrace.render import names, router_workload, server
 
 T = TypeVar("T", bound=Shape)
 
@@ -48,6 +48,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
             pods.is_ready(one) and not pods.is_going(one)
             for one in pods.routers(world.store, namespace, name, world.clock.now())
         ),
+        router_trouble=_router_trouble(world, namespace, name),
         budgets=tuple((one["metadata"]["name"], one["metadata"]["uid"]) for one in budgets),
         scraped=scraped,
         policy_in_force=world.policy.in_force,
@@ -109,7 +110,7 @@ def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:
             service_uid=service["metadata"]["uid"] if service is not None else None,
             replicas=status.get("replicas") or 0,
             ready=status.get("readyReplicas") or 0,
-            trouble=pods.trouble(found),
+            trouble=pods.trouble(found) or pods.refusal(manifest),
         )
 
 
@@ -118,6 +119,12 @@ def _routers(world: World, namespace: str, name: str) -> Iterator[Router]:
         said = world.scrapes.router(namespace, name, pods.uid(one)) if world.scrapes is not None else None
         known = {"pod": one["metadata"]["name"], "config_hash": _annotation(one, keys.CONFIG_HASH)}
         yield said.model_copy(update=known) if said is not None else Router(**known)
+
+
+def _router_trouble(world: World, namespace: str, name: str) -> Trouble | None:
+    found = world.store.list(resources.PODS, namespace, router_workload.selector(name))
+    workload = world.store.get(resources.WORKLOADS, namespace, names.router(name))
+    return pods.trouble(one for one in found if not pods.is_going(one)) or pods.refusal(workload)
 
 
 def _annotation(manifest: Manifest, name: str) -> str | None:

@@ -59,7 +59,8 @@ def operator_rules() -> list[Manifest]:
         ),
         # Patched only to touch an annotation, so that a kubelet refreshes a mounted ConfigMap at once.
         _rule([resources.PODS.plural], [*_READ, "patch"], group=resources.PODS.group),
-        _rule([resources.EVENTS.plural], ["create", "patch"], group=resources.EVENTS.group),
+        # Listed to say why a Job has no pod: nothing else does.
+        _rule([resources.EVENTS.plural], ["list", "create", "patch"], group=resources.EVENTS.group),
     ]
 
 

@@ -69,6 +69,7 @@ def job_spec(
             "rules": [
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [report.EXIT_VERDICT]}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [report.EXIT_INFRASTRUCTURE]}},
             ]
         },
         "template": {"metadata": {"labels": labels}, "spec": template},

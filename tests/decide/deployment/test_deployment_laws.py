@@ -270,7 +270,7 @@ TestRollouts = Rollouts.TestCase
 
 def test_every_signal_of_a_person_or_a_fault_is_answered_at_every_stage() -> None:
     told = {
-        Signal.ABORTED, Signal.WITHDRAWN, Signal.SUPERSEDED, Signal.BROKEN, Signal.FAILED, Signal.OVERDUE,
+        Signal.ABORTED, Signal.WITHDRAWN, Signal.SUPERSEDED, Signal.BROKEN, Signal.FAILED, Signal.RESUMED,
     }  # fmt: skip
     for stage in Stage:
         if stage is not Stage.IDLE:

@@ -138,6 +138,7 @@ class SimulatedCluster:
     """Ready servers by revision, as the kubelet has it."""
     broken: dict[str, Trouble] = field(default_factory=dict)
     """By digest: what its servers say instead of getting ready."""
+    router_trouble: Trouble | None = None
     slow: set[str] = field(default_factory=set)
     """Digests whose servers do not get ready."""
     routers: list[Envoy] = field(default_factory=lambda: [Envoy("router-0")])
@@ -248,6 +249,7 @@ class SimulatedCluster:
                 for one in self.routers
             ),
             routers_ready=sum(1 for one in self.routers if one.files),
+            router_trouble=self.router_trouble,
             budgets=tuple(
                 (name, found["metadata"]["uid"])
                 for (kind, name), found in self.objects.items()

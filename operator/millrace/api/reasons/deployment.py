@@ -8,6 +8,7 @@ _LOOK = "kubectl -n {namespace} describe mdep {name}"
 _WATCH = "kubectl -n {namespace} get mdep {name} --watch"
 _PODS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=server"
 _ROUTERS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=router"
+_QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _MODELS = "kubectl -n {namespace} get mmd {models}"
 _RUNS = "kubectl -n {namespace} get mtr"
 _ACT = (
@@ -43,7 +44,12 @@ class DeploymentReason(Reason):
     AnalysisInconclusive = "The analysis came to no verdict in its time; the canary stays where it is.", _ACT % "retry"
     AnalysisExtended = "The held analysis was begun again.", _WATCH
     AnalysisFailed = "The analysis showed that the canary is worse than allowed.", _ACT % "unquarantine"
-    ProgressDeadlineExceeded = "The canary's servers did not get ready in time.", _ACT % "unquarantine"
+    PodNotStarted = "A server or router pod cannot start; the rollout waits and goes on by itself.", _PODS
+    PodRefused = "The API server refuses a pod; the rollout waits and goes on by itself when it takes it.", _QUOTA
+    ProgressDeadlineExceeded = (
+        "The rollout has waited for pods for longer than strategy.progressDeadline; it still goes on by itself.",
+        _PODS,
+    )
     Retiring = "The pods of an earlier revision wait until every caller has left them.", _WATCH
     Settled = "There is nothing to do.", ""
     Promoted = "The canary became stable.", ""

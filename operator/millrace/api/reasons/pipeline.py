@@ -7,6 +7,7 @@ from millrace.api.reasons import Reason
 _WATCH_DATASET = "kubectl -n {namespace} get mds {name} --watch"
 _WATCH_RUN = "kubectl -n {namespace} get mtr {name} --watch"
 _LOOK_EVERY = """kubectl -n {namespace} patch mds {name} --type merge -p '{"spec":{"refresh":{"interval":"5m"}}}'"""
+_QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _EDIT_DATASET = "kubectl -n {namespace} edit mds {name}"
 _NEW_RUN = "kubectl -n {namespace} get mtr {name} -o yaml > run.yaml, then change metadata.name and"
 _RUN_LOGS = "kubectl -n {namespace} logs job/{job} -c {container}"
@@ -16,12 +17,17 @@ class DatasetReason(Reason):
     """Why a Dataset's condition is as it is, or what an Event reports."""
 
     VersionAvailable = "A version is frozen and can be trained on.", ""
+    LookQueued = (
+        "As many Jobs read sources as the operator lets go on at a time; this one waits for its turn.",
+        _WATCH_DATASET,
+    )
     LookingAtSource = "A Job reads the source, checks it and freezes it.", _WATCH_DATASET
     NotLookedYet = "Nobody has looked at the source yet.", _WATCH_DATASET + " --output-watch-events"
     Snapshotted = "The source was read.", ""
     RulesPassed = "Every rule holds.", ""
     VersionFrozen = "A new version was frozen.", ""
     PodNotStarted = "The Job's pod cannot start.", "kubectl -n {namespace} describe pods -l millrace.dev/dataset={name}"
+    PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
 
     SourceNotFound = (
         "There is no object at spec.source.storageUri.",
@@ -95,6 +101,7 @@ class TrainingRunReason(Reason):
         "The Job's pod cannot start.",
         ("kubectl -n {namespace} describe pods -l millrace.dev/training-run={name}"),
     )
+    PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
     ModelRegistered = "The gates passed and the Model exists.", "kubectl -n {namespace} get mmd {model}"
     AllPassed = "Every gate holds.", ""
     NotEvaluated = "The gates are judged once the model is measured.", ""

@@ -17,6 +17,8 @@ from millrace.decide.job import Job
 
 INGESTED, VALID = "Ingested", "Valid"
 KEPT_VERSIONS = 20
+RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
+"""What says nothing about the source: it is looked at again by itself."""
 _SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
 
 
@@ -50,6 +52,8 @@ class _Case(Frozen):
         """What, why, and the next command."""
         found = status.named(Reason, reason)
         why = why or (found.sentence if found is not None else "The snapshot failed without a word.")
+        if reason in RETRIED and "again by itself" not in why:
+            why = f"{why.rstrip('.')}. The source is looked at again by itself"
         whom = self.dataset.metadata
         return status.message(found, why, namespace=whom.namespace, name=whom.name, job=self.job.name)
 

@@ -21,12 +21,13 @@ class Signal(Enum):
     SUPERSEDED = "another revision is wanted"
     BROKEN = "the model cannot be served"
     FAILED = "an analysis failed"
-    OVERDUE = "the servers did not get ready in time"
     EXTENDED = "a person gives a held analysis more time"
+    RESUMED = "the servers are back, and the analysis had no time"
     NEW = "a revision is wanted that is not served"
     READY = "the next weight may be set"
     DONE = "the step is over"
     INCONCLUSIVE = "the analysis ran out of time"
+    STUCK = "pods are not there, and have not been for longer than the spec allows"
     WAITING = "something is not there yet"
     SETTLED = "stable is what is wanted"
 
@@ -39,6 +40,8 @@ class Finding(Frozen):
     why: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
     """What the reason's next command is to be filled in with."""
+    advice: Reason | None = None
+    """Whose next command helps, if it is not the reason's own."""
     action: str = ""
     """The request in spec.actions that is being carried out."""
     waiting_for: str = ""

@@ -29,6 +29,7 @@ class Move(Enum):
     SET_WEIGHT = "give the canary the step's share"
     NEXT_STEP = "go on to the next step"
     RESTART_STEP = "begin the step again"
+    RESUME = "the same, because its servers are back"
     SET_FULL = "give the canary everything"
     PROMOTE = "call the canary stable"
     ROLL_BACK = "take the canary's traffic away and quarantine it"
@@ -108,6 +109,12 @@ def restart_step(context: MoveContext) -> Transition:
     why = "the held analysis begins again, because a person asked for it"
     event = messages.event(context.seen, Reason.AnalysisExtended, why)
     return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
+
+
+def resume(context: MoveContext) -> Transition:
+    """Count anew from now: for as long as the servers were away, nothing could be counted."""
+    event = messages.event(context.seen, Reason.AnalysisExtended, "the analysis begins again: its servers are back")
+    return _stepped(context.seen, context.transition.then(event))
 
 
 def promote(context: MoveContext) -> Transition:
@@ -250,6 +257,7 @@ MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
     Move.SET_WEIGHT: set_weight,
     Move.NEXT_STEP: next_step,
     Move.RESTART_STEP: restart_step,
+    Move.RESUME: resume,
     Move.SET_FULL: set_full,
     Move.PROMOTE: promote,
     Move.ROLL_BACK: roll_back,

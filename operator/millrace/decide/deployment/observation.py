@@ -22,7 +22,9 @@ from .analysis import Tally
 
 
 class Trouble(Frozen):
-    """Why a server pod does not get ready: a reason of `millrace.contract.reasons`, or Kubernetes' own."""
+    """Why a server or router pod is not there or does not get ready: a reason of `millrace.contract.reasons`, or
+    Kubernetes' own.
+    """
 
     reason: str
     message: str = ""
@@ -96,6 +98,7 @@ class Observation(Frozen):
     servers: tuple[Server, ...] = ()
     routers: tuple[Router, ...] = ()
     routers_ready: int = 0
+    router_trouble: Trouble | None = None
     steady_since: datetime | None = None
     """Since when the time of day has gone on without a step, as this process saw it; None: for ever."""
     budgets: tuple[tuple[str, str], ...] = ()
@@ -118,6 +121,11 @@ class Observation(Frozen):
         """How many servers of a revision are ready."""
         server = self.server(revision)
         return server.ready if server is not None else 0
+
+    def trouble(self, revision: str) -> Trouble | None:
+        """Why servers of a revision do not get ready."""
+        server = self.server(revision)
+        return server.trouble if server is not None else None
 
     def no_router_has_answered(self) -> bool:
         """Whether routers run, and none has answered this process: it has just started, or cannot reach them."""

@@ -14,7 +14,8 @@ from .observation import Observation
 def steps_of(seen: Observation, state: DeploymentStatus) -> list[spec.Step]:
     """The canary's steps; none for the first model, which has nothing to be compared with."""
     strategy = seen.deployment.spec.strategy
-    return strategy.canary.steps if strategy is not None and state.stable is not None else []
+    canary = strategy.canary if strategy is not None else None
+    return canary.steps if canary is not None and state.stable is not None else []
 
 
 def index_of(seen: Observation, state: DeploymentStatus) -> int:

@@ -12,15 +12,17 @@ from pydantic import Field
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import READY, RECONCILING, STALLED, Mark
-from millrace.api.deployment_status import DeploymentStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import messages, target
+from . import messages, progress, target
 from .finding import Finding, Signal
 from .observation import Observation
 from .rollout import HOPELESS
 
+HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
+"""What is more than a matter of seconds."""
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"
 
@@ -57,7 +59,7 @@ def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> 
     """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported."""
     ready = _ready(seen, status, finding)
     available = _available(seen, status)
-    progressing = _progressing(status, finding)
+    progressing = _progressing(seen, status, finding)
     stalled = _stalled(status, finding)
     working = _reconciling(status, finding, progressing, available)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
@@ -65,7 +67,7 @@ def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> 
         phase=_phase(status, ready, stalled),
         message=_message(seen, status, ready, progressing, stalled),
         marks=marks,
-        events=_events(seen, ready, stalled),
+        events=_events(seen, status, ready, stalled, progressing),
     )
 
 
@@ -74,14 +76,21 @@ def _ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Sta
     if stable is None:
         return _first(status, finding)
     if seen.ready(stable.revision) < 1 and not _canary_carries_all(seen, status):
-        why = f"no server of {stable.model} is ready{_trouble(seen, stable.revision)}"
-        return Statement(kind=READY, holds=False, reason=Reason.ServersNotReady, why=why)
+        trouble = seen.trouble(stable.revision)
+        why = f"no server of {stable.model} is ready{progress.said(trouble)}"
+        return Statement(kind=READY, holds=False, reason=progress.reason_of(trouble, Reason.ServersNotReady), why=why)
     if seen.routers_ready < 1:
-        why = f"{stable.model} is ready but no router is"
-        return Statement(kind=READY, holds=False, reason=Reason.RoutersNotReady, why=why)
+        why = f"{stable.model} is ready but no router is{progress.said(seen.router_trouble)}"
+        reason = progress.reason_of(seen.router_trouble, Reason.RoutersNotReady)
+        advice = progress.advice_of_routers(reason)
+        return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
     count = f"{seen.ready(stable.revision)} of {seen.deployment.spec.replicas}"
-    why = f"{stable.model} serves; {count} servers reproduced its golden set"
+    why = f"{stable.model} serves; {count} servers reproduced its golden set{_what_is_short(seen, stable.revision)}"
     return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why)
+
+
+def _what_is_short(seen: Observation, revision: str) -> str:
+    return progress.said(seen.trouble(revision)) if seen.ready(revision) < seen.deployment.spec.replicas else ""
 
 
 def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
@@ -92,8 +101,9 @@ def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
 def _first(status: DeploymentStatus, finding: Finding) -> Statement:
     """Why nothing serves."""
     if status.canary is not None:
-        why = f"{status.canary.model} is started; waiting for {finding.waiting_for or 'its servers'}"
-        return Statement(kind=READY, holds=False, reason=Reason.Starting, why=why)
+        why = f"{status.canary.model} is started; waiting for {finding.why or finding.waiting_for or 'its servers'}"
+        reason = finding.reason if finding.reason in HELD_UP else None
+        return Statement(kind=READY, holds=False, reason=reason or Reason.Starting, why=why, advice=finding.advice)
     if finding.reason is not None:
         return Statement(kind=READY, holds=False, reason=finding.reason, why=_why(finding), fields=finding.fields)
     return Statement(kind=READY, holds=False, reason=Reason.NoApprovedModel)
@@ -103,39 +113,47 @@ def _why(finding: Finding) -> str:
     return finding.why or f"waiting for {finding.waiting_for}"
 
 
-def _trouble(seen: Observation, revision: str) -> str:
-    server = seen.server(revision)
-    trouble = server.trouble if server is not None else None
-    return f": {trouble.reason}, {trouble.message}"[:400] if trouble is not None else ""
-
-
 def _available(seen: Observation, status: DeploymentStatus) -> Statement:
     wanted = seen.deployment.spec.replicas
     ready = seen.ready(status.stable.revision) if status.stable is not None else 0
     if ready >= wanted and seen.routers_ready >= 1:
         why = f"{ready} of {wanted} servers are ready"
         return Statement(kind=AVAILABLE, holds=True, reason=Reason.AllReplicasReady, why=why)
-    why = f"{ready} of {wanted} servers of the stable revision are ready"
+    short = _what_is_short(seen, status.stable.revision) if status.stable is not None else ""
+    why = f"{ready} of {wanted} servers of the stable revision are ready{short}"
     return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why)
 
 
-def _progressing(status: DeploymentStatus, finding: Finding) -> Statement:
-    memory, canary = status.rollout, status.canary
-    if canary is not None:
-        fields = {"revision": canary.revision}
-        where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(memory)}"
-        if finding.signal is Signal.INCONCLUSIVE:
-            why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
-            return Statement(kind=PROGRESSING, holds=False, reason=Reason.AnalysisInconclusive, why=why, fields=fields)
-        why = f"{where}waits for {finding.waiting_for}"
-        reason = finding.reason or Reason.CanaryProgressing
-        return Statement(kind=PROGRESSING, holds=True, reason=reason, why=why, fields=fields)
+def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
+    if status.canary is not None:
+        return _rolling(status, status.canary, finding)
     if finding.reason is not None:
         waits = finding.signal is Signal.WAITING
         return Statement(kind=PROGRESSING, holds=waits, reason=finding.reason, why=_why(finding), fields=finding.fields)
+    memory, skipped = status.rollout, target.skipped(seen, status)
+    if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
+        why = f"{skipped.why}, so it is not rolled out"
+        return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=skipped.fields)
     if memory is None or memory.last_verdict is None:
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Settled, why="there is nothing to roll out")
     return _ended(status, memory, Reason[memory.last_verdict])
+
+
+def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
+    """How far the canary is, and what it waits for."""
+    fields = {"revision": canary.revision}
+    where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(status.rollout)}"
+    if finding.signal is Signal.INCONCLUSIVE:
+        why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
+        return Statement(kind=PROGRESSING, holds=False, reason=Reason.AnalysisInconclusive, why=why, fields=fields)
+    return Statement(
+        kind=PROGRESSING,
+        holds=finding.signal is not Signal.STUCK,
+        reason=finding.reason or Reason.CanaryProgressing,
+        why=f"{where}waits for {finding.why or finding.waiting_for}",
+        advice=finding.advice,
+        fields=fields,
+    )
 
 
 def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statement:
@@ -156,14 +174,15 @@ def _step(memory: Rollout | None) -> str:
 
 def _stalled(status: DeploymentStatus, finding: Finding) -> Statement:
     fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
-    stalls = finding.signal is Signal.INCONCLUSIVE or finding.reason is Reason.PolicyNotInForce
+    stalls = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK) or finding.reason is Reason.PolicyNotInForce
     if finding.reason is not None and (stalls or (status.stable is None and finding.reason is Reason.Quarantined)):
-        return Statement(kind=STALLED, holds=True, reason=finding.reason, why=finding.why, fields=fields)
+        why = f"{status.canary.model} waits for {finding.why}" if finding.signal is Signal.STUCK else finding.why
+        return Statement(kind=STALLED, holds=True, reason=finding.reason, why=why, advice=finding.advice, fields=fields)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
 def _reconciling(status: DeploymentStatus, finding: Finding, progressing: Statement, available: Statement) -> Statement:
-    if status.canary is not None and finding.signal is Signal.INCONCLUSIVE:
+    if status.canary is not None and finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK):
         return progressing.model_copy(update={"kind": RECONCILING})
     if progressing.holds:
         return progressing.model_copy(update={"kind": RECONCILING})
@@ -194,7 +213,7 @@ def _message(
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
         return ready.message(seen)
-    if progressing.reason is Reason.AnalysisInconclusive or stalled.holds:
+    if stalled.holds:
         return (progressing if status.canary is not None else stalled).message(seen)
     if status.canary is not None:
         rest = status.stable.model if status.stable else "nothing"
@@ -216,11 +235,16 @@ def _revoked(seen: Observation, status: DeploymentStatus) -> str:
     return messages.message(seen, Reason.ApprovalRevoked, why)
 
 
-def _events(seen: Observation, ready: Statement, stalled: Statement) -> tuple[Event, ...]:
-    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve."""
+def _events(
+    seen: Observation, status: DeploymentStatus, ready: Statement, stalled: Statement, progressing: Statement
+) -> tuple[Event, ...]:
+    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve, pods that do not come."""
     before = seen.deployment.status.conditions
+    told = [(ready, not ready.holds), (stalled, stalled.holds)]
+    if status.stable is not None and progressing.holds and progressing.reason in HELD_UP:
+        told.append((progressing, True))
     events = []
-    for one, warns in ((ready, not ready.holds), (stalled, stalled.holds)):
+    for one, warns in told:
         known = conditions.find(before, one.kind)
         mark = one.mark(seen)
         changed = known is None or (known.status, known.reason) != (mark.status, mark.reason)

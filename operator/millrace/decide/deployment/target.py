@@ -40,6 +40,20 @@ def choose(seen: Observation, state: DeploymentStatus) -> Target:
     return _latest(seen, state)
 
 
+def skipped(seen: Observation, state: DeploymentStatus) -> Target | None:
+    """The newest approved version that is passed over because it is quarantined; None where none is newer than what
+    serves.
+    """
+    selector = seen.deployment.spec.model_selector
+    if selector is None:
+        return None
+    floor = _version_served(seen, state.stable, selector.model_name)
+    approved = [model for model in seen.models if model.spec.model_name == selector.model_name and is_approved(model)]
+    passed = [one for one in (bundle(model, template(seen)) for model in approved) if is_quarantined(state, one)]
+    newest = max(passed, key=lambda one: (one.version, one.model), default=None)
+    return _held(state, newest) if newest is not None and newest.version > floor else None
+
+
 def is_approved(model: api.Model | None) -> bool:
     """Whether the Model exists, is not being deleted and has the approvals it needs."""
     return (

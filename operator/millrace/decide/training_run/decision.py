@@ -147,15 +147,14 @@ def _run(seen: Observation, resolved: Resolved) -> Plan:
         after = after.model_copy(update={"stage": stage, "stage_start_time": since, "attempts": attempts})
     plan = _going_on(seen, after)
     if job is not None and not job.is_going:
-        return plan
+        return plan.model_copy(update={"wake_after": job.look_again(seen.now)})
     return plan.model_copy(update={"children": (training_job.render(seen.run, resolved, name, seen.platform),)})
 
 
 def _going_on(seen: Observation, after: TrainingRunStatus) -> Plan:
     stage = after.stage or attempt.FETCHING
-    trouble = seen.job.trouble if seen.job is not None else ""
-    reason = Reason.PodNotStarted if trouble else Reason[stage]
-    why = f"The run's pod cannot start: {trouble}" if trouble else f"{_doing(after)} (attempt {after.attempts or 1})"
+    waits = attempt.held_up(seen.job) if seen.job is not None else None
+    reason, why = waits or (Reason[stage], f"{_doing(after)} (attempt {after.attempts or 1})")
     text = _text(seen, reason, why, job=after.job_name or "")
     kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=text)
     return _plan(seen, after, kstatus, phase=stage)
