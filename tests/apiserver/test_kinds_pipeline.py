@@ -193,7 +193,7 @@ async def test_from_a_source_to_a_model_that_a_person_approved(plane: ControlPla
     assert run["status"]["modelRef"] == {"name": "churn-1"}
     assert run["status"]["gates"][1]["message"] == "no champion yet"
 
-    made = await standing(kube, resources.MODELS, "churn-1", "Reconciling", "PendingApproval")
+    made = await standing(kube, resources.MODELS, "churn-1", "Stalled", "PendingApproval")
     assert "ownerReferences" not in made["metadata"]
     shown = made["status"]["message"].split("-p '")[1].rstrip("'")
     command = ("patch", "mmd", "churn-1", "-n", NAMESPACE, "--type=json", "-p")

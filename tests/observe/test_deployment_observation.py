@@ -179,6 +179,15 @@ async def test_the_runs_are_read_live_once_there_is_drift() -> None:
     assert (drifting.runs_are_live, [one.metadata.name for one in drifting.runs]) == (True, ["churn-live"])
 
 
+@pytest.mark.parametrize(("ended", "expected"), [("", True), ("Failed", False), ("Stalled", False)])
+async def test_a_run_under_way_that_makes_the_followed_model_is_seen(ended: str, expected: bool) -> None:
+    gb = run("churn-gb")
+    gb["status"] = {"conditions": [{"type": ended, "status": "True"}] if ended else []}
+    seen = await observation.observe(world_of(mdep(), gb), "ml", "churn")
+    assert seen is not None
+    assert seen.is_in_training is expected
+
+
 async def test_a_malformed_model_is_left_to_its_own_reconcile() -> None:
     broken = make_manifest(resources.MODELS, "churn-2", namespace="ml", spec={"modelName": "churn"})
     seen = await observation.observe(world_of(mdep(), model(1), broken), "ml", "churn")

@@ -63,7 +63,7 @@ class Rollout(Shape):
     step_started_time: Time | None = None
     """When the step began."""
     unready_since: Time | None = None
-    """Since when it waits for servers or routers."""
+    """Since when it waits for servers, routers or a Model."""
     waiting_for: Annotated[str, Field(max_length=256)] | None = None
     """What it waits for."""
     last_verdict: Literal["Promoted", "RolledBack", "Aborted", "Superseded"] | None = None

@@ -1,8 +1,8 @@
 """How a decision reports on an object: three kstatus conditions, one sentence, events on transitions.
 
     Ready        it can be used
-    Reconciling  the operator works on it, or waits for something that will wake it
-    Stalled      nothing will change until a person changes something
+    Reconciling  the operator works on it, or waits for what comes without a person
+    Stalled      nothing will change until a person changes something; never beside Reconciling
 
 A message is what happened, why, and one next command. It is cut in its middle, never in its command.
 """
@@ -22,6 +22,8 @@ from millrace.decide.plan import Event
 
 Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
+PATIENCE_SECONDS = 600.0
+"""What is named and not there may be on its way, as when files are applied in any order: for so long."""
 LONGEST_WAIT = timedelta(days=3650)
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
@@ -69,6 +71,14 @@ def message(reason: Reason | None, why: str = "", *, namespace: str, name: str, 
         return _cut(what, LONGEST)
     room = max(0, LONGEST - len(command) - 8)
     return f"{_ended(_cut(what, room))} Next: {command}"[:LONGEST]
+
+
+def after(text: str, said: str) -> str:
+    """`text` and then a message that was made already; cut in its middle, never in its command."""
+    what, sign, command = said.rpartition(" Next: ")
+    if not sign:
+        return _cut(f"{text} {said}", LONGEST)
+    return f"{_cut(f'{text} {what}', max(0, LONGEST - len(sign) - len(command)))}{sign}{command}"
 
 
 def named(reasons: type[Reason], text: str) -> Reason | None:

@@ -52,6 +52,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         budgets=tuple((one["metadata"]["name"], one["metadata"]["uid"]) for one in budgets),
         scraped=scraped,
         policy_in_force=world.policy.in_force,
+        is_in_training=_is_in_training(world, deployment),
         run=run,
         dataset=_one(world, resources.DATASETS, namespace, run.spec.dataset_ref.name, api.Dataset) if run else None,
         runs=tuple(started),
@@ -78,6 +79,13 @@ def _run(world: World, deployment: api.Deployment) -> api.TrainingRun | None:
     if wish is None:
         return None
     return _one(world, resources.TRAINING_RUNS, namespace, wish.training_run_ref.name, api.TrainingRun)
+
+
+def _is_in_training(world: World, deployment: api.Deployment) -> bool:
+    selector, namespace = deployment.spec.model_selector, deployment.metadata.namespace
+    if selector is None:
+        return False
+    return bool(world.store.find(resources.TRAINING_RUNS, runs.by_output, selector.model_name, namespace))
 
 
 def _models(world: World, deployment: api.Deployment) -> Iterator[api.Model]:
@@ -180,13 +188,21 @@ def _wakes_by_dataset(world: World, dataset: Manifest) -> Iterator[tuple[str, st
     """Deployments whose retraining reads this Dataset."""
     namespace, name = dataset["metadata"].get("namespace") or "", dataset["metadata"]["name"]
     for run in world.store.find(resources.TRAINING_RUNS, runs.by_dataset, name, namespace):
-        yield from _wakes_by_run(world, run)
+        yield from _cloners(world, run)
 
 
-def _wakes_by_run(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
-    """Deployments that clone this run. Those it was started for are found by its label."""
+def _cloners(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
     namespace, name = run["metadata"].get("namespace") or "", run["metadata"]["name"]
     yield from _names(world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
+
+
+def _wakes_by_run(world: World, run: Manifest) -> Iterable[tuple[str, str]]:
+    """Deployments that clone this run, and those that follow what it makes. Those it was started for are found by its
+    label.
+    """
+    namespace, made = run["metadata"].get("namespace") or "", (run.get("spec") or {}).get("output") or {}
+    followers = world.store.find(resources.DEPLOYMENTS, by_model, ("follows", made.get("modelName")), namespace)
+    return sorted({*_cloners(world, run), *_names(followers)})
 
 
 WATCHES: MapFunctions = {

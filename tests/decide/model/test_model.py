@@ -65,7 +65,7 @@ def kstatus(seen: Observation) -> list[str]:
 def test_a_new_model_waits_for_people_and_shows_how_to_approve_it() -> None:
     seen = after(world(make_model()))
     assert truth(seen, "Approved") == ("False", "PendingApproval")
-    assert kstatus(seen) == ["Reconciling"]
+    assert kstatus(seen) == ["Stalled"], "nothing changes before a person does"
     text = str(seen.model.status.message)
     assert "not by the author ada" in text
     patch = json.loads(text.split("-p '")[1].rstrip("'"))

@@ -147,6 +147,7 @@ class SimulatedCluster:
     counted: dict[tuple[str, datetime | None], datetime] = field(default_factory=dict)
     drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
+    is_in_training: bool = False
     platform: Platform = PLATFORM
     run: api.TrainingRun | None = None
     dataset: api.Dataset | None = None
@@ -257,6 +258,7 @@ class SimulatedCluster:
             ),
             scraped=Scraped(traffic=tuple(self._traffic()), drift=self.drift),
             policy_in_force=self.policy_in_force,
+            is_in_training=self.is_in_training,
             run=self.run,
             dataset=self.dataset,
             runs=tuple(self.runs),

@@ -17,7 +17,7 @@ from typing import Literal
 from millrace.api import conditions, quantities, resources
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus
+from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot
@@ -143,6 +143,8 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "next_check_time": _after(dataset, answer.failure, answer.looked),
         }
     )
+    if answer.ingested.status == answer.valid.status == "True":
+        after = after.model_copy(update={"accepted_generation": dataset.metadata.generation})
     fresh = _marks(seen, after, None, None, answer.ingested, answer.valid)
     events = status.transitions(known.conditions, (answer.ingested, answer.valid), NORMAL, INGESTED, VALID)
     events = [event for event in events if event.type == "Warning"]
@@ -189,18 +191,30 @@ def _kstatus(
     reason, text = _looking(seen, job)
     if look is not None and (look.is_first or not usable or reason.name in HELD_UP):
         return Kstatus(ready=usable, progress="Reconciling", reason=reason.name, message=text)
-    if after.current is not None:
-        text = f"Version {after.current.version} has {after.current.rows:,} rows."
-        if refused is not None:
-            text = f"{text} The newest look at the source added none: {refused.message}"
-        return Kstatus(
-            ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text[: status.LONGEST]
-        )
     if refused is not None:
-        progress: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
-        return Kstatus(ready=False, progress=progress, reason=refused.reason, message=refused.message)
+        return _refused(seen, after, refused)
+    if after.current is not None:
+        text = _has(after.current)
+        return Kstatus(ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text)
     text = status.message(Reason.NotLookedYet, **_whom(seen))
     return Kstatus(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
+
+
+def _refused(seen: Observation, after: DatasetStatus, refused: Mark) -> Kstatus:
+    """The newest look added no version. A spec that none was ever good under is not what the older version is of."""
+    spec_holds = after.accepted_generation == seen.dataset.metadata.generation
+    waits: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
+    if after.current is None:
+        return Kstatus(ready=False, progress=waits, reason=refused.reason, message=refused.message)
+    what = "The newest look at the source" if spec_holds else "The changed spec"
+    text = status.after(f"{_has(after.current)} {what} added none:", refused.message)
+    if spec_holds:
+        return Kstatus(ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text)
+    return Kstatus(ready=True, progress=waits, reason=refused.reason, message=text)
+
+
+def _has(version: DatasetVersion) -> str:
+    return f"Version {version.version} has {version.rows:,} rows."
 
 
 def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
@@ -252,7 +266,7 @@ def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:
     if after.job_name is not None:
         return "Checking"
     if conditions.STALLED in holds:
-        return "Failed"
+        return "Refused" if conditions.READY in holds else "Failed"
     return "Ready" if conditions.READY in holds else "Waiting"
 
 

@@ -32,6 +32,14 @@ class Signal(Enum):
     SETTLED = "stable is what is wanted"
 
 
+class Awaits(Enum):
+    """Who can bring what is not there: what only a person can bring is stalled."""
+
+    MACHINE = "a run is under way, or a Model is about to be judged"
+    ANYBODY = "it may be on its way: for as long as a rollout may wait"
+    PERSON = "a person decides"
+
+
 class Finding(Frozen):
     """What a check found. `reason` is None where there is nothing to report, `why` is about this case."""
 
@@ -48,3 +56,5 @@ class Finding(Frozen):
     until: datetime | None = None
     """When time alone may change the finding."""
     results: tuple[AnalysisResult, ...] = ()
+    awaits: Awaits | None = None
+    """Who can bring what the spec asks for and what is not there."""

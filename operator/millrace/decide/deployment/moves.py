@@ -78,6 +78,7 @@ def start(context: MoveContext) -> Transition:
             "steps": len(steps.steps_of(context.seen, state)),
             "started_time": context.seen.now,
             "step_started_time": context.seen.now,
+            "unready_since": None,
         }
     )
     what = f"{wanted.model} (revision {wanted.revision})"

@@ -105,6 +105,8 @@ class Observation(Frozen):
     """Its PodDisruptionBudgets: name and UID."""
     scraped: Scraped = Scraped()
     policy_in_force: bool | None = None
+    is_in_training: bool = False
+    """Whether a TrainingRun under way will make a version of the model that is followed."""
     run: api.TrainingRun | None = None
     """What spec.retraining.trainingRunRef names."""
     dataset: api.Dataset | None = None

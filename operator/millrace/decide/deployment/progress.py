@@ -10,15 +10,16 @@ from __future__ import annotations
 from datetime import datetime
 
 from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
-from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
+from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.status import later
 
 from . import steps
-from .finding import Finding, Signal
+from .finding import Awaits, Finding, Signal
 from .moves import Transition
 from .observation import Observation, Trouble
+from .target import Target
 
 REFUSED = "FailedCreate"
 """What the workload controllers call it when the API server takes no pod of theirs."""
@@ -70,6 +71,17 @@ def weights_missing(seen: Observation, state: DeploymentStatus) -> Finding:
     return _routers(seen, state, "every router to apply the new weights")
 
 
+def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Finding:
+    """There is no revision such as the spec asks for."""
+    until, awaits = None, choice.awaits
+    if awaits is Awaits.ANYBODY:
+        due = deadline(seen, state)
+        awaits, until = (Awaits.PERSON, None) if seen.now >= due else (awaits, due)
+    return Finding(
+        signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields, awaits=awaits, until=until
+    )
+
+
 def held(seen: Observation, state: DeploymentStatus, found: Finding) -> Finding:
     """The same, or that it waits for pods which have not come in time."""
     if found.signal is not Signal.WAITING or found.reason not in AWAY or seen.now < deadline(seen, state):
@@ -93,13 +105,13 @@ def resumed(seen: Observation, state: DeploymentStatus, canary: RevisionStatus, 
 
 
 def noted(seen: Observation, transition: Transition, found: Finding) -> Transition:
-    """The same, with the moment since when the rollout waits for pods."""
-    state, rollout = transition.state, transition.state.rollout
-    if rollout is None:
-        return transition
-    waits = found.reason in AWAY or found.signal is Signal.STUCK
-    is_away = state.canary is not None and (waits or is_short(seen, state))
-    since = (rollout.unready_since or seen.now) if is_away else None
+    """The same, with the moment since when the rollout waits for pods, or for a Model."""
+    state, rollout = transition.state, transition.state.rollout or Rollout()
+    waits = found.reason in AWAY or found.signal is Signal.STUCK or is_short(seen, state)
+    if state.canary is None:
+        was_waiting = rollout.unready_since is not None
+        waits = found.awaits is Awaits.ANYBODY or (found.awaits is Awaits.PERSON and was_waiting)
+    since = (rollout.unready_since or seen.now) if waits else None
     if since == rollout.unready_since:
         return transition
     return transition.then(rollout=rollout.model_copy(update={"unready_since": since}))

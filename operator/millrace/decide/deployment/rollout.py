@@ -144,7 +144,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     choice = target.choose(seen, state)
     wanted = choice.bundle
     if wanted is None:
-        return Finding(signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields)
+        return progress.missing(seen, state, choice)
     if state.stable is not None and state.stable.revision == wanted.revision:
         return Finding(signal=Signal.SETTLED)
     if seen.policy_in_force is False:

@@ -17,12 +17,14 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
 from . import messages, progress, target
-from .finding import Finding, Signal
+from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .rollout import HOPELESS
 
 HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
 """What is more than a matter of seconds."""
+TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted})
+"""What is told although a model serves."""
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"
 
@@ -61,7 +63,7 @@ def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> 
     available = _available(seen, status)
     progressing = _progressing(seen, status, finding)
     stalled = _stalled(status, finding)
-    working = _reconciling(status, finding, progressing, available)
+    working = _reconciling(status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
@@ -175,23 +177,25 @@ def _step(memory: Rollout | None) -> str:
 def _stalled(status: DeploymentStatus, finding: Finding) -> Statement:
     fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
     stalls = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK) or finding.reason is Reason.PolicyNotInForce
-    if finding.reason is not None and (stalls or (status.stable is None and finding.reason is Reason.Quarantined)):
-        why = f"{status.canary.model} waits for {finding.why}" if finding.signal is Signal.STUCK else finding.why
+    if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
+        stuck = status.canary.model if status.canary is not None and finding.signal is Signal.STUCK else ""
+        why = f"{stuck} waits for {finding.why}" if stuck else finding.why
         return Statement(kind=STALLED, holds=True, reason=finding.reason, why=why, advice=finding.advice, fields=fields)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
-def _reconciling(status: DeploymentStatus, finding: Finding, progressing: Statement, available: Statement) -> Statement:
-    if status.canary is not None and finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK):
-        return progressing.model_copy(update={"kind": RECONCILING})
-    if progressing.holds:
-        return progressing.model_copy(update={"kind": RECONCILING})
+def _reconciling(
+    status: DeploymentStatus, finding: Finding, progressing: Statement, available: Statement, stalled: Statement
+) -> Statement:
+    """What goes on, or will by itself; never where nothing will before a person acts: it is one or the other."""
+    if stalled.holds:
+        return stalled.model_copy(update={"kind": RECONCILING, "holds": False})
+    if progressing.holds or finding.awaits is not None:
+        return progressing.model_copy(update={"kind": RECONCILING, "holds": True})
     if status.retiring:
         gone = ", ".join(one.model for one in status.retiring)
         why = f"the pods of {gone} wait until every caller has left them"
         return Statement(kind=RECONCILING, holds=True, reason=Reason.Retiring, why=why)
-    if status.stable is None and finding.reason is Reason.NoApprovedModel:
-        return progressing.model_copy(update={"kind": RECONCILING, "holds": True})
     if status.stable is not None and not available.holds:
         return available.model_copy(update={"kind": RECONCILING, "holds": True})
     return Statement(kind=RECONCILING, holds=False, reason=Reason.Settled)
@@ -213,14 +217,19 @@ def _message(
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
         return ready.message(seen)
-    if stalled.holds:
-        return (progressing if status.canary is not None else stalled).message(seen)
     if status.canary is not None:
         rest = status.stable.model if status.stable else "nothing"
-        return progressing.message(seen, f"{progressing.why}; {rest} serves the rest")
-    if progressing.reason in (Reason.Quarantined, Reason.RolledBack, Reason.Aborted):
+        return progressing.message(
+            seen, progressing.why if stalled.holds else f"{progressing.why}; {rest} serves the rest"
+        )
+    revoked = _revoked(seen, status)
+    if revoked:
+        return revoked
+    if stalled.holds:
+        return stalled.message(seen, f"{ready.why}. {stalled.why}")
+    if progressing.reason in TOLD:
         return progressing.message(seen, f"{ready.why}. {progressing.why}")
-    return _revoked(seen, status) or ready.message(seen)
+    return ready.message(seen)
 
 
 def _revoked(seen: Observation, status: DeploymentStatus) -> str:

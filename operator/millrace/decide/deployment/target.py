@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from millrace import api
@@ -12,6 +14,7 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
 from millrace.render.server import Bundle, Template, bundle
 
+from .finding import Awaits
 from .observation import Observation
 
 APPROVED = "Approved"
@@ -27,6 +30,8 @@ class Target(Frozen):
     why: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
     """What the reason's next command is to be filled in with."""
+    awaits: Awaits | None = None
+    """Who can bring what is wanted, if it is not there."""
 
 
 def choose(seen: Observation, state: DeploymentStatus) -> Target:
@@ -100,12 +105,22 @@ def template(seen: Observation) -> Template:
 
 def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
     model = model_called(seen, name)
-    if model is None:
-        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} does not exist", fields={"models": ""})
+    if model is None or model.metadata.deletion_timestamp is not None:
+        why = (
+            f"Model {name}, which spec.modelRef names, {'is being deleted' if model is not None else 'does not exist'}"
+        )
+        return Target(reason=Reason.NoApprovedModel, why=why, fields={"models": ""}, awaits=Awaits.ANYBODY)
     if not _may_be_wanted(state, model):
-        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} is not approved")
+        why = f"Model {name}, which spec.modelRef names, is not approved"
+        return Target(reason=Reason.NoApprovedModel, why=why, awaits=_who_approves([model]))
     wanted = bundle(model, template(seen))
     return _held(state, wanted) if is_quarantined(state, wanted) else Target(bundle=wanted)
+
+
+def _who_approves(models: Iterable[api.Model]) -> Awaits:
+    """A Model whose approval nobody has judged yet is about to be judged; what was judged is for people."""
+    found = [conditions.find(model.status.conditions, APPROVED) for model in models]
+    return Awaits.MACHINE if any(one is None or one.status == "Unknown" for one in found) else Awaits.PERSON
 
 
 def _latest(seen: Observation, state: DeploymentStatus) -> Target:
@@ -119,10 +134,19 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
         return Target(bundle=max(eligible, key=lambda one: (one.version, one.model)))
     held = [one for one in bundles if one.version >= floor]
     if held:
-        return _held(state, held[-1])
-    waiting = sum(model.spec.model_name == name for model in seen.models) - len(approved)
-    why = f"{waiting} of its versions wait for approval" if waiting else "it has no version yet"
-    return Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}")
+        return _in_training(seen, _held(state, held[-1]))
+    waiting = [model for model in seen.models if model.spec.model_name == name and model not in approved]
+    why = f"{len(waiting)} of its versions wait for approval" if waiting else "it has no version yet"
+    awaits = _who_approves(waiting) if waiting else Awaits.ANYBODY
+    missing = Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}", awaits=awaits)
+    return _in_training(seen, missing)
+
+
+def _in_training(seen: Observation, missing: Target) -> Target:
+    """The same, where a run under way may bring the version that is wanted."""
+    if not seen.is_in_training:
+        return missing
+    return missing.model_copy(update={"why": f"{missing.why}; a run is under way", "awaits": Awaits.MACHINE})
 
 
 def _version_served(seen: Observation, stable: RevisionStatus | None, name: str) -> int:
@@ -138,4 +162,5 @@ def _held(state: DeploymentStatus, wanted: Bundle) -> Target:
     """Nothing, because what is wanted is quarantined."""
     entry = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest][-1]
     why = f"{wanted.model} is quarantined: {entry.reason}"
-    return Target(reason=Reason.Quarantined, why=why, fields={"revision": entry.revision})
+    fields = {"revision": entry.revision}
+    return Target(reason=Reason.Quarantined, why=why, fields=fields, awaits=Awaits.PERSON)

@@ -123,7 +123,7 @@ def _approval(seen: Observation, votes: Votes) -> _Approval:
         why = f"{_people(votes.rejected)} rejected this digest"
         return _finding(seen, False, Reason.Rejected, why, "Stalled")
     if len(votes.granted) < required:
-        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Reconciling")
+        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Stalled")
     if seen.policy_in_force is False:
         detail = f": {seen.policy_message}" if seen.policy_message else ""
         why = f"The admission policies that check who approves are not in force{detail}"

@@ -114,13 +114,27 @@ def _resolve(seen: Observation) -> Plan:
 
 
 def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
+    """Nothing to train on yet. A Dataset that is stalled waits for a person, and so does one that nobody makes."""
     wanted = seen.run.spec.dataset_ref.name
-    reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
     if dataset is not None:
-        detail = f" ({dataset.status.message})" if dataset.status.message else ""
-        reason, why = Reason.DatasetNotReady, f"Dataset {wanted} has no frozen version yet{detail}"
-    kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=_text(seen, reason, why))
-    return _plan(seen, seen.run.status, kstatus, phase="Waiting")
+        said = (dataset.status.message or "").partition(" Next: ")[0]
+        reason, why = (
+            Reason.DatasetNotReady,
+            f"Dataset {wanted} has no frozen version yet{f' ({said})' if said else ''}",
+        )
+        is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
+    else:
+        reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
+        due = status.later(seen.run.metadata.creation_timestamp or seen.now, status.PATIENCE_SECONDS)
+        is_stalled = seen.now >= due
+        left = None if is_stalled else (due - seen.now).total_seconds()
+    kstatus = Kstatus(
+        ready=False,
+        progress="Stalled" if is_stalled else "Reconciling",
+        reason=reason.name,
+        message=_text(seen, reason, why),
+    )
+    return _plan(seen, seen.run.status, kstatus, phase="Waiting").model_copy(update={"wake_after": left})
 
 
 def _champion(seen: Observation) -> ChampionRef | None:

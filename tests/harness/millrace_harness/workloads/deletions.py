@@ -131,7 +131,10 @@ def _serves(wanted: str) -> Any:
     return lambda one: ((one.get("status") or {}).get("stable") or {}).get("digest") == wanted
 
 
-@workload("stable-model-deleted", Wanted((serving("churn-1", history=1),), servers={"churn": {"churn-1": 1}}))
+@workload(
+    "stable-model-deleted",
+    Wanted((serving("churn-1", stalled="NoApprovedModel", history=1),), servers={"churn": {"churn-1": 1}}),
+)
 async def _stable_deleted(stage: Stage) -> None:
     """What serves keeps serving when its Model is gone."""
     await serve(stage)
