@@ -12,8 +12,7 @@ from millrace import api
 from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.decide.deployment.drift import Verdict
-from millrace.decide.deployment.observation import RevisionDrift, Router, Scraped
+from millrace.decide.deployment.observation import Router, Scraped
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server
@@ -22,17 +21,6 @@ from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM, make_model
 
 OWN = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
-
-
-class LiveRuns:
-    """A client whose list has one run that the cache has not."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-
-    async def list(self, resource: Any, namespace: str, labels: dict[str, str]) -> list[Manifest]:
-        self.asked.append((resource, namespace, labels))
-        return [run("churn-live")]
 
 
 def run(name: str) -> Manifest:
@@ -53,7 +41,7 @@ def world_of(*manifests: Manifest, scrapes: Any = None) -> World:
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
     settings = SimpleNamespace(**PLATFORM.model_dump())
-    kube: Any = LiveRuns()
+    kube: Any = None  # nobody asks the API server
     return World(store, kube, ManualClock(), settings, scrapes=scrapes)  # type: ignore[arg-type]
 
 
@@ -163,20 +151,17 @@ async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_has_no
     assert not seen.healthy("aaaaaaaa")
 
 
-async def test_the_runs_are_read_live_once_there_is_drift() -> None:
-    class Drifting:
-        def scraped(self, deployment: api.Deployment) -> Scraped:
-            return Scraped(drift=RevisionDrift(revision="aaaaaaaa", verdict=Verdict("Drifted")))
-
-        def router(self, namespace: str, name: str, uid: str) -> Router | None:
-            return None
-
-    quiet = await observation.observe(world_of(mdep(), run("churn-gb")), "ml", "churn")
-    assert quiet is not None
-    assert (quiet.runs_are_live, [one.metadata.name for one in quiet.runs]) == (False, ["churn-gb"])
-    drifting = await observation.observe(world_of(mdep(), run("churn-gb"), scrapes=Drifting()), "ml", "churn")
-    assert drifting is not None
-    assert (drifting.runs_are_live, [one.metadata.name for one in drifting.runs]) == (True, ["churn-live"])
+async def test_the_runs_it_started_are_found_by_name_whatever_their_labels_say() -> None:
+    start = {"trigger": "drifted", "cause": "aabbccdd", "time": "2026-11-21T08:00:00Z", "isMade": True}
+    starts = [{"name": name, **start} for name in ("churn-a", "churn-gone")]
+    stripped = run("churn-a")
+    del stripped["metadata"]["labels"]
+    labelled = run("churn-b")
+    made = world_of(mdep(retraining={"starts": starts}), stripped, labelled)
+    seen = await observation.observe(made, "ml", "churn")
+    assert seen is not None
+    assert [one.metadata.name for one in seen.runs] == ["churn-a"]
+    assert list(observation.WATCHES[resources.TRAINING_RUNS](made, stripped)) == [("ml", "churn")]
 
 
 @pytest.mark.parametrize(("ended", "expected"), [("", True), ("Failed", False), ("Stalled", False)])

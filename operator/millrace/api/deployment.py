@@ -236,8 +236,8 @@ class Limits(Shape):
 
     cooldown: Duration = "6h"
     """Time from one start to the next, at least."""
-    max_runs_per_day: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Starts within 24 hours, at most."""
+    max_runs_per_day: Annotated[int, Field(ge=1, le=100)] = 2
+    """Starts within 24 hours, at most. Deleting a run gives none back."""
     max_concurrent: Annotated[int, Field(ge=1, le=10)] = 1
     """Runs of this Deployment at a time, at most."""
 

@@ -151,6 +151,21 @@ class MonitoringStatus(Shape):
     """The newest verdict on drift."""
 
 
+class RunStart(Shape):
+    """A TrainingRun that the loop started."""
+
+    name: DnsName
+    """The TrainingRun."""
+    trigger: DnsName
+    """The trigger that fired."""
+    cause: Revision
+    """Hash of what it was started for: the same cause is answered once."""
+    time: Time
+    """When it was decided."""
+    is_made: bool
+    """Whether the run was made; a start counts from when it was decided."""
+
+
 class RetrainingStatus(Shape):
     """What the loop did and may do next."""
 
@@ -166,6 +181,8 @@ class RetrainingStatus(Shape):
     """No run starts before this."""
     runs_last24h: Annotated[Count, Field(alias="runsLast24h")] = 0
     """Starts within the last 24 hours."""
+    starts: Annotated[tuple[RunStart, ...], Field(max_length=100), ATOMIC] = ()
+    """The newest starts, oldest first. Nothing takes one back: the limits are counted here."""
 
 
 class Address(Shape):

@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from millrace import api
-from millrace.api import conditions, keys, resources
+from millrace.api import keys, resources
 from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
-from millrace.decide.deployment.monitoring import DRIFT_DETECTED
 from millrace.decide.deployment.observation import Observation, Router, Scraped, Server, Trouble
 from millrace.observe import jobs, pods
 from millrace.observe import model as models
@@ -24,10 +23,7 @@ T = TypeVar("T", bound=Shape)
 
 
 async def observe(world: World, namespace: str, name: str) -> Observation | None:
-    """Everything a pass may look at; None when the Deployment is gone. Raises ValidationError for a malformed one.
-
-    Only when drift may start a run is the API server asked: for the runs there are, live.
-    """
+    """Everything a pass may look at; None when the Deployment is gone. Raises ValidationError for a malformed one."""
     manifest = world.store.get(resources.DEPLOYMENTS, namespace, name)
     if manifest is None:
         return None
@@ -35,7 +31,6 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     scraped = world.scrapes.scraped(deployment) if world.scrapes is not None else Scraped()
     run = _run(world, deployment)
     budgets = world.store.owned(resources.BUDGETS, deployment.metadata.uid)
-    started, live = await _runs(world, deployment, scraped)
     return Observation(
         now=world.clock.now(),
         steady_since=world.steadiness.since(),
@@ -55,8 +50,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         is_in_training=_is_in_training(world, deployment),
         run=run,
         dataset=_one(world, resources.DATASETS, namespace, run.spec.dataset_ref.name, api.Dataset) if run else None,
-        runs=tuple(started),
-        runs_are_live=live,
+        runs=tuple(_runs(world, deployment)),
     )
 
 
@@ -140,20 +134,13 @@ def _annotation(manifest: Manifest, name: str) -> str | None:
     return str(found) if found is not None else None
 
 
-async def _runs(world: World, deployment: api.Deployment, scraped: Scraped) -> tuple[list[api.TrainingRun], bool]:
-    """Runs started for this Deployment, and whether they were read live."""
-    if deployment.spec.retraining is None:
-        return [], False
-    labels = {keys.DEPLOYMENT_UID: deployment.metadata.uid}
-    namespace = deployment.metadata.namespace
-    drifted = conditions.is_true(deployment.status.conditions, DRIFT_DETECTED) or (
-        scraped.drift is not None and scraped.drift.verdict.state == "Drifted"
-    )
-    if drifted:
-        found = await world.kube.list(resources.TRAINING_RUNS, namespace, labels)
-    else:
-        found = world.store.list(resources.TRAINING_RUNS, namespace, labels)
-    return [run for run in (_read(api.TrainingRun, one) for one in found) if run is not None], drifted
+def _runs(world: World, deployment: api.Deployment) -> Iterator[api.TrainingRun]:
+    """Those of the runs that it started that there are. By name: labels are anybody's to change."""
+    known, namespace = deployment.status.retraining, deployment.metadata.namespace
+    for start in known.starts if known is not None else ():
+        run = _one(world, resources.TRAINING_RUNS, namespace, start.name, api.TrainingRun)
+        if run is not None:
+            yield run
 
 
 def by_model(deployment: Manifest) -> Iterable[tuple[str, str]]:
@@ -166,9 +153,10 @@ def by_model(deployment: Manifest) -> Iterable[tuple[str, str]]:
 
 
 def by_run(deployment: Manifest) -> Iterable[str]:
-    """The TrainingRun that its retraining clones."""
+    """The TrainingRun that its retraining clones, and those that it started."""
     wanted = ((deployment.get("spec") or {}).get("retraining") or {}).get("trainingRunRef") or {}
-    return [wanted["name"]] if wanted.get("name") else []
+    starts = ((deployment.get("status") or {}).get("retraining") or {}).get("starts") or ()
+    return [name for name in (wanted.get("name"), *(one.get("name") for one in starts)) if name]
 
 
 def _names(found: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
@@ -197,9 +185,7 @@ def _cloners(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _wakes_by_run(world: World, run: Manifest) -> Iterable[tuple[str, str]]:
-    """Deployments that clone this run, and those that follow what it makes. Those it was started for are found by its
-    label.
-    """
+    """Deployments that clone this run or started it, and those that follow what it makes."""
     namespace, made = run["metadata"].get("namespace") or "", (run.get("spec") or {}).get("output") or {}
     followers = world.store.find(resources.DEPLOYMENTS, by_model, ("follows", made.get("modelName")), namespace)
     return sorted({*_cloners(world, run), *_names(followers)})

@@ -16,7 +16,7 @@ from .schema import Manifest
 MOVING = frozenset(
     {
         "LookingAtSource", "NotLookedYet", "Fetching", "Training", "Evaluating", "PodNotStarted", "PolicyUnknown",
-        "Starting", "ServersNotReady", "RoutersNotReady", "CanaryProgressing", "RunsUnknown",
+        "Starting", "ServersNotReady", "RoutersNotReady", "CanaryProgressing",
     }
 )  # fmt: skip
 """Reasons that pass by themselves within seconds."""

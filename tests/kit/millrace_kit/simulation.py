@@ -261,8 +261,7 @@ class SimulatedCluster:
             is_in_training=self.is_in_training,
             run=self.run,
             dataset=self.dataset,
-            runs=tuple(self.runs),
-            runs_are_live=True,
+            runs=tuple(run for run in self.runs if run.metadata.name in self._started()),
         )
 
     def pass_once(self, crash_after: int | None = None) -> Plan:
@@ -374,7 +373,13 @@ class SimulatedCluster:
         uid = found["metadata"]["uid"] if found is not None else f"uid-{next(self.uids)}"
         self.objects[key] = {**child, "metadata": {**child["metadata"], "uid": uid}}
 
+    def _started(self) -> set[str]:
+        known = self.status.retraining
+        return {one.name for one in known.starts} if known is not None else set()
+
     def _create(self, manifest: Manifest) -> None:
+        if any(run.metadata.name == manifest["metadata"]["name"] for run in self.runs):
+            return  # the name is taken
         self.created.append(manifest)
         metadata = {**manifest["metadata"], "uid": f"uid-{next(self.uids)}", "creationTimestamp": self.now}
         self.runs.append(api.TrainingRun.model_validate({**manifest, "metadata": metadata}))

@@ -82,11 +82,18 @@ class DeploymentReason(Reason):
         "The Dataset has no version newer than the one the stable model was trained on.",
         ("upload new rows, then kubectl -n {namespace} get mds {dataset} --watch"),
     )
+    AnotherModel = (
+        "The TrainingRun of spec.retraining.trainingRunRef makes versions of a model that is not followed.",
+        _RUNS,
+    )
     AlreadyTried = (
-        "A run was started for this drift and this data, and has ended.",
+        "A run was started for this cause, and has ended.",
         "kubectl -n {namespace} describe mtr {run}",
+    )
+    CandidateWaiting = (
+        "A newer version waits for approval; no run starts before it is approved or rejected.",
+        "kubectl -n {namespace} describe mmd {model}",
     )
     ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", _RUNS
     CoolingDown = "limits.cooldown has not passed since the last start.", _RUNS
     DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", _RUNS
-    RunsUnknown = "The runs started so far are being looked up.", _WATCH

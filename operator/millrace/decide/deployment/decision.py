@@ -47,7 +47,7 @@ def decide(seen: Observation) -> Plan:
             "retraining": retrained.status,
         }
     )
-    overall = summary.summarise(seen, status, finding)
+    overall = summary.summarise(seen, status, finding, retrained.concern)
     marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})

@@ -112,8 +112,7 @@ class Observation(Frozen):
     dataset: api.Dataset | None = None
     """What that run's spec.datasetRef names."""
     runs: tuple[api.TrainingRun, ...] = ()
-    """Runs that were started for this Deployment, from a live list when one may be started."""
-    runs_are_live: bool = False
+    """Those of the runs in status.retraining.starts that there are."""
 
     def server(self, revision: str) -> Server | None:
         """The workload of a revision."""

@@ -19,6 +19,7 @@ from millrace.decide.plan import Event
 from . import messages, progress, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
+from .obstacles import Obstacle
 from .rollout import HOPELESS
 
 HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
@@ -57,17 +58,22 @@ class Statement(Frozen):
         return messages.message(seen, self.reason, why or self.why, self.advice, **self.fields)
 
 
-def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> Summary:
-    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported."""
+def summarise(
+    seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None = None
+) -> Summary:
+    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported.
+
+    `concern` is what cannot work in spec.retraining as it is written.
+    """
     ready = _ready(seen, status, finding)
     available = _available(seen, status)
     progressing = _progressing(seen, status, finding)
-    stalled = _stalled(status, finding)
+    stalled = _stalled(status, finding, concern)
     working = _reconciling(status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
-        message=_message(seen, status, ready, progressing, stalled),
+        message=_message(seen, status, ready, progressing, stalled, concern),
         marks=marks,
         events=_events(seen, status, ready, stalled, progressing),
     )
@@ -174,13 +180,15 @@ def _step(memory: Rollout | None) -> str:
     return f"step {index + 1} of {memory.steps}, " if index < memory.steps else "past its last step, "
 
 
-def _stalled(status: DeploymentStatus, finding: Finding) -> Statement:
+def _stalled(status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
     fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
     stalls = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK) or finding.reason is Reason.PolicyNotInForce
     if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
         stuck = status.canary.model if status.canary is not None and finding.signal is Signal.STUCK else ""
         why = f"{stuck} waits for {finding.why}" if stuck else finding.why
         return Statement(kind=STALLED, holds=True, reason=finding.reason, why=why, advice=finding.advice, fields=fields)
+    if concern is not None and concern.reason is Reason.AnotherModel:
+        return Statement(kind=STALLED, holds=True, reason=concern.reason, why=concern.why, fields=concern.fields)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
@@ -212,7 +220,12 @@ def _phase(status: DeploymentStatus, ready: Statement, stalled: Statement) -> st
 
 
 def _message(
-    seen: Observation, status: DeploymentStatus, ready: Statement, progressing: Statement, stalled: Statement
+    seen: Observation,
+    status: DeploymentStatus,
+    ready: Statement,
+    progressing: Statement,
+    stalled: Statement,
+    concern: Obstacle | None,
 ) -> str:
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
@@ -225,11 +238,19 @@ def _message(
     revoked = _revoked(seen, status)
     if revoked:
         return revoked
+    told = _beside(progressing, stalled, concern)
+    return told.message(seen, f"{ready.why}. {told.why}") if told is not None else ready.message(seen)
+
+
+def _beside(progressing: Statement, stalled: Statement, concern: Obstacle | None) -> Statement | None:
+    """What is to be told beside what serves."""
     if stalled.holds:
-        return stalled.message(seen, f"{ready.why}. {stalled.why}")
-    if progressing.reason in TOLD:
-        return progressing.message(seen, f"{ready.why}. {progressing.why}")
-    return ready.message(seen)
+        return stalled
+    if progressing.reason in TOLD or concern is None:
+        return progressing if progressing.reason in TOLD else None
+    return Statement(
+        kind=STALLED, holds=False, reason=concern.reason, why=concern.why, advice=concern.advice, fields=concern.fields
+    )
 
 
 def _revoked(seen: Observation, status: DeploymentStatus) -> str:

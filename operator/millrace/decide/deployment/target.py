@@ -68,6 +68,31 @@ def is_approved(model: api.Model | None) -> bool:
     )
 
 
+def is_rejected(model: api.Model) -> bool:
+    """Whether somebody said no."""
+    approved = conditions.find(model.status.conditions, APPROVED)
+    return approved is not None and approved.status == "False" and approved.reason == "Rejected"
+
+
+def candidates(seen: Observation, state: DeploymentStatus) -> list[api.Model]:
+    """Versions of the followed model that nobody has approved or rejected, newer than what serves; the newest last."""
+    selector = seen.deployment.spec.model_selector
+    if selector is None:
+        return []
+    floor = _version_served(seen, state.stable, selector.model_name)
+    found = [
+        model
+        for model in seen.models
+        if model.spec.model_name == selector.model_name
+        and int(model.spec.version) > floor
+        and model.metadata.deletion_timestamp is None
+        and not is_approved(model)
+        and not is_rejected(model)
+        and not any(one.digest == model.spec.artifact.digest for one in state.quarantined)
+    ]
+    return sorted(found, key=lambda model: int(model.spec.version))
+
+
 def may_stay(model: api.Model | None) -> bool:
     """Whether a canary may go on: its approval was not taken back. An approval that is unknown, as after a restart,
     still counts.

@@ -140,6 +140,7 @@ async def _stable_deleted(stage: Stage) -> None:
     await serve(stage)
     await stage.people.delete(MODELS, "churn-1")
     await stage.people.see(DEPLOYMENTS, "churn", "it says so", lambda one: "is gone" in one["status"]["message"])
+    await stage.people.standing(DEPLOYMENTS, "churn", "Stalled", "NoApprovedModel")
 
 
 @workload("deployment-deleted", Wanted((approved("churn-1", facts=IDLE), approved("churn-2", facts=IDLE))))
