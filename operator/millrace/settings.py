@@ -30,6 +30,7 @@ class Settings:
     """The pod's name, if the environment says it; it is then unique among processes."""
     workers: int = 8
     snapshots_at_a_time: int = 4
+    upgrades_at_a_time: int = 3
 
 
 PARSED: Mapping[str, str] = {
@@ -46,6 +47,7 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_POD_NAME": "identity",
     "MILLRACE_WORKERS": "workers",
     "MILLRACE_SNAPSHOTS_AT_A_TIME": "snapshots_at_a_time",
+    "MILLRACE_UPGRADES_AT_A_TIME": "upgrades_at_a_time",
 }
 REQUIRED = ("MILLRACE_NAMESPACE", "MILLRACE_TRAINER_IMAGE", "MILLRACE_SERVER_IMAGE", "MILLRACE_ROUTER_IMAGE")
 
@@ -66,12 +68,14 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "metrics_port": int,
     "workers": int,
     "snapshots_at_a_time": int,
+    "upgrades_at_a_time": int,
 }
 
 _NUMBERS: Mapping[str, tuple[int, int]] = {
     "MILLRACE_METRICS_PORT": (0, 65535),
     "MILLRACE_WORKERS": (1, 64),
     "MILLRACE_SNAPSHOTS_AT_A_TIME": (1, 1000),
+    "MILLRACE_UPGRADES_AT_A_TIME": (1, 1000),
 }
 """Smallest and largest value."""
 

@@ -16,6 +16,7 @@ from millrace.decide.deployment.observation import Router, Scraped
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server
+from millrace.settings import Settings
 from millrace_kit.clock import ManualClock
 from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM, make_model
@@ -189,3 +190,56 @@ def test_models_datasets_and_runs_wake_the_deployments_they_matter_to(resource: 
     assert list(observation.WATCHES[resource](made, changed)) == [("ml", "churn")]
     elsewhere = {**changed, "metadata": {**changed["metadata"], "namespace": "other"}}
     assert list(observation.WATCHES[resource](made, elsewhere)) == []
+
+
+# --- images in place, a few Deployments at a time
+
+
+def rolling(name: str, image: str, **stable: Any) -> Manifest:
+    served = {"revision": "aaaaaaaa", "model": "churn-1", "version": 1, "digest": f"sha256:{1:064x}", "weight": 100}
+    served |= {"since": "2026-11-21T08:00:00Z", "image": image, **stable}
+    spec = {"modelSelector": {"modelName": "churn"}, "server": {"upgradePolicy": "Rolling"}}
+    return make_manifest(resources.DEPLOYMENTS, name, namespace="ml", spec=spec, status={"stable": served})
+
+
+def upgrades(*manifests: Manifest, most: int) -> World:
+    made = world_of(*manifests)
+    made.settings = Settings("ml", "t", "server:2", "r", upgrades_at_a_time=most)
+    return made
+
+
+async def may_upgrade(made: World, name: str) -> bool:
+    seen = await observation.observe(made, "ml", name)
+    assert seen is not None
+    return seen.may_upgrade
+
+
+async def test_only_a_few_deployments_take_a_newer_image_at_a_time() -> None:
+    made = upgrades(*(rolling(name, "server:1") for name in "abc"), most=2)
+    assert [await may_upgrade(made, name) for name in "abc"] == [True, True, False]
+
+
+async def test_one_that_is_under_way_or_stuck_keeps_its_turn() -> None:
+    going = rolling("going", "server:2", imageTime="2026-11-21T08:00:00Z", updatedReplicas=0)
+    made = upgrades(going, rolling("a", "server:1"), most=1)
+    assert await may_upgrade(made, "going")
+    assert not await may_upgrade(made, "a")
+
+
+async def test_an_upgrade_that_ends_wakes_those_that_wait() -> None:
+    made = upgrades(rolling("a", "server:1"), rolling("b", "server:1"), rolling("done", "server:2"), most=1)
+    wakes = observation.WATCHES[resources.DEPLOYMENTS]
+    assert list(wakes(made, rolling("done", "server:2", imageTime="2026-11-21T08:00:00Z"))) == []
+    assert list(wakes(made, rolling("done", "server:2"))) == [("ml", "a")]
+
+
+async def test_pods_of_a_template_that_the_controller_has_not_seen_are_not_counted_as_updated() -> None:
+    found = workload(1, replicas=2, readyReplicas=2, updatedReplicas=2, observedGeneration=1)
+    found["metadata"]["generation"] = 2
+    seen = await observation.observe(world_of(mdep(), model(1), found), "ml", "churn")
+    assert seen is not None
+    assert seen.servers[0].updated == 0
+    found["status"]["observedGeneration"], found["metadata"]["resourceVersion"] = 2, "2"
+    seen = await observation.observe(world_of(mdep(), model(1), found), "ml", "churn")
+    assert seen is not None
+    assert seen.servers[0].updated == 2

@@ -79,6 +79,11 @@ class ModelSelector(Shape):
 class Server(Shape):
     """The serving container."""
 
+    upgrade_policy: Literal["OnNextRollout", "Rolling"] = "OnNextRollout"
+    """What a newer operator does with servers that run its predecessor's image: nothing before the next rollout, or the
+    same revision in place, pod by pod and a few Deployments at a time, each pod once it has reproduced the golden set.
+    """
+
     resources: ResourceRequirements | None = None
     """Requests and limits of every server pod."""
 

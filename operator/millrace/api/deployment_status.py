@@ -34,6 +34,12 @@ class RevisionStatus(Shape):
     """Pods that reproduced the golden set and answer."""
     since: Time
     """When it became what it is."""
+    image: Annotated[str, Field(max_length=512)] | None = None
+    """What its servers run. A newer operator does not change it by itself; see `spec.server.upgradePolicy`."""
+    image_time: Time | None = None
+    """Since when its image is changed in place; absent once all its servers run it."""
+    updated_replicas: Replicas | None = None
+    """While its image is changed in place: pods that run it already."""
 
 
 class Retiring(Shape):

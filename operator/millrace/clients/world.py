@@ -66,6 +66,11 @@ class World:
         """Whose turn it is to look at a source; by namespace and name of the Job."""
         return Turns(self.settings.snapshots_at_a_time, self.clock.monotonic)
 
+    @functools.cached_property
+    def upgrades(self) -> Turns:
+        """Whose turn it is to change the image of its servers in place; by namespace and name of the Deployment."""
+        return Turns(self.settings.upgrades_at_a_time, self.clock.monotonic)
+
 
 Observe = Callable[[World, str, str], Awaitable[Any]]
 """``observe.<kind>.observe``: what ``decide.<kind>.decide`` needs to know, or None if the object is gone."""

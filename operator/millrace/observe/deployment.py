@@ -13,6 +13,7 @@ from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
+from millrace.decide.deployment import images
 from millrace.decide.deployment.observation import Observation, Router, Scraped, Server, Trouble
 from millrace.observe import jobs, pods
 from millrace.observe import model as models
@@ -47,6 +48,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         budgets=tuple((one["metadata"]["name"], one["metadata"]["uid"]) for one in budgets),
         scraped=scraped,
         policy_in_force=world.policy.in_force,
+        may_upgrade=_may_upgrade(world, deployment),
         is_in_training=_is_in_training(world, deployment),
         run=run,
         dataset=_one(world, resources.DATASETS, namespace, run.spec.dataset_ref.name, api.Dataset) if run else None,
@@ -112,6 +114,7 @@ def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:
             service_uid=service["metadata"]["uid"] if service is not None else None,
             replicas=status.get("replicas") or 0,
             ready=status.get("readyReplicas") or 0,
+            updated=_updated(manifest),
             trouble=pods.trouble(found) or pods.refusal(manifest),
         )
 
@@ -121,6 +124,51 @@ def _routers(world: World, namespace: str, name: str) -> Iterator[Router]:
         said = world.scrapes.router(namespace, name, pods.uid(one)) if world.scrapes is not None else None
         known = {"pod": one["metadata"]["name"], "config_hash": _annotation(one, keys.CONFIG_HASH)}
         yield said.model_copy(update=known) if said is not None else Router(**known)
+
+
+def _updated(workload: Manifest) -> int:
+    """Pods of the template as it is now; none while the controller has not seen it."""
+    status: dict[str, Any] = workload.get("status") or {}
+    is_seen = (status.get("observedGeneration") or 0) >= (workload["metadata"].get("generation") or 0)
+    return (status.get("updatedReplicas") or 0) if is_seen else 0
+
+
+def _may_upgrade(world: World, deployment: api.Deployment) -> bool:
+    """Whether it may change its image in place: it does already, or it is its turn."""
+    stable, metadata = deployment.status.stable, deployment.metadata
+    asked = deployment.spec.server.upgrade_policy == images.ROLLING
+    if not asked or stable is None or deployment.status.canary is not None:
+        return False
+    if stable.image == world.settings.server_image or stable.image_time is not None:
+        return stable.image_time is not None
+    going = world.store.find(resources.DEPLOYMENTS, by_upgrading, True)
+    return world.upgrades.take(f"{metadata.namespace}/{metadata.name}", ["/".join(one) for one in _names(going)])
+
+
+def by_upgrading(deployment: Manifest) -> Iterable[bool]:
+    """Whether its servers change their image in place."""
+    stable = (deployment.get("status") or {}).get("stable") or {}
+    return [True] if stable.get("imageTime") else []
+
+
+def by_rolling(deployment: Manifest) -> Iterable[bool]:
+    """Whether a newer image is to be taken in place."""
+    server = (deployment.get("spec") or {}).get("server") or {}
+    return [True] if server.get("upgradePolicy") == images.ROLLING else []
+
+
+def _next_upgrades(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
+    """When an upgrade has ended: Deployments that wait for their turn, as many as may go on at a time."""
+    stable = (deployment.get("status") or {}).get("stable") or {}
+    if by_upgrading(deployment) or not by_rolling(deployment) or stable.get("image") != world.settings.server_image:
+        return
+    waiting = [one for one in world.store.find(resources.DEPLOYMENTS, by_rolling, True) if _is_outdated(world, one)]
+    yield from _names(waiting[: world.upgrades.most])
+
+
+def _is_outdated(world: World, deployment: Manifest) -> bool:
+    image = ((deployment.get("status") or {}).get("stable") or {}).get("image")
+    return image is not None and image != world.settings.server_image
 
 
 def _router_trouble(world: World, namespace: str, name: str) -> Trouble | None:
@@ -195,4 +243,5 @@ WATCHES: MapFunctions = {
     resources.MODELS: _wakes_by_model,
     resources.DATASETS: _wakes_by_dataset,
     resources.TRAINING_RUNS: _wakes_by_run,
+    resources.DEPLOYMENTS: _next_upgrades,
 }

@@ -1,7 +1,8 @@
 """The servers of one revision: a workload of pods that answer, and the headless Service the router finds them by.
 
-A revision is a Model's bytes under a server template. What a workload was made from can be read back from it (`read`),
-so a revision keeps its template when the spec asks for another one, and goes on when its Model object is gone.
+A revision is a Model's bytes under a server template, whatever image runs it. What a workload was made from can be read
+back from it (`read`), so a revision keeps its template when the spec asks for another one, and goes on when its Model
+object is gone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SLOWEST_START_SECONDS = 600
 
 
 class Template(Frozen):
-    """What a revision is served with, beside its model."""
+    """What a revision is served with, beside its model. The image does not make it another revision."""
 
     image: str
     resources: ResourceRequirements | None = None
@@ -55,7 +56,9 @@ def bundle(model: Model, template: Template) -> Bundle:
     """The revision that serves this Model under this template."""
     spec = model.spec
     return Bundle(
-        revision=names.revision(spec.artifact.digest, template.model_dump(mode="json", exclude_none=True)),
+        revision=names.revision(
+            spec.artifact.digest, template.model_dump(mode="json", exclude={"image"}, exclude_none=True)
+        ),
         model=model.metadata.name,
         model_name=spec.model_name,
         version=int(spec.version),

@@ -136,6 +136,8 @@ class SimulatedCluster:
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     ready: dict[str, int] = field(default_factory=dict)
     """Ready servers by revision, as the kubelet has it."""
+    broken_images: dict[str, Trouble] = field(default_factory=dict)
+    """By image: what servers of it say instead of getting ready."""
     broken: dict[str, Trouble] = field(default_factory=dict)
     """By digest: what its servers say instead of getting ready."""
     router_trouble: Trouble | None = None
@@ -148,6 +150,9 @@ class SimulatedCluster:
     drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
     is_in_training: bool = False
+    may_upgrade: bool = True
+    running: dict[str, list[str]] = field(default_factory=dict)
+    """Images of the servers of a revision: the workload controller replaces one each time the kubelet works."""
     platform: Platform = PLATFORM
     run: api.TrainingRun | None = None
     dataset: api.Dataset | None = None
@@ -190,7 +195,17 @@ class SimulatedCluster:
             if bundle is None:
                 continue
             able = bundle.digest not in self.broken and bundle.digest not in self.slow
-            self.ready[bundle.revision] = found["spec"]["replicas"] if able else 0
+            up = self._replaced(bundle.revision, bundle.template.image, found["spec"]["replicas"])
+            self.ready[bundle.revision] = up if able else 0
+
+    def _replaced(self, revision: str, image: str, replicas: int) -> int:
+        """One server of another image goes for one that reproduces the golden set under this one; how many answer."""
+        images = self.running.setdefault(revision, [])
+        images[:] = (images + [image] * replicas)[:replicas]
+        old = next((index for index, one in enumerate(images) if one != image), None)
+        if old is not None and image not in self.broken_images:
+            images[old] = image
+        return sum(one not in self.broken_images for one in images)
 
     def sync(self, *routers: Envoy) -> None:
         """These routers, by default all, read the ConfigMap."""
@@ -259,6 +274,7 @@ class SimulatedCluster:
             scraped=Scraped(traffic=tuple(self._traffic()), drift=self.drift),
             policy_in_force=self.policy_in_force,
             is_in_training=self.is_in_training,
+            may_upgrade=self.may_upgrade,
             run=self.run,
             dataset=self.dataset,
             runs=tuple(run for run in self.runs if run.metadata.name in self._started()),
@@ -304,10 +320,14 @@ class SimulatedCluster:
                     service_uid=service["metadata"]["uid"] if service is not None else None,
                     replicas=replicas,
                     ready=self.ready.get(bundle.revision, 0),
-                    trouble=self.broken.get(bundle.digest) if bundle.revision in self.ready else None,
+                    updated=self.running.get(bundle.revision, []).count(bundle.template.image),
+                    trouble=self._trouble(bundle) if bundle.revision in self.ready else None,
                 )
             )
         return found
+
+    def _trouble(self, bundle: servers.Bundle) -> Trouble | None:
+        return self.broken.get(bundle.digest) or self.broken_images.get(bundle.template.image)
 
     def _mark_baselines(self) -> None:
         """As the scrapes do: remember the counters when a rollout or a step is first seen."""

@@ -36,6 +36,9 @@ class DeploymentReason(Reason):
         ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
     )
 
+    ServersUpgrading = "The servers of the stable revision change their image in place, one after the other.", _WATCH
+    ServersUpgraded = "All servers of the stable revision run the image they are to run.", ""
+
     RolloutStarted = "A revision is tried.", _WATCH
     WeightSet = "The canary's share of the traffic changed.", _WATCH
     CanaryProgressing = "The canary is on its way through its steps.", _WATCH

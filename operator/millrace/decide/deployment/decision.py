@@ -20,7 +20,7 @@ from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
-from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
+from . import actions, analysis, images, monitoring, retiring, retraining, rollout, steps, summary, target
 from .finding import Finding, Signal
 from .moves import Transition
 from .observation import Observation
@@ -62,7 +62,7 @@ def decide(seen: Observation) -> Plan:
         nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
         events=(*transition.events, *drift.events, *retrained.events, *overall.events),
-        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until, images.due(seen, state)]),
     )
 
 
@@ -78,6 +78,7 @@ def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
     transition, finding = rollout.advance(seen, state)
+    transition = images.settled(seen, transition)
     state, deletes = retiring.retire(seen, transition.state)
     return Transition(state=state, events=transition.events), finding, deletes
 
@@ -111,20 +112,23 @@ def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, 
 
 
 def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
-    """How a revision is served: as the spec says if that is the same revision, else as its workload says.
+    """How a revision is served: as the spec says if that is the same revision, else as its workload says, and with the
+    image that is its own.
 
-    A workload that somebody deleted is made again from its Model, under the template of today if need be: the right
-    model under a new template is better than none.
+    A workload that somebody deleted is made again from its Model, under the resources of today if need be: the right
+    model under other resources is better than none.
     """
-    model = target.model_called(seen, served.model)
+    model, found = target.model_called(seen, served.model), seen.server(served.revision)
     if model is not None and model.spec.artifact.digest == served.digest:
         today = server.bundle(model, target.template(seen))
-        found = seen.server(served.revision)
-        if today.revision == served.revision or found is None:
-            return today.model_copy(update={"revision": served.revision})
-        return found.bundle
-    found = seen.server(served.revision)
-    return found.bundle if found is not None else None
+        is_today = today.revision == served.revision or found is None
+        bundle = today.model_copy(update={"revision": served.revision}) if is_today else found.bundle
+    elif found is not None:
+        bundle = found.bundle
+    else:
+        return None
+    template = bundle.template.model_copy(update={"image": served.image or bundle.template.image})
+    return bundle.model_copy(update={"template": template})
 
 
 def _nudges(seen: Observation, config_hash: str) -> tuple[Nudge, ...]:

@@ -70,6 +70,7 @@ def start(context: MoveContext) -> Transition:
         digest=wanted.digest,
         weight=0,
         since=context.seen.now,
+        image=wanted.template.image,
     )
     before = state.rollout or Rollout()
     rollout = before.model_copy(

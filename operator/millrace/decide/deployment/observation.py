@@ -38,6 +38,8 @@ class Server(Frozen):
     service_uid: str | None = None
     replicas: int = 0
     ready: int = 0
+    updated: int = 0
+    """Pods of the newest template."""
     trouble: Trouble | None = None
 
 
@@ -105,6 +107,8 @@ class Observation(Frozen):
     """Its PodDisruptionBudgets: name and UID."""
     scraped: Scraped = Scraped()
     policy_in_force: bool | None = None
+    may_upgrade: bool = True
+    """Whether this Deployment may change its image in place now: only a few do at a time."""
     is_in_training: bool = False
     """Whether a TrainingRun under way will make a version of the model that is followed."""
     run: api.TrainingRun | None = None

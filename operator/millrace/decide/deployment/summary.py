@@ -16,7 +16,7 @@ from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rol
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import messages, progress, target
+from . import images, messages, progress, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
@@ -68,8 +68,8 @@ def summarise(
     ready = _ready(seen, status, finding)
     available = _available(seen, status)
     progressing = _progressing(seen, status, finding)
-    stalled = _stalled(status, finding, concern)
-    working = _reconciling(status, finding, progressing, available, stalled)
+    stalled = _stalled(seen, status, finding, concern)
+    working = _reconciling(seen, status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
@@ -180,7 +180,7 @@ def _step(memory: Rollout | None) -> str:
     return f"step {index + 1} of {memory.steps}, " if index < memory.steps else "past its last step, "
 
 
-def _stalled(status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
+def _stalled(seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
     fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
     stalls = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK) or finding.reason is Reason.PolicyNotInForce
     if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
@@ -189,17 +189,29 @@ def _stalled(status: DeploymentStatus, finding: Finding, concern: Obstacle | Non
         return Statement(kind=STALLED, holds=True, reason=finding.reason, why=why, advice=finding.advice, fields=fields)
     if concern is not None and concern.reason is Reason.AnotherModel:
         return Statement(kind=STALLED, holds=True, reason=concern.reason, why=concern.why, fields=concern.fields)
+    if status.canary is None and images.is_upgrading(status) and images.due(seen, status) is None:
+        why = f"{images.how_far(seen, status)}; the rest goes on by itself, and those of before still answer"
+        reason, advice = Reason.ProgressDeadlineExceeded, Reason.PodNotStarted
+        return Statement(kind=STALLED, holds=True, reason=reason, why=why, advice=advice)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
 def _reconciling(
-    status: DeploymentStatus, finding: Finding, progressing: Statement, available: Statement, stalled: Statement
+    seen: Observation,
+    status: DeploymentStatus,
+    finding: Finding,
+    progressing: Statement,
+    available: Statement,
+    stalled: Statement,
 ) -> Statement:
     """What goes on, or will by itself; never where nothing will before a person acts: it is one or the other."""
     if stalled.holds:
         return stalled.model_copy(update={"kind": RECONCILING, "holds": False})
     if progressing.holds or finding.awaits is not None:
         return progressing.model_copy(update={"kind": RECONCILING, "holds": True})
+    if images.is_upgrading(status):
+        why = images.how_far(seen, status)
+        return Statement(kind=RECONCILING, holds=True, reason=Reason.ServersUpgrading, why=why)
     if status.retiring:
         gone = ", ".join(one.model for one in status.retiring)
         why = f"the pods of {gone} wait until every caller has left them"

@@ -138,8 +138,23 @@ def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
     if not _may_be_wanted(state, model):
         why = f"Model {name}, which spec.modelRef names, is not approved"
         return Target(reason=Reason.NoApprovedModel, why=why, awaits=_who_approves([model]))
-    wanted = bundle(model, template(seen))
+    wanted = _as_served(seen, state, bundle(model, template(seen)))
     return _held(state, wanted) if is_quarantined(state, wanted) else Target(bundle=wanted)
+
+
+def _as_served(seen: Observation, state: DeploymentStatus, wanted: Bundle) -> Bundle:
+    """Under the name that it has, where these bytes under these resources are served already.
+
+    Revisions were named by their image too: an operator that names them otherwise must not take what it finds for
+    another revision.
+    """
+    for served in (state.canary, state.stable):
+        server = seen.server(served.revision) if served is not None else None
+        if server is None or server.bundle.digest != wanted.digest:
+            continue
+        if server.bundle.template.resources == wanted.template.resources:
+            return wanted.model_copy(update={"revision": server.bundle.revision})
+    return wanted
 
 
 def _who_approves(models: Iterable[api.Model]) -> Awaits:
@@ -152,7 +167,7 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
     selector = seen.deployment.spec.model_selector
     name = selector.model_name if selector is not None else ""
     approved = [model for model in seen.models if model.spec.model_name == name and _may_be_wanted(state, model)]
-    bundles = [bundle(model, template(seen)) for model in approved]
+    bundles = [_as_served(seen, state, bundle(model, template(seen))) for model in approved]
     floor = _version_served(seen, state.stable, name)
     eligible = [one for one in bundles if one.version >= floor and not is_quarantined(state, one)]
     if eligible:
