@@ -31,6 +31,7 @@ def test_a_taken_name_stalls_the_object_and_says_where_to_look() -> None:
     assert conditions["Stalled"]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
     assert {one["reason"] for one in conditions.values()} == {"NameConflict"}
     assert "kubectl -n default get dataset.millrace.dev" in conditions["Stalled"]["message"]
+    assert (status["phase"], status["message"]) == ("Stalled", conditions["Stalled"]["message"]), "what `get` prints"
 
 
 def test_failing_passes_keep_the_last_status_and_point_to_the_log() -> None:
@@ -40,6 +41,8 @@ def test_failing_passes_keep_the_last_status_and_point_to_the_log() -> None:
     assert conditions["Ready"]["reason"] == "R"
     assert conditions["Reconciling"]["reason"] == "InternalError"
     assert conditions["Reconciling"]["message"].endswith("Read why: kubectl logs x")
+    fresh = failures.internal_error(make_manifest(resources.DATASETS, "d"), 5, "kubectl logs x", NOW)
+    assert (fresh["phase"], fresh["message"]) == ("Waiting", fresh["conditions"][0]["message"])
 
 
 def _misread(manifest: dict[str, Any]) -> ValidationError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from millrace import api
+from millrace import api, errors
 from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
@@ -22,6 +22,20 @@ from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM, make_model
 
 OWN = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
+
+
+class Live:
+    """An API server that has these objects and answers nothing but a read of one of them."""
+
+    def __init__(self, *manifests: Manifest) -> None:
+        self.names = {(resources.of(one), one["metadata"]["name"]) for one in manifests}
+        self.asked: list[str] = []
+
+    async def get(self, resource: Any, namespace: str, name: str) -> Manifest:
+        self.asked.append(f"{resource.plural}/{name}")
+        if (resource, name) not in self.names:
+            raise errors.NotFound(name, status=404)
+        return {}
 
 
 def run(name: str) -> Manifest:
@@ -42,7 +56,7 @@ def world_of(*manifests: Manifest, scrapes: Any = None) -> World:
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
     settings = SimpleNamespace(**PLATFORM.model_dump())
-    kube: Any = None  # nobody asks the API server
+    kube: Any = Live()
     return World(store, kube, ManualClock(), settings, scrapes=scrapes)  # type: ignore[arg-type]
 
 
@@ -243,3 +257,31 @@ async def test_pods_of_a_template_that_the_controller_has_not_seen_are_not_count
     seen = await observation.observe(world_of(mdep(), model(1), found), "ml", "churn")
     assert seen is not None
     assert seen.servers[0].updated == 2
+
+
+# --- what the status calls stable and nobody has
+
+
+SERVED = {"revision": "aaaaaaaa", "model": "churn-1", "version": 1, "digest": f"sha256:{1:064x}", "weight": 100}
+STABLE = {"stable": {**SERVED, "since": "2026-11-21T08:00:00Z"}}
+
+
+async def test_the_api_server_is_asked_before_stable_counts_as_gone() -> None:
+    made = world_of(mdep(**STABLE))
+    live: Any = made.kube
+    seen = await observation.observe(made, "ml", "churn")
+    assert seen is not None
+    assert seen.stable_is_gone
+    assert live.asked == ["models/churn-1", "deployments/churn-aaaaaaaa"]
+    live.names = {(resources.WORKLOADS, "churn-aaaaaaaa")}
+    seen = await observation.observe(made, "ml", "churn")
+    assert seen is not None
+    assert not seen.stable_is_gone, "the cache was behind"
+
+
+async def test_while_the_cache_has_the_model_or_its_servers_nobody_is_asked() -> None:
+    made = world_of(mdep(**STABLE), model(1))
+    seen = await observation.observe(made, "ml", "churn")
+    assert seen is not None
+    assert not seen.stable_is_gone
+    assert made.kube.asked == []  # type: ignore[attr-defined]

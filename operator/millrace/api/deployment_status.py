@@ -127,8 +127,8 @@ class Served(Shape):
     """When it became stable."""
     to: Time | None = None
     """When another one did."""
-    outcome: Literal["Serving", "Replaced"]
-    """Whether it still serves."""
+    outcome: Literal["Serving", "Replaced", "Gone"]
+    """Whether it still serves; Gone is when its Model and its servers were deleted."""
 
 
 class DriftStatus(Shape):
@@ -210,11 +210,11 @@ class DeploymentStatus(Shape):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Available, Progressing, DriftDetected, RetrainingBlocked."""
     replicas: Replicas = 0
-    """Server pods of all revisions."""
+    """Server pods of the stable revision, of the first one while none is stable: what `spec.replicas` is about."""
     ready_replicas: Replicas = 0
-    """Server pods that are ready."""
+    """Those of them that are ready."""
     selector: Annotated[str, Field(max_length=256)] | None = None
-    """Label selector of the server pods, for the scale subresource."""
+    """Label selector of these pods, for the scale subresource."""
     url: Annotated[str, Field(max_length=512)] | None = None
     """Where to send an inference request."""
     address: Address | None = None

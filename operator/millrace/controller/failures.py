@@ -84,13 +84,15 @@ def _edit(found: Manifest) -> str:
 
 def _stalled(found: Manifest, now: datetime, reason: str, message: str) -> Manifest:
     status = _with(found, now, [("Ready", "False"), ("Stalled", "True")], reason, message, without="Reconciling")
-    return {**status, "message": message[:LONGEST_MESSAGE]}
+    return {**status, "phase": "Stalled", "message": message[:LONGEST_MESSAGE]}
 
 
 def internal_error(found: Manifest, failures: int, log_command: str, now: datetime) -> Manifest:
     """The status of an object whose passes keep failing. ``log_command`` is where to read why."""
     message = f"The operator failed {failures} times in a row on this object and keeps trying. Read why: {log_command}"
-    return _with(found, now, [("Reconciling", "True")], INTERNAL_ERROR, message)
+    status = _with(found, now, [("Reconciling", "True")], INTERNAL_ERROR, message)
+    # An object that no pass has come to an end for has nothing else to show.
+    return {"phase": "Waiting", "message": message[:LONGEST_MESSAGE], **status}
 
 
 def _with(

@@ -19,7 +19,7 @@ from millrace.clients.store import Key, Manifest
 from millrace.clients.world import World
 from millrace.controller import failures
 from millrace.controller.routing import Controller
-from millrace.decide.plan import Plan
+from millrace.decide.plan import Event, Plan
 from millrace.telemetry import Log
 
 log = Log(__name__)
@@ -85,7 +85,9 @@ class Reconciler:
         try:
             outcome = await self._executor.execute(self.resource, found, plan)
         except errors.NameConflict as conflict:
-            await self._write_status(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
+            status = failures.name_conflict(found, str(conflict), self._world.clock.now())
+            event = Event(type="Warning", reason=failures.NAME_CONFLICT, message=status["message"])
+            await self._executor.execute(self.resource, found, Plan(status=status, events=(event,)))
             raise
         except REFUSALS as refusal:
             self._refusals[key] = str(refusal)

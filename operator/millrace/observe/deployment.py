@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from millrace import api
+from millrace import api, errors
 from millrace.api import keys, resources
 from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
@@ -24,7 +24,10 @@ T = TypeVar("T", bound=Shape)
 
 
 async def observe(world: World, namespace: str, name: str) -> Observation | None:
-    """Everything a pass may look at; None when the Deployment is gone. Raises ValidationError for a malformed one."""
+    """Everything a pass may look at; None when the Deployment is gone. Raises ValidationError for a malformed one.
+
+    The API server is asked only where the cache has neither the stable Model nor its servers.
+    """
     manifest = world.store.get(resources.DEPLOYMENTS, namespace, name)
     if manifest is None:
         return None
@@ -39,6 +42,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         platform=jobs.platform(world),
         models=tuple(_models(world, deployment)),
         servers=tuple(_servers(world, deployment)),
+        stable_is_gone=await _stable_is_gone(world, deployment),
         routers=tuple(_routers(world, namespace, name)),
         routers_ready=sum(
             pods.is_ready(one) and not pods.is_going(one)
@@ -97,6 +101,28 @@ def _models(world: World, deployment: api.Deployment) -> Iterator[api.Model]:
         model = _read(api.Model, found[name])
         if model is not None:
             yield model
+
+
+async def _stable_is_gone(world: World, deployment: api.Deployment) -> bool:
+    """Whether nobody can serve what the status calls stable, nor say where its bytes are. No cache is believed in this:
+    its traffic ends with it.
+    """
+    stable, metadata = deployment.status.stable, deployment.metadata
+    if stable is None:
+        return False
+    wanted = [
+        (resources.MODELS, stable.model),
+        (resources.WORKLOADS, names.server(metadata.name, stable.revision)),
+    ]
+    if any(world.store.get(resource, metadata.namespace, name) is not None for resource, name in wanted):
+        return False
+    for resource, name in wanted:
+        try:
+            await world.kube.get(resource, metadata.namespace, name)
+        except errors.NotFound:
+            continue
+        return False
+    return True
 
 
 def _servers(world: World, deployment: api.Deployment) -> Iterator[Server]:

@@ -135,9 +135,9 @@ def selector(deployment: str, revision: str) -> dict[str, str]:
     return {keys.COMPONENT: "server", keys.DEPLOYMENT: deployment, keys.REVISION: revision}
 
 
-def all_pods(deployment: str) -> str:
-    """Label selector, as text, of the server pods of all revisions."""
-    return f"{keys.COMPONENT}=server,{keys.DEPLOYMENT}={deployment}"
+def pods_of(deployment: str, revision: str) -> str:
+    """The same as text."""
+    return ",".join(f"{key}={value}" for key, value in selector(deployment, revision).items())
 
 
 def scraped(port: int, path: str) -> dict[str, str]:

@@ -260,6 +260,7 @@ class SimulatedCluster:
             platform=self.platform,
             models=tuple(self.models.values()),
             servers=tuple(self._servers()),
+            stable_is_gone=self._stable_is_gone(),
             routers=tuple(
                 asked.get(one.name, Router(pod=one.name)).model_copy(update={"config_hash": annotations[one.name]})
                 for one in self.routers
@@ -325,6 +326,11 @@ class SimulatedCluster:
                 )
             )
         return found
+
+    def _stable_is_gone(self) -> bool:
+        stable = self.status.stable
+        served = {server.bundle.revision for server in self._servers()}
+        return stable is not None and stable.model not in self.models and stable.revision not in served
 
     def _trouble(self, bundle: servers.Bundle) -> Trouble | None:
         return self.broken.get(bundle.digest) or self.broken_images.get(bundle.template.image)

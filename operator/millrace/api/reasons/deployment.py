@@ -30,6 +30,7 @@ class DeploymentReason(Reason):
     ServersNotReady = "Too few server pods are ready.", _PODS
     RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
+    StableGone = "The Model that served and its servers were deleted.", _MODELS
     ApprovalRevoked = "The model's approval was taken back.", _MODELS
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so nothing is promoted.",

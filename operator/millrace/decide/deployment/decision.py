@@ -29,6 +29,8 @@ __all__ = ["Observation", "decide"]
 
 SOONEST_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 3.0
+NO_REVISION = "none"
+"""Of a selector that selects no pod: an empty one would select all there are."""
 
 
 def decide(seen: Observation) -> Plan:
@@ -149,14 +151,15 @@ def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> Dep
         _counted(seen, state.stable, seen.deployment.spec.replicas),
         _counted(seen, state.canary, steps.servers_wanted(seen, state)),
     ]
-    leaving = [found for one in state.retiring if (found := seen.server(one.revision)) is not None]
+    # What `kubectl scale` and an autoscaler count is what spec.replicas is about: neither a canary nor what is leaving.
+    scaled, role = (state.stable or state.canary), roles[0] or roles[1]
+    found = seen.server(scaled.revision) if scaled is not None else None
     return state.model_copy(
         update={
             "observed_generation": metadata.generation,
-            "replicas": sum(one.replicas for one in (*roles, *leaving) if one is not None),
-            "ready_replicas": sum(one.ready_replicas for one in roles if one is not None)
-            + sum(one.ready for one in leaving),
-            "selector": server.all_pods(metadata.name),
+            "replicas": found.replicas if found is not None else 0,
+            "ready_replicas": role.ready_replicas if role is not None else 0,
+            "selector": server.pods_of(metadata.name, scaled.revision if scaled is not None else NO_REVISION),
             "url": f"{root}/v2/models/{bundle.model_name}/infer" if bundle is not None else None,
             "address": api.deployment.Address(rest_url=root),
             "stable": roles[0],

@@ -15,6 +15,7 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 class Signal(Enum):
     """What was seen. Of several the first in this order counts."""
 
+    LOST = "the Model that serves and its servers were deleted"
     RELEASED = "a person lifts a quarantine"
     ABORTED = "a person stops this canary"
     WITHDRAWN = "the canary's Model is not approved any more"

@@ -24,6 +24,7 @@ MOST_LEAVING = 8
 class Move(Enum):
     """The ways in which a rollout changes the status."""
 
+    FORGET = "stop sending to what is gone"
     RELEASE = "lift a quarantine"
     START = "begin a canary at 0 %"
     SET_WEIGHT = "give the canary the step's share"
@@ -55,6 +56,22 @@ class MoveContext(Frozen):
     seen: Observation
     transition: Transition
     finding: Finding
+
+
+def forget(context: MoveContext) -> Transition:
+    """Nothing is stable any more. A canary that answers gets everything: it is all there is."""
+    state, canary = context.transition.state, context.transition.state.canary
+    if state.stable is None:
+        return context.transition
+    if canary is not None:
+        answers = context.seen.ready(canary.revision) > 0
+        canary = canary.model_copy(update={"weight": 100 if answers else 0})
+    past = tuple(
+        one.model_copy(update={"to": context.seen.now, "outcome": "Gone"}) if one.outcome == "Serving" else one
+        for one in state.history
+    )
+    event = messages.event(context.seen, Reason.StableGone, context.finding.why, warns=True)
+    return context.transition.then(event, stable=None, canary=canary, history=past)
 
 
 def start(context: MoveContext) -> Transition:
@@ -254,6 +271,7 @@ def _stepped(seen: Observation, transition: Transition, **changes: int) -> Trans
 
 
 MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
+    Move.FORGET: forget,
     Move.RELEASE: release,
     Move.START: start,
     Move.SET_WEIGHT: set_weight,

@@ -98,6 +98,8 @@ class Observation(Frozen):
     platform: Platform
     models: tuple[api.Model, ...] = ()
     servers: tuple[Server, ...] = ()
+    stable_is_gone: bool = False
+    """Neither the Model that is stable nor its workload is there, by what the API server says itself."""
     routers: tuple[Router, ...] = ()
     routers_ready: int = 0
     router_trouble: Trouble | None = None

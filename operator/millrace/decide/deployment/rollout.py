@@ -51,6 +51,7 @@ class Stage(Enum):
 
 
 _ANY_STAGE = {
+    Signal.LOST: Move.FORGET,
     Signal.RELEASED: Move.RELEASE,
     Signal.ABORTED: Move.ABORT,
     Signal.WITHDRAWN: Move.WITHDRAW,
@@ -61,6 +62,7 @@ _ANY_STAGE = {
     Signal.RESUMED: Move.RESUME,
 }
 TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
+    (Stage.IDLE, Signal.LOST): Move.FORGET,
     (Stage.IDLE, Signal.RELEASED): Move.RELEASE,
     (Stage.IDLE, Signal.NEW): Move.START,
     (Stage.WEIGHING, Signal.READY): Move.SET_WEIGHT,
@@ -126,6 +128,9 @@ def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
 
 def find(seen: Observation, state: DeploymentStatus) -> Finding:
     """The finding of the first check that finds anything."""
+    if state.stable is not None and seen.stable_is_gone:
+        why = f"Model {state.stable.model} and its servers were deleted: nothing is sent to them any more"
+        return Finding(signal=Signal.LOST, reason=Reason.StableGone, why=why)
     lifted = actions.quarantine_lifted(seen, state)
     if lifted is not None:
         return Finding(signal=Signal.RELEASED, action=lifted)
