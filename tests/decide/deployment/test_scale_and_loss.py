@@ -101,7 +101,7 @@ def test_a_canary_that_answers_gets_everything_when_stable_is_gone(serving: Simu
     serving.add(make_model("churn", 2))
     serving.settle(5)
     forget(serving, 1)
-    serving.settle(1)
+    serving.settle(2)
     assert serving.status.canary is not None
     assert serving.routers[0].weights == {serving.status.canary.revision: 100}
     serving.settle(6)
