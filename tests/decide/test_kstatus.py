@@ -182,7 +182,7 @@ def test_a_dataset_whose_changed_spec_fails_is_failed_while_the_older_version_is
     assert truth(spoilt, "Ready") == ("True", "SchemaMismatch")
     assert spoilt.dataset.status.phase == "Refused"
     text = spoilt.dataset.status.message or ""
-    assert text.startswith("Version 1 has 100 rows. The changed spec added none: column age is not there. Next: ")
+    assert text.startswith("Version 1 has 100 rows. The changed spec added none: column age is not there. ")
     assert of(answered(changed(spoilt, 3), frozen()).dataset) == "Current"
 
 

@@ -63,14 +63,22 @@ def remembered(known: Iterable[Condition], kind: str, otherwise: Mark) -> Mark:
     return Mark(type=kind, status=found.status, reason=found.reason, message=found.message)
 
 
-def message(reason: Reason | None, why: str = "", *, namespace: str, name: str, **more: str) -> str:
-    """`why`, or the reason's own sentence, and the reason's next command; at most `LONGEST` characters."""
-    what = why or (reason.sentence if reason is not None else "")
-    command = _command(reason.next_step, {"namespace": namespace, "name": name, **more}) if reason is not None else ""
+def message(
+    reason: Reason | None, why: str = "", *, namespace: str, name: str, step: Reason | None = None, **more: str
+) -> str:
+    """`why`, or the reason's own sentence, its hint, and its next command; at most `LONGEST` characters.
+
+    `step` is the reason whose command helps more than the reason's own.
+    """
+    if reason is None:
+        return _cut(why, LONGEST)
+    what = why or reason.sentence
+    command = _command((step or reason).next_step, {"namespace": namespace, "name": name, **more})
     if not command:
         return _cut(what, LONGEST)
-    room = max(0, LONGEST - len(command) - 8)
-    return f"{_ended(_cut(what, room))} Next: {command}"[:LONGEST]
+    hint = f" {reason.hint}" if reason.hint and reason.hint not in what else ""
+    end = f"{hint} Next: {command}"
+    return f"{_ended(_cut(what, max(0, LONGEST - len(end) - 1)))}{end}"[:LONGEST]
 
 
 def after(text: str, said: str) -> str:

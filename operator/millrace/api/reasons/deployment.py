@@ -13,7 +13,8 @@ _MODELS = "kubectl -n {namespace} get mmd {models}"
 _RUNS = "kubectl -n {namespace} get mtr"
 _ACT = (
     "kubectl -n {namespace} patch mdep {name} --type merge "
-    """-p '{"spec":{"actions":{"%s":{"revision":"{revision}"}}}}'"""
+    # The same request is carried out once: each time that it is printed it is another one.
+    """-p '{"spec":{"actions":{"%s":{"revision":"{revision}","reason":"{asked}"}}}}'"""
 )
 
 
@@ -76,7 +77,8 @@ class DeploymentReason(Reason):
     RolloutInProgress = "No run starts while a rollout is under way.", _WATCH
     TrainingRunMissing = (
         "The TrainingRun of spec.retraining.trainingRunRef does not exist.",
-        ("create it, or name one of these: " + _RUNS),
+        _RUNS,
+        "Create it, or name one that is there.",
     )
     DatasetMissing = (
         "The Dataset of the run to clone has no version to train on.",
@@ -84,11 +86,13 @@ class DeploymentReason(Reason):
     )
     NoNewData = (
         "The Dataset has no version newer than the one the stable model was trained on.",
-        ("upload new rows, then kubectl -n {namespace} get mds {dataset} --watch"),
+        "kubectl -n {namespace} get mds {dataset} --watch",
+        "Upload new rows.",
     )
     AnotherModel = (
         "The TrainingRun of spec.retraining.trainingRunRef makes versions of a model that is not followed.",
         _RUNS,
+        "Name a run that makes versions of the model that is followed.",
     )
     AlreadyTried = (
         "A run was started for this cause, and has ended.",

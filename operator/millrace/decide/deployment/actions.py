@@ -6,8 +6,9 @@ when it leaves the spec: to ask again, remove it first or give another reason.
 
 from __future__ import annotations
 
+from millrace.api.base import rfc3339
 from millrace.api.deployment import RevisionAction
-from millrace.api.deployment_status import DeploymentStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus, Rollout
 from millrace.render import names
 
 from .observation import Observation
@@ -32,6 +33,19 @@ def quarantine_lifted(seen: Observation, state: DeploymentStatus) -> str | None:
             if _open(seen, state, action, entry.revision) is not None:
                 return action
     return None
+
+
+def lifting(entry: Quarantined) -> dict[str, str]:
+    """What the command that lifts this quarantine is to be filled in with. Another quarantine makes another request, so
+    what is printed is never one that was carried out.
+    """
+    return {"revision": entry.revision, "asked": f"quarantined at {rfc3339(entry.time)}"}
+
+
+def retrying(canary: RevisionStatus, rollout: Rollout | None) -> dict[str, str]:
+    """The same for the command that gives a held step more time."""
+    began = rollout.step_started_time if rollout is not None else None
+    return {"revision": canary.revision, "asked": f"held since {rfc3339(began or canary.since)}"}
 
 
 def requested(seen: Observation, action: str) -> RevisionAction | None:

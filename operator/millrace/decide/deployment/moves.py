@@ -220,7 +220,9 @@ def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transiti
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
     why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
     warns = verdict is not Reason.Superseded
-    event = messages.event(context.seen, verdict, why, advice, warns=warns, revision=canary.revision)
+    entry = next((one for one in state.quarantined if one.revision == canary.revision), None)
+    fields = actions.lifting(entry) if entry is not None else {}
+    event = messages.event(context.seen, verdict, why, advice, warns=warns, **fields)
     return context.transition.then(
         event,
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,

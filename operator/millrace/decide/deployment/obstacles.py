@@ -17,7 +17,7 @@ from millrace.decide.status import later
 from millrace.decide.training_run import is_no_verdict, is_over
 from millrace.render import names
 
-from . import target
+from . import actions, target
 from .observation import Observation
 from .triggers import Fired, Situation
 
@@ -160,7 +160,7 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
     failed = next((one for one in case.state.quarantined if one.model == name), None)
     if failed is not None:
         why = f"{start.name} made {name}, which is quarantined: {failed.reason}"
-        fields = {"revision": failed.revision}
+        fields = actions.lifting(failed)
         return Obstacle(reason=Reason.AlreadyTried, why=why, advice=Reason.Quarantined, fields=fields)
     if model is None:
         why = f"{start.name} made {name}, which is gone"

@@ -16,7 +16,7 @@ from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rol
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import images, messages, progress, target
+from . import actions, images, messages, progress, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
@@ -149,7 +149,7 @@ def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) 
 
 def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
     """How far the canary is, and what it waits for."""
-    fields = {"revision": canary.revision}
+    fields = actions.retrying(canary, status.rollout)
     where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(status.rollout)}"
     if finding.signal is Signal.INCONCLUSIVE:
         why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
@@ -167,9 +167,9 @@ def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding)
 def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statement:
     """How the last rollout ended."""
     revision, why = memory.last_verdict_revision or "", memory.last_verdict_reason or ""
-    is_quarantined = any(one.revision == revision for one in status.quarantined)
-    advice = Reason.Quarantined if is_quarantined else None
-    fields = {"revision": revision}
+    entry = next((one for one in status.quarantined if one.revision == revision), None)
+    advice = Reason.Quarantined if entry is not None else None
+    fields = actions.lifting(entry) if entry is not None else {}
     return Statement(kind=PROGRESSING, holds=False, reason=verdict, why=why, advice=advice, fields=fields)
 
 
@@ -181,7 +181,7 @@ def _step(memory: Rollout | None) -> str:
 
 
 def _stalled(seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
-    fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
+    fields = actions.retrying(status.canary, status.rollout) if status.canary is not None else finding.fields
     stalls = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK) or finding.reason is Reason.PolicyNotInForce
     if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
         stuck = status.canary.model if status.canary is not None and finding.signal is Signal.STUCK else ""

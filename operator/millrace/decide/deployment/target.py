@@ -14,6 +14,7 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
 from millrace.render.server import Bundle, Template, bundle
 
+from . import actions
 from .finding import Awaits
 from .observation import Observation
 
@@ -202,5 +203,5 @@ def _held(state: DeploymentStatus, wanted: Bundle) -> Target:
     """Nothing, because what is wanted is quarantined."""
     entry = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest][-1]
     why = f"{wanted.model} is quarantined: {entry.reason}"
-    fields = {"revision": entry.revision}
+    fields = actions.lifting(entry)
     return Target(reason=Reason.Quarantined, why=why, fields=fields, awaits=Awaits.PERSON)
