@@ -146,6 +146,15 @@ def test_a_clock_that_is_set_an_hour_forward_stalls_nobody(serving: SimulatedClu
     assert truth(serving, "Stalled")[0] == "True", "but the ten minutes do end"
 
 
+def test_what_is_stalled_stays_so_when_another_process_takes_over(serving: SimulatedCluster) -> None:
+    serving.slow.add(SECOND)
+    serving.add(make_model("churn", 2))
+    serving.settle(13, seconds=60)
+    assert truth(serving, "Stalled")[0] == "True"
+    serving.steady_since = serving.now
+    assert serving.pending() == []
+
+
 def test_routers_that_do_not_start_hold_the_rollout_in_the_same_way(serving: SimulatedCluster) -> None:
     serving.add(make_model("churn", 2))
     serving.pass_once()

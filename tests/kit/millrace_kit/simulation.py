@@ -6,14 +6,11 @@ imitates the API server: objects are kept as they are written.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import yaml
 
 from millrace import api
 from millrace.api import keys
@@ -23,6 +20,7 @@ from millrace.decide.deployment.observation import Observation, RevisionDrift, R
 from millrace.decide.plan import Event, Plan
 from millrace.render import server as servers
 from millrace.render.pod import Platform
+from millrace_kit.routers import Envoy
 
 Manifest = dict[str, Any]
 START = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
@@ -77,48 +75,6 @@ def make_deployment(spec: Mapping[str, Any] | None = None, **more: Any) -> api.D
             "spec": {**wanted, **more},
         }
     )
-
-
-@functools.lru_cache(maxsize=512)
-def _parsed(text: str) -> list[Any]:
-    found: list[Any] = yaml.safe_load(text)["resources"]
-    return found
-
-
-@dataclass
-class Envoy:
-    """A router pod: what its files say, and what it counted."""
-
-    name: str
-    files: dict[str, str] = field(default_factory=dict)
-    annotation: str | None = None
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Percent by revision, as its route file says."""
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"] if self.files else []
-        found: dict[str, int] = {}
-        for route in itertools.chain.from_iterable(host["routes"] for host in hosts):
-            for one in route.get("route", {}).get("weighted_clusters", {}).get("clusters", ()):
-                found[one["name"].removesuffix("-route")] = one["weight"]
-        return found
-
-    @property
-    def clusters(self) -> set[str]:
-        """Revisions it has a cluster for."""
-        return {one["name"] for one in self._resources("cds.yaml") if not one["name"].endswith("-route")}
-
-    @property
-    def generation(self) -> str | None:
-        """What it answers when asked which weights it applies."""
-        if not self.files:
-            return None
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"]
-        answer = next(host for host in hosts if host["name"] == "generation")["routes"][0]["direct_response"]
-        return str(answer["body"]["inline_string"])
-
-    def _resources(self, name: str) -> list[Any]:
-        return _parsed(self.files[name]) if self.files else []
 
 
 class Crash(Exception):

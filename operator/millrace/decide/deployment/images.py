@@ -17,7 +17,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
-from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 from millrace.decide.status import later
@@ -63,7 +62,7 @@ def due(seen: Observation, state: DeploymentStatus) -> datetime | None:
             seen.deployment.spec.server.upgrade_policy == ROLLING and state.stable.image != seen.platform.server_image
         )
         return later(seen.now, ASK_AGAIN_SECONDS) if waits else None
-    end = later(max(since, seen.steady_since or since), seconds(progress.allowed(seen)))
+    end = progress.due(seen, since)
     return end if seen.now < end else None
 
 

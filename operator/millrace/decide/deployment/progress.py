@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from millrace.api import conditions
 from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
@@ -34,12 +35,20 @@ def allowed(seen: Observation) -> str:
 
 
 def deadline(seen: Observation, state: DeploymentStatus) -> datetime:
-    """When a rollout that waits for pods is stalled, counted from when the wait was first seen.
+    """When a rollout that waits is stalled, counted from when the wait was first seen."""
+    since = state.rollout.unready_since if state.rollout is not None else None
+    return due(seen, since or seen.now)
 
-    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing.
+
+def due(seen: Observation, since: datetime) -> datetime:
+    """When what has waited since then is stalled.
+
+    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
+    already stays so when another process takes over.
     """
-    since = (state.rollout.unready_since if state.rollout is not None else None) or seen.now
-    return later(max(since, seen.steady_since or since), seconds(allowed(seen)))
+    is_stalled = conditions.is_true(seen.deployment.status.conditions, conditions.STALLED)
+    counted = since if is_stalled else max(since, seen.steady_since or since)
+    return later(counted, seconds(allowed(seen)))
 
 
 def is_short(seen: Observation, state: DeploymentStatus) -> bool:
@@ -75,8 +84,8 @@ def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Findi
     """There is no revision such as the spec asks for."""
     until, awaits = None, choice.awaits
     if awaits is Awaits.ANYBODY:
-        due = deadline(seen, state)
-        awaits, until = (Awaits.PERSON, None) if seen.now >= due else (awaits, due)
+        end = deadline(seen, state)
+        awaits, until = (Awaits.PERSON, None) if seen.now >= end else (awaits, end)
     return Finding(
         signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields, awaits=awaits, until=until
     )
