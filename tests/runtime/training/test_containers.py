@@ -171,7 +171,7 @@ def test_an_evaluation_that_fails_is_a_verdict(tmp_path, written, reason):
         ("[]", "expected an object"),
         ({"namespace": "ml"}, "run: required"),
         (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"trainer": {}}), "trainer.builtin: required"),
-        (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"parameters": {"a": 1}}), "parameters.a: expected text"),
+        (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"parameters": {"a": 1}}), "parameters.a: expected str"),
         (
             json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"evaluation": {"metrics": ["r2"]}}),
             "'r2' is not one of",
