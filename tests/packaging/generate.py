@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests" / "cluster")]
 
 import millrace_cluster  # noqa: E402  the paths are set above: pre-commit runs this before any install
 from millrace.api import crds  # noqa: E402
-from millrace.render import admission, roles, unwatched  # noqa: E402
+from millrace.render import admission, roles  # noqa: E402
 
 Manifest = dict[str, Any]
 
@@ -45,9 +45,7 @@ def templates() -> dict[Path, str]:
     return {
         folder / "crds.yaml": _template("crds.enabled", "crds/", map(_kept, definitions)),
         folder / "admission.yaml": _template(
-            "admission.enabled",
-            "operator/millrace/render/{admission,unwatched}.py",
-            [*admission.manifests(), *unwatched.manifests()],
+            "admission.enabled", "operator/millrace/render/admission.py", admission.manifests()
         ),
         folder / "people-roles.yaml": _template(
             "rbac.create", "operator/millrace/render/roles.py", roles.cluster_roles()

@@ -208,6 +208,7 @@ def test_a_retrained_model_that_was_rolled_back_is_reported_as_quarantined(drift
     done = {"type": "Complete", "status": "True", "reason": "x", "lastTransitionTime": "2026-11-21T08:00:00Z"}
     status = api.TrainingRunStatus.model_validate({"conditions": [done], "modelRef": {"name": "churn-2"}})
     drifted.runs = [run.model_copy(update={"status": status})]
+    drifted.add(make_model("churn", 2, approved=False))
     drifted.settle(2)
     assert reason(drifted, "RetrainingBlocked") == "RunStarted"
     assert drifted.status.stable is not None

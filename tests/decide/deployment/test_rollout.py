@@ -327,7 +327,9 @@ def test_a_scaled_deployment_scales_its_servers_and_routers(serving: SimulatedCl
     serving.change(replicas=7)
     serving.settle(3)
     assert (serving.status.replicas, serving.status.ready_replicas) == (7, 7)
-    assert serving.status.selector == "millrace.dev/component=server,millrace.dev/deployment=churn"
+    assert serving.status.stable is not None
+    pods = f"millrace.dev/deployment=churn,millrace.dev/revision={serving.status.stable.revision}"
+    assert serving.status.selector == f"millrace.dev/component=server,{pods}"
     assert serving.objects["Deployment", "churn-router"]["spec"]["replicas"] == 2
 
 

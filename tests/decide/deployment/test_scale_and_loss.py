@@ -100,10 +100,11 @@ def test_an_approved_version_takes_over_from_what_is_gone(serving: SimulatedClus
 def test_a_canary_that_answers_gets_everything_when_stable_is_gone(serving: SimulatedCluster) -> None:
     serving.add(make_model("churn", 2))
     serving.settle(5)
+    canary = serving.status.canary
+    assert canary is not None
     forget(serving, 1)
     serving.settle(2)
-    assert serving.status.canary is not None
-    assert serving.routers[0].weights == {serving.status.canary.revision: 100}
+    assert serving.routers[0].weights == {canary.revision: 100}
     serving.settle(6)
     assert serving.status.stable is not None
     assert serving.status.stable.model == "churn-2"

@@ -153,6 +153,7 @@ STATES: dict[str, Predicate] = {
     ),
     "interval must be at least 1s": at_least("interval", 1),
     "maxDuration must be at least 1s": at_least("maxDuration", 1),
+    "progressDeadline must be at least 1s": at_least("progressDeadline", 1),
     "exactly one of setWeight, pause, analysis is required": exactly_one("setWeight", "pause", "analysis"),
     "an analysis step needs a setWeight above 0 before it: a canary without traffic has no data": (
         _traffic_before_analysis

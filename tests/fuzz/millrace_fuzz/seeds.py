@@ -127,12 +127,13 @@ _MODEL_SMALL = {
 _DEPLOYMENT = {
     "modelSelector": {"modelName": MODEL_NAME, "policy": "LatestApproved"},
     "replicas": 1,
-    "server": {"resources": RESOURCES},
+    "server": {"resources": RESOURCES, "upgradePolicy": "Rolling"},
     "strategy": {
+        "progressDeadline": "15m",
         "canary": {
             "steps": [{"setWeight": 5}, {"analysis": analysis(ERRORS)}, {"pause": {"duration": "10m"}}],
             "analysis": analysis(ERRORS, LATENCY),
-        }
+        },
     },
     "monitoring": {"drift": {"interval": "1m", "minSamples": 1000, "falseAlarmRate": 0.01, "margin": 0.05}},
     "retraining": {

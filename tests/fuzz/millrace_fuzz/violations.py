@@ -155,6 +155,10 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
             {(*_DEEP, "metrics", 0, "thresholdRange", "max"): 1},
             {(*_CANARY, "analysis", "metrics", 0, "thresholdRange", "max"): 100},
         ],
+        "progressDeadline must be at least 1s": [
+            {("strategy", "progressDeadline"): "0s"},
+            {("strategy", "progressDeadline"): "999ms"},
+        ],
         "maxDuration must be at least 1s": [
             {(*_DEEP, "maxDuration"): "0s"},
             {(*_CANARY, "analysis", "maxDuration"): "10ms"},

@@ -152,13 +152,12 @@ def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> Dep
         _counted(seen, state.canary, steps.servers_wanted(seen, state)),
     ]
     # What `kubectl scale` and an autoscaler count is what spec.replicas is about: neither a canary nor what is leaving.
-    scaled, role = (state.stable or state.canary), roles[0] or roles[1]
-    found = seen.server(scaled.revision) if scaled is not None else None
+    scaled = roles[0] or roles[1]
     return state.model_copy(
         update={
             "observed_generation": metadata.generation,
-            "replicas": found.replicas if found is not None else 0,
-            "ready_replicas": role.ready_replicas if role is not None else 0,
+            "replicas": scaled.replicas if scaled is not None else 0,
+            "ready_replicas": scaled.ready_replicas if scaled is not None else 0,
             "selector": server.pods_of(metadata.name, scaled.revision if scaled is not None else NO_REVISION),
             "url": f"{root}/v2/models/{bundle.model_name}/infer" if bundle is not None else None,
             "address": api.deployment.Address(rest_url=root),
