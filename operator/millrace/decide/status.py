@@ -64,7 +64,7 @@ def remembered(known: Iterable[Condition], kind: str, otherwise: Mark) -> Mark:
 
 
 def message(
-    reason: Reason | None, why: str = "", *, namespace: str, name: str, step: Reason | None = None, **more: str
+    reason: Reason | None, why: str = "", step: Reason | None = None, /, *, namespace: str, name: str, **more: str
 ) -> str:
     """`why`, or the reason's own sentence, its hint, and its next command; at most `LONGEST` characters.
 

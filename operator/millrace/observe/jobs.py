@@ -12,6 +12,7 @@ from millrace import errors
 from millrace.api import resources
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
+from millrace.decide.deployment.progress import REFUSED
 from millrace.decide.job import PODLESS_SECONDS, Container, Job, Pod
 from millrace.observe import pods as reading
 from millrace.render.pod import Platform
@@ -51,7 +52,7 @@ async def _refusal(world: World, manifest: Manifest, seen: Job) -> str:
         return ""
     if (world.clock.now() - newest).total_seconds() < PODLESS_SECONDS:
         return ""
-    fields = {"involvedObject.uid": seen.uid, "reason": reading.REFUSED}
+    fields = {"involvedObject.uid": seen.uid, "reason": REFUSED}
     try:
         told = await world.kube.list(resources.EVENTS, manifest["metadata"]["namespace"], fields=fields)
     except errors.Forbidden:

@@ -59,7 +59,7 @@ class _Case(Frozen):
         whom = self.dataset.metadata
         # Where the source is looked at regularly there is nothing to ask for: one may watch.
         step = Reason.LookingAtSource if self.dataset.spec.refresh is not None and found in ASKS_TO_LOOK else None
-        return status.message(found, why, namespace=whom.namespace, name=whom.name, step=step, job=self.job.name)
+        return status.message(found, why, step, namespace=whom.namespace, name=whom.name, job=self.job.name)
 
 
 def answer(job: Job, dataset: Dataset, now: datetime) -> Answer | None:

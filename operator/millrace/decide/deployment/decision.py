@@ -122,9 +122,9 @@ def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
     """
     model, found = target.model_called(seen, served.model), seen.server(served.revision)
     if model is not None and model.spec.artifact.digest == served.digest:
-        today = server.bundle(model, target.template(seen))
-        is_today = today.revision == served.revision or found is None
-        bundle = today.model_copy(update={"revision": served.revision}) if is_today else found.bundle
+        bundle = server.bundle(model, target.template(seen))
+        if bundle.revision != served.revision:
+            bundle = found.bundle if found is not None else bundle.model_copy(update={"revision": served.revision})
     elif found is not None:
         bundle = found.bundle
     else:

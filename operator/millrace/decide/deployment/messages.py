@@ -17,7 +17,7 @@ def message(seen: Observation, reason: Reason, why: str = "", advice: Reason | N
     """
     metadata = seen.deployment.metadata
     named = {"models": _models(seen), **fields}
-    return status.message(reason, why, namespace=metadata.namespace, name=metadata.name, step=advice, **named)
+    return status.message(reason, why, advice, namespace=metadata.namespace, name=metadata.name, **named)
 
 
 def mark(
