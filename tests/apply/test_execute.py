@@ -346,7 +346,7 @@ async def test_an_object_that_cannot_have_a_status_yet_says_what_it_lacks(bench:
     await bench.execute(Plan(creates=bench.plan().creates))
     assert conditions(bench) == {"Ready": ("False", "Refused"), "Stalled": ("True", "Refused")}
     assert bench.status["stable"] == {"revision": "old"}
-    assert bench.status["message"].endswith("kubectl -n default describe resourcequotas")
+    assert bench.status["message"].endswith("kubectl -n default describe resourcequotas,limitranges")
 
 
 async def test_a_status_that_is_refused_holds_up_no_nudge(bench: Bench) -> None:

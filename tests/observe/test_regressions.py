@@ -40,7 +40,11 @@ class Silent:
     """An API server that must not be asked."""
 
     async def list(
-        self, resource: ResourceType, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
         raise AssertionError(f"{resource.plural} were listed live")
 

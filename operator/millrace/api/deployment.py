@@ -65,6 +65,9 @@ __all__ = [
 ]
 
 
+DEFAULT_PROGRESS_DEADLINE = "10m"
+
+
 class ModelSelector(Shape):
     """Follow a registered model."""
 
@@ -76,6 +79,11 @@ class ModelSelector(Shape):
 
 class Server(Shape):
     """The serving container."""
+
+    upgrade_policy: Literal["OnNextRollout", "Rolling"] = "OnNextRollout"
+    """What a newer operator does with servers that run its predecessor's image: nothing before the next rollout, or the
+    same revision in place, pod by pod and a few Deployments at a time, each pod once it has reproduced the golden set.
+    """
 
     resources: ResourceRequirements | None = None
     """Requests and limits of every server pod. Unless something is said about them, 100m of CPU and 256Mi of memory are
@@ -213,14 +221,18 @@ class Strategy(Shape):
 
     RULES: ClassVar = (
         Rule(
-            rule="has(self.canary) || has(self.allowSignatureChange)",
-            message="set canary, allowSignatureChange or both",
+            rule="duration(self.progressDeadline) >= duration('1s')",
+            message="progressDeadline must be at least 1s",
+            field=".progressDeadline",
         ),
     )
     canary: Canary | None = None
     """In steps. Absent: at once, when it is ready; nothing is judged, and no failure is hidden by stable."""
     allow_signature_change: DnsName | None = None
     """The Model whose inputs or outputs may differ from stable's; any other such Model is held."""
+    progress_deadline: Duration = DEFAULT_PROGRESS_DEADLINE
+    """A rollout that waits for pods for longer than this is reported as stalled. It still goes on by itself once they
+    are there: only its own bytes and answers condemn a model."""
 
 
 class Drift(Shape):
@@ -271,8 +283,8 @@ class Limits(Shape):
 
     cooldown: Duration = "6h"
     """Time from one start to the next, at least."""
-    max_runs_per_day: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Starts within 24 hours, at most."""
+    max_runs_per_day: Annotated[int, Field(ge=1, le=100)] = 2
+    """Starts within 24 hours, at most. Deleting a run gives none back."""
     max_concurrent: Annotated[int, Field(ge=1, le=10)] = 1
     """Runs of this Deployment at a time, at most."""
 

@@ -38,13 +38,12 @@ def router(deployment: str) -> str:
     return f"{deployment}-router"
 
 
-def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_digest: str, stable_digest: str) -> str:
-    """A retraining run: the same cause gives the same name, so it is started once however often it is decided.
+def clone(deployment: str, uid: str, trigger: str, cause: str, attempt: int) -> str:
+    """A retraining run: the same answer to the same cause has the same name, so it is made once.
 
-    At most 52 characters, which is what a TrainingRun's name may have.
+    `attempt` counts the answers before. At most 52 characters, which is what a TrainingRun's name may have.
     """
-    cause = digest(deployment_uid, trigger, dataset_digest, stable_digest)
-    return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{cause}"
+    return f"{deployment[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{digest(uid, cause, attempt)}"
 
 
 def quarantine(model_digest: str, *cause: Any) -> str:

@@ -86,14 +86,21 @@ def manifest(namespace: str, fact: Record) -> Manifest:
     }
 
 
+def request(time: datetime) -> str:
+    """The reason in the printed request that lifts a quarantine of that time. Another quarantine makes another request,
+    so what is printed is never one that was carried out.
+    """
+    return f"quarantined at {rfc3339(time)}"
+
+
 def read(found: Mapping[str, Any]) -> Record | None:
     """What a ControllerRevision says, or None if it is none of these."""
     data = {**(found.get("data") or {}), "record": found["metadata"]["name"]}
-    shape = {"Condemned": Condemned, "Released": Released}.get(str(data.get("kind")))
-    if shape is None:
-        return None
+    kind = data.get("kind")
     try:
-        return shape.model_validate(data)
+        if kind == "Condemned":
+            return Condemned.model_validate(data)
+        return Released.model_validate(data) if kind == "Released" else None
     except ValidationError:
         return None
 

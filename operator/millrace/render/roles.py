@@ -60,7 +60,8 @@ def operator_rules() -> list[Manifest]:
         *(_rule([record.plural], [*_READ, "create"], group=record.group) for record in resources.RECORDS),
         # Patched only to touch an annotation, so that a kubelet refreshes a mounted ConfigMap at once.
         _rule([resources.PODS.plural], [*_READ, "patch"], group=resources.PODS.group),
-        _rule([resources.EVENTS.plural], ["create", "patch"], group=resources.EVENTS.group),
+        # Listed to say why a Job has no pod: nothing else does.
+        _rule([resources.EVENTS.plural], ["list", "create", "patch"], group=resources.EVENTS.group),
     ]
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+import retraining_worlds
+from millrace import api
+from millrace.decide.deployment.observation import RevisionDrift
 from millrace.observe.counting import Windows
 from millrace_kit.simulation import Crash, SimulatedCluster, make_model
 
@@ -309,17 +312,18 @@ def test_a_model_that_is_held_starts_no_retraining(serving: SimulatedCluster) ->
             "limits": limits,
         },
     )
+    serving.run = api.TrainingRun.model_validate(
+        {"metadata": {"name": "churn-gb", "namespace": "ml"}, "spec": retraining_worlds.SPEC}
+    )
+    serving.dataset = retraining_worlds.dataset(2)
     serving.drift = _drifted(serving)
     serving.settle(5)
     assert condition(serving, "RetrainingBlocked")[:2] == ("True", "RolloutInProgress")
 
 
-def _drifted(cluster: SimulatedCluster) -> Any:
-    from millrace.decide.deployment.drift import Verdict
-    from millrace.decide.deployment.observation import RevisionDrift
-
+def _drifted(cluster: SimulatedCluster) -> RevisionDrift:
     assert cluster.status.stable is not None
-    return RevisionDrift(revision=cluster.status.stable.revision, verdict=Verdict("Drifted", 0.3, 0.2, "x", 1000, 0.4))
+    return RevisionDrift(revision=cluster.status.stable.revision, verdict=retraining_worlds.DRIFTED)
 
 
 # --- 6: counters belong to one start

@@ -87,7 +87,7 @@ def cache(*manifests: dict[str, Any]) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
-    settings: Any = SimpleNamespace(**PLATFORM.model_dump())
+    settings: Any = SimpleNamespace(**PLATFORM.model_dump(), snapshots_at_a_time=4, upgrades_at_a_time=3)
     kube: Any = _Live(store)
     world = World(store, kube, ManualClock(), settings)
     world.policy = SimpleNamespace(in_force=True, message="")  # type: ignore[assignment]
@@ -187,6 +187,33 @@ def rollout(**answers: float) -> Callable[[dict[str, Any]], Any]:
     return tell
 
 
+def upgraded(spec: dict[str, Any]) -> Any:
+    """churn-1 serves, and then there is a newer image."""
+    cluster = SimulatedCluster(deployment=make_deployment(spec))
+    cluster.add(make_model("churn", 1))
+    cluster.settle(6)
+    cluster.platform = PLATFORM.model_copy(update={"server_image": "millrace/server:newer"})
+    told = []
+    for _ in range(6):
+        told.append(cluster.pass_once().model_dump(mode="json"))
+        cluster.settle(1)
+    return told
+
+
+def unready(spec: dict[str, Any]) -> Any:
+    """churn-1 serves, and the servers of churn-2 do not get ready."""
+    cluster = SimulatedCluster(deployment=make_deployment(spec))
+    cluster.add(make_model("churn", 1))
+    cluster.settle(6)
+    cluster.add(make_model("churn", 2))
+    cluster.slow.add(f"sha256:{2:064x}")
+    told = []
+    for _ in range(14):
+        told.append(cluster.pass_once().model_dump(mode="json"))
+        cluster.settle(1, seconds=60.0)
+    return told
+
+
 def retrained(over: bool) -> Callable[[dict[str, Any]], Any]:
     """churn-1 drifts; every two minutes there is another version to train on. Runs end at once, or never."""
 
@@ -275,7 +302,10 @@ BESIDE = {
 SLOW = {"name": "slow", "builtin": "LatencyP95", "thresholdRange": {"max": 0.5}, "minSamples": 300, "confidence": 0.9}
 FOLLOWS = {"modelSelector": {"modelName": "churn", "policy": "LatestApproved"}}
 ANALYSIS = {"metrics": [ERRORS, BESIDE, SLOW], "maxDuration": "3m"}
-SERVED = {"resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "512Mi"}}}
+SERVED = {
+    "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "512Mi"}},
+    "terminationGracePeriodSeconds": 90,
+}
 
 
 def canary(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -287,6 +317,8 @@ STEPPED = canary(
 )
 BACKGROUND = canary({"setWeight": 30}, analysis=ANALYSIS)
 UNJUDGED = canary({"setWeight": 30}, disableDefaults=["ErrorRate"])
+IN_PLACE = {**FOLLOWS, "server": {**SERVED, "upgradePolicy": "Rolling"}}
+PATIENT = {**FOLLOWS, "strategy": {"progressDeadline": "5m"}}
 ALLOWED = {**FOLLOWS, "strategy": {"allowSignatureChange": "churn-2"}}
 HELD = canary({"setWeight": 30}, {"pause": {"duration": "2m"}}, disableDefaults=["ErrorRate"])
 
@@ -417,6 +449,8 @@ STORIES: tuple[Story, ...] = (
         kinds.DEPLOYMENT, "stopped and let go", _with(HELD, actions={"abort": ASKED, "unquarantine": ASKED}),
         rollout(passes=30),
     ),
+    Story(kinds.DEPLOYMENT, "a newer image", IN_PLACE, upgraded),
+    Story(kinds.DEPLOYMENT, "servers that do not get ready", PATIENT, unready),
     Story(kinds.DEPLOYMENT, "watched", RETRAINING, watched),
     Story(kinds.DEPLOYMENT, "retrained, runs end", RETRAINING, retrained(over=True)),
     Story(kinds.DEPLOYMENT, "retrained, runs do not end", RETRAINING, retrained(over=False)),

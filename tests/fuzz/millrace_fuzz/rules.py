@@ -164,9 +164,9 @@ STATES: dict[str, Predicate] = {
     ),
     "a canary is compared with stable: give it a setWeight from 1 to 99 before one of 100, "
     "or set disableDefaults: [ErrorRate]": _compared_before_everything,
-    "set canary, allowSignatureChange or both": lambda self: "canary" in self or "allowSignatureChange" in self,
     "interval must be at least 1s": at_least("interval", 1),
     "maxDuration must be at least 1s": at_least("maxDuration", 1),
+    "progressDeadline must be at least 1s": at_least("progressDeadline", 1),
     "exactly one of setWeight, pause, analysis is required": exactly_one("setWeight", "pause", "analysis"),
     "an analysis step needs a setWeight above 0 before it: a canary without traffic has no data": (
         _traffic_before_analysis

@@ -128,8 +128,9 @@ _MODEL_SMALL = {
 _DEPLOYMENT = {
     "modelSelector": {"modelName": MODEL_NAME, "policy": "LatestApproved"},
     "replicas": 1,
-    "server": {"resources": RESOURCES},
+    "server": {"resources": RESOURCES, "upgradePolicy": "Rolling"},
     "strategy": {
+        "progressDeadline": "15m",
         "canary": {
             "steps": [{"setWeight": 5}, {"analysis": analysis(ERRORS, COMPARED)}, {"pause": {"duration": "10m"}}],
             "analysis": analysis(ERRORS, LATENCY, COMPARED),

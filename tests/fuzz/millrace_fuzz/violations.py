@@ -168,9 +168,9 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
             {(*_CANARY, "disableDefaults"): [], (*_CANARY, "steps", 0, "setWeight"): 100},
             {(*_CANARY, "disableDefaults"): ABSENT, (*_CANARY, "steps"): [{"pause": {"duration": "1m"}}]},
         ],
-        "set canary, allowSignatureChange or both": [
-            {("strategy",): {}},
-            {_CANARY: ABSENT, ("strategy", "allowSignatureChange"): ABSENT},
+        "progressDeadline must be at least 1s": [
+            {("strategy", "progressDeadline"): "0s"},
+            {("strategy", "progressDeadline"): "999ms"},
         ],
         "maxDuration must be at least 1s": [
             {(*_DEEP, "maxDuration"): "0s"},

@@ -6,14 +6,11 @@ imitates the API server: objects are kept as they are written.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import yaml
 
 from millrace import api
 from millrace.api import keys
@@ -25,6 +22,7 @@ from millrace.observe.counting import Look, Windows
 from millrace.render import quarantine
 from millrace.render import server as servers
 from millrace.render.pod import Platform
+from millrace_kit.routers import Envoy
 
 Manifest = dict[str, Any]
 START = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
@@ -85,48 +83,6 @@ def make_deployment(
     )
 
 
-@functools.lru_cache(maxsize=512)
-def _parsed(text: str) -> list[Any]:
-    found: list[Any] = yaml.safe_load(text)["resources"]
-    return found
-
-
-@dataclass
-class Envoy:
-    """A router pod: what its files say, and what it counted."""
-
-    name: str
-    files: dict[str, str] = field(default_factory=dict)
-    annotation: str | None = None
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Percent by revision, as its route file says."""
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"] if self.files else []
-        found: dict[str, int] = {}
-        for route in itertools.chain.from_iterable(host["routes"] for host in hosts):
-            for one in route.get("route", {}).get("weighted_clusters", {}).get("clusters", ()):
-                found[one["name"].removesuffix("-route")] = one["weight"]
-        return found
-
-    @property
-    def clusters(self) -> set[str]:
-        """Revisions it has a cluster for."""
-        return {one["name"] for one in self._resources("cds.yaml") if not one["name"].endswith("-route")}
-
-    @property
-    def generation(self) -> str | None:
-        """What it answers when asked which weights it applies."""
-        if not self.files:
-            return None
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"]
-        answer = next(host for host in hosts if host["name"] == "generation")["routes"][0]["direct_response"]
-        return str(answer["body"]["inline_string"])
-
-    def _resources(self, name: str) -> list[Any]:
-        return _parsed(self.files[name]) if self.files else []
-
-
 def _traffic(requests: int, errors: float, slow: float, refused: float) -> RevisionTraffic:
     """Counters of a revision whose servers answer their health check."""
     fast = requests - round(requests * slow)
@@ -155,8 +111,11 @@ class SimulatedCluster:
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     ready: dict[str, int] = field(default_factory=dict)
     """Ready servers by revision, as the kubelet has it."""
+    broken_images: dict[str, Trouble] = field(default_factory=dict)
+    """By image: what servers of it say instead of getting ready."""
     broken: dict[str, Trouble] = field(default_factory=dict)
     """By digest: what its servers say instead of getting ready."""
+    router_trouble: Trouble | None = None
     slow: set[str] = field(default_factory=set)
     """Digests whose servers do not get ready."""
     routers: list[Envoy] = field(default_factory=lambda: [Envoy("router-0")])
@@ -164,6 +123,10 @@ class SimulatedCluster:
     """What the scrapes have counted; a new one is what they know after a restart."""
     drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
+    is_in_training: bool = False
+    may_upgrade: bool = True
+    running: dict[str, list[str]] = field(default_factory=dict)
+    """Images of the servers of a revision: the workload controller replaces one each time the kubelet works."""
     platform: Platform = PLATFORM
     run: api.TrainingRun | None = None
     dataset: api.Dataset | None = None
@@ -208,7 +171,17 @@ class SimulatedCluster:
             if bundle is None:
                 continue
             able = bundle.digest not in self.broken and bundle.digest not in self.slow
-            self.ready[bundle.revision] = found["spec"]["replicas"] if able else 0
+            up = self._replaced(bundle.revision, bundle.template.image, found["spec"]["replicas"])
+            self.ready[bundle.revision] = up if able else 0
+
+    def _replaced(self, revision: str, image: str, replicas: int) -> int:
+        """One server of another image goes for one that reproduces the golden set under this one; how many answer."""
+        images = self.running.setdefault(revision, [])
+        images[:] = (images + [image] * replicas)[:replicas]
+        old = next((index for index, one in enumerate(images) if one != image), None)
+        if old is not None and image not in self.broken_images:
+            images[old] = image
+        return sum(one not in self.broken_images for one in images)
 
     def sync(self, *routers: Envoy) -> None:
         """These routers, by default all, read the ConfigMap."""
@@ -265,11 +238,13 @@ class SimulatedCluster:
             platform=self.platform,
             models=tuple(self.models.values()),
             servers=tuple(self._servers()),
+            stable_is_gone=self._stable_is_gone(),
             routers=tuple(
                 asked.get(one.name, Router(pod=one.name)).model_copy(update={"config_hash": annotations[one.name]})
                 for one in self.routers
             ),
             routers_ready=sum(1 for one in self.routers if one.files),
+            router_trouble=self.router_trouble,
             budgets=tuple(
                 (name, found["metadata"]["uid"])
                 for (kind, name), found in self.objects.items()
@@ -278,10 +253,11 @@ class SimulatedCluster:
             scraped=Scraped(traffic=self.windows.traffic(self.status), drift=self.drift),
             records=tuple(fact for fact in map(quarantine.read, self.records.values()) if fact is not None),
             policy_in_force=self.policy_in_force,
+            is_in_training=self.is_in_training,
+            may_upgrade=self.may_upgrade,
             run=self.run,
             dataset=self.dataset,
-            runs=tuple(self.runs),
-            runs_are_live=True,
+            runs=tuple(run for run in self.runs if run.metadata.name in self._started()),
         )
 
     def pass_once(self, crash_after: int | None = None) -> Plan:
@@ -324,10 +300,19 @@ class SimulatedCluster:
                     service_uid=service["metadata"]["uid"] if service is not None else None,
                     replicas=replicas,
                     ready=self.ready.get(bundle.revision, 0),
-                    trouble=self.broken.get(bundle.digest) if bundle.revision in self.ready else None,
+                    updated=self.running.get(bundle.revision, []).count(bundle.template.image),
+                    trouble=self._trouble(bundle) if bundle.revision in self.ready else None,
                 )
             )
         return found
+
+    def _stable_is_gone(self) -> bool:
+        stable = self.status.stable
+        served = {server.bundle.revision for server in self._servers()}
+        return stable is not None and stable.model not in self.models and stable.revision not in served
+
+    def _trouble(self, bundle: servers.Bundle) -> Trouble | None:
+        return self.broken.get(bundle.digest) or self.broken_images.get(bundle.template.image)
 
     def _changes(self, plan: Plan) -> Any:
         for child in plan.children:
@@ -369,7 +354,13 @@ class SimulatedCluster:
         uid = found["metadata"]["uid"] if found is not None else f"uid-{next(self.uids)}"
         self.objects[key] = {**child, "metadata": {**child["metadata"], "uid": uid}}
 
+    def _started(self) -> set[str]:
+        known = self.status.retraining
+        return {one.name for one in known.starts} if known is not None else set()
+
     def _create(self, manifest: Manifest) -> None:
+        if any(run.metadata.name == manifest["metadata"]["name"] for run in self.runs):
+            return  # the name is taken
         self.created.append(manifest)
         metadata = {**manifest["metadata"], "uid": f"uid-{next(self.uids)}", "creationTimestamp": self.now}
         self.runs.append(api.TrainingRun.model_validate({**manifest, "metadata": metadata}))

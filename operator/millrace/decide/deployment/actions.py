@@ -6,9 +6,10 @@ when it leaves the spec: to ask again, remove it first or give another reason.
 
 from __future__ import annotations
 
+from millrace.api.base import rfc3339
 from millrace.api.deployment import RevisionAction
-from millrace.api.deployment_status import DeploymentStatus, Rollout
-from millrace.render import names
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus, Rollout
+from millrace.render import names, quarantine
 
 from .observation import Observation
 
@@ -23,6 +24,17 @@ def abort_of(seen: Observation, state: DeploymentStatus, revision: str) -> Revis
 def retry_of(seen: Observation, state: DeploymentStatus, revision: str) -> RevisionAction | None:
     """The request to try this revision again, unless it was carried out."""
     return _open(seen, state, RETRY, revision)
+
+
+def lifting(entry: Quarantined) -> dict[str, str]:
+    """What the command that lifts this quarantine is to be filled in with."""
+    return {"revision": entry.revision, "asked": quarantine.request(entry.time)}
+
+
+def retrying(canary: RevisionStatus, rollout: Rollout | None) -> dict[str, str]:
+    """The same for the command that gives a held step more time."""
+    began = rollout.step_started_time if rollout is not None else None
+    return {"revision": canary.revision, "asked": f"held since {rfc3339(began or canary.since)}"}
 
 
 def requested(seen: Observation, action: str) -> RevisionAction | None:

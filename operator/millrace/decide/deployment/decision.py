@@ -15,7 +15,6 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Claim, Delete, Event, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
@@ -24,7 +23,9 @@ from millrace.render.server import Bundle
 from . import (
     actions,
     analysis,
+    images,
     monitoring,
+    progress,
     quarantine,
     retiring,
     retraining,
@@ -48,6 +49,8 @@ CLAIMS = (
     Claim(field="retraining", kinds=frozenset({resources.TRAINING_RUNS}), blocked=retraining.BLOCKED),
     Claim(field="retiring", kinds=frozenset({resources.SERVICES, resources.WORKLOADS})),
 )
+NO_REVISION = "none"
+"""Of a selector that selects no pod: an empty one would select all there are."""
 
 
 def decide(seen: Observation) -> Plan:
@@ -57,7 +60,7 @@ def decide(seen: Observation) -> Plan:
     transition, finding, deletes = _moved(seen)
     state = transition.state
     drift = monitoring.report(seen, state)
-    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.HELD)
+    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
     retrained = retraining.retrain(seen, state, drift, rolling=rolling)
     status = _status(seen, state, finding).model_copy(
         update={
@@ -65,7 +68,7 @@ def decide(seen: Observation) -> Plan:
             "retraining": retrained.status,
         }
     )
-    overall = summary.summarise(seen, status, finding)
+    overall = summary.summarise(seen, status, finding, retrained.concern)
     marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})
@@ -82,7 +85,7 @@ def decide(seen: Observation) -> Plan:
         status=status.wire(),
         claims=CLAIMS,
         events=(*told, *transition.events, *drift.events, *retrained.events, *overall.events),
-        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until, images.due(seen, state)]),
     )
 
 
@@ -107,9 +110,9 @@ def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     transition, finding = rollout.advance(seen, state)
     if seen.no_router_has_answered() and _weights(transition.state) != _weights(state):
         # The files stay as they are (see `decide`), so nothing may be claimed that they would have to say.
-        what = "a router to answer which weights it applies"
-        transition = Transition(state=state)
-        finding = Finding(signal=Signal.WAITING, reason=Reason.RoutersNotReady, waiting_for=what)
+        finding = progress.weights_unknown(seen, state)
+        transition = progress.noted(seen, Transition(state=state), finding)
+    transition = images.settled(seen, transition)
     state, deletes = retiring.retire(seen, transition.state)
     return transition.at(state), finding, deletes
 
@@ -147,20 +150,23 @@ def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, 
 
 
 def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
-    """How a revision is served: as the spec says if that is the same revision, else as its workload says.
+    """How a revision is served: as the spec says if that is the same revision, else as its workload says, and with the
+    image that is its own.
 
-    A workload that somebody deleted is made again from its Model, under the template of today if need be: the right
-    model under a new template is better than none.
+    A workload that somebody deleted is made again from its Model, under the resources of today if need be: the right
+    model under other resources is better than none.
     """
-    model = target.model_called(seen, served.model)
+    model, found = target.model_called(seen, served.model), seen.server(served.revision)
     if model is not None and model.spec.artifact.digest == served.digest:
-        today = server.bundle(model, target.template(seen))
-        found = seen.server(served.revision)
-        if today.revision == served.revision or found is None:
-            return today.model_copy(update={"revision": served.revision})
-        return found.bundle
-    found = seen.server(served.revision)
-    return found.bundle if found is not None else None
+        bundle = server.bundle(model, target.template(seen))
+        if bundle.revision != served.revision:
+            bundle = found.bundle if found is not None else bundle.model_copy(update={"revision": served.revision})
+    elif found is not None:
+        bundle = found.bundle
+    else:
+        return None
+    template = bundle.template.model_copy(update={"image": served.image or bundle.template.image})
+    return bundle.model_copy(update={"template": template})
 
 
 def _nudges(seen: Observation, config_hash: str) -> tuple[Nudge, ...]:
@@ -181,14 +187,14 @@ def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> Dep
         _counted(seen, state.stable, seen.deployment.spec.replicas),
         _counted(seen, state.canary, steps.servers_wanted(seen, state)),
     ]
-    leaving = [found for one in state.retiring if (found := seen.server(one.revision)) is not None]
+    # What `kubectl scale` and an autoscaler count is what spec.replicas is about: neither a canary nor what is leaving.
+    scaled = roles[0] or roles[1]
     return state.model_copy(
         update={
             "observed_generation": metadata.generation,
-            "replicas": sum(one.replicas for one in (*roles, *leaving) if one is not None),
-            "ready_replicas": sum(one.ready_replicas for one in roles if one is not None)
-            + sum(one.ready for one in leaving),
-            "selector": server.all_pods(metadata.name),
+            "replicas": scaled.replicas if scaled is not None else 0,
+            "ready_replicas": scaled.ready_replicas if scaled is not None else 0,
+            "selector": server.pods_of(metadata.name, scaled.revision if scaled is not None else NO_REVISION),
             "url": f"{root}/v2/models/{bundle.model_name}/infer" if bundle is not None else None,
             "address": api.deployment.Address(rest_url=root),
             "stable": roles[0],

@@ -23,10 +23,12 @@ MOST_LEAVING = 8
 class Move(Enum):
     """The ways in which a rollout changes the status."""
 
+    FORGET = "stop sending to what is gone"
     START = "begin a canary at 0 %"
     SET_WEIGHT = "give the canary the step's share"
     NEXT_STEP = "go on to the next step"
     RESTART_STEP = "begin the step again"
+    RESUME = "the same, because its servers are back"
     SET_FULL = "give the canary everything"
     PROMOTE = "call the canary stable"
     ROLL_BACK = "take the canary's traffic away and quarantine it"
@@ -59,6 +61,22 @@ class MoveContext(Frozen):
     finding: Finding
 
 
+def forget(context: MoveContext) -> Transition:
+    """Nothing is stable any more. A canary that answers gets everything: it is all there is."""
+    state, canary = context.transition.state, context.transition.state.canary
+    if state.stable is None:
+        return context.transition
+    if canary is not None:
+        answers = context.seen.ready(canary.revision) > 0
+        canary = canary.model_copy(update={"weight": 100 if answers else 0})
+    past = tuple(
+        one.model_copy(update={"to": context.seen.now, "outcome": "Gone"}) if one.outcome == "Serving" else one
+        for one in state.history
+    )
+    event = messages.event(context.seen, Reason.StableGone, context.finding.why, warns=True)
+    return context.transition.then(event, stable=None, canary=canary, history=past)
+
+
 def start(context: MoveContext) -> Transition:
     """Begin with the wanted revision."""
     state = context.transition.state
@@ -73,6 +91,7 @@ def start(context: MoveContext) -> Transition:
         weight=0,
         since=context.seen.now,
         signature=signature.digest(target.model_called(context.seen, wanted.model)),
+        image=wanted.template.image,
     )
     before = state.rollout or Rollout()
     rollout = before.model_copy(
@@ -81,6 +100,7 @@ def start(context: MoveContext) -> Transition:
             "steps": len(steps.steps_of(context.seen, state)),
             "started_time": context.seen.now,
             "step_started_time": context.seen.now,
+            "unready_since": None,
         }
     )
     what = f"{wanted.model} (revision {wanted.revision})"
@@ -112,6 +132,12 @@ def restart_step(context: MoveContext) -> Transition:
     why = "the held analysis begins again, because a person asked for it"
     event = messages.event(context.seen, Reason.AnalysisExtended, why)
     return _stepped(context.seen, context.transition.at(state).then(event))
+
+
+def resume(context: MoveContext) -> Transition:
+    """Count anew from now: for as long as the servers were away, nothing could be counted."""
+    event = messages.event(context.seen, Reason.AnalysisExtended, "the analysis begins again: its servers are back")
+    return _stepped(context.seen, context.transition.then(event))
 
 
 def promote(context: MoveContext) -> Transition:
@@ -178,7 +204,9 @@ def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transiti
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
     why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
     warns = verdict is not Reason.Superseded
-    event = messages.event(context.seen, verdict, why, advice, warns=warns, revision=canary.revision)
+    entry = quarantine.of(state, canary)
+    fields = actions.lifting(entry) if entry is not None else {}
+    event = messages.event(context.seen, verdict, why, advice, warns=warns, **fields)
     return context.transition.then(
         event,
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
@@ -229,10 +257,12 @@ def _stepped(seen: Observation, transition: Transition, **changes: int) -> Trans
 
 
 MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
+    Move.FORGET: forget,
     Move.START: start,
     Move.SET_WEIGHT: set_weight,
     Move.NEXT_STEP: next_step,
     Move.RESTART_STEP: restart_step,
+    Move.RESUME: resume,
     Move.SET_FULL: set_full,
     Move.PROMOTE: promote,
     Move.ROLL_BACK: roll_back,

@@ -23,7 +23,9 @@ from .metrics import Stratum
 
 
 class Trouble(Frozen):
-    """Why a server pod does not get ready: a reason of `millrace.contract.reasons`, or Kubernetes' own."""
+    """Why a server or router pod is not there or does not get ready: a reason of `millrace.contract.reasons`, or
+    Kubernetes' own.
+    """
 
     reason: str
     message: str = ""
@@ -37,6 +39,8 @@ class Server(Frozen):
     service_uid: str | None = None
     replicas: int = 0
     ready: int = 0
+    updated: int = 0
+    """Pods of the newest template."""
     trouble: Trouble | None = None
 
 
@@ -101,8 +105,11 @@ class Observation(Frozen):
     platform: Platform
     models: tuple[api.Model, ...] = ()
     servers: tuple[Server, ...] = ()
+    stable_is_gone: bool = False
+    """Neither the Model that is stable nor its workload is there, by what the API server says itself."""
     routers: tuple[Router, ...] = ()
     routers_ready: int = 0
+    router_trouble: Trouble | None = None
     steady_since: datetime | None = None
     """Since when the time of day has gone on without a step, as this process saw it; None: for ever."""
     records: tuple[Record, ...] = ()
@@ -111,13 +118,16 @@ class Observation(Frozen):
     """Its PodDisruptionBudgets: name and UID."""
     scraped: Scraped = Scraped()
     policy_in_force: bool | None = None
+    may_upgrade: bool = True
+    """Whether this Deployment may change its image in place now: only a few do at a time."""
+    is_in_training: bool = False
+    """Whether a TrainingRun under way will make a version of the model that is followed."""
     run: api.TrainingRun | None = None
     """What spec.retraining.trainingRunRef names."""
     dataset: api.Dataset | None = None
     """What that run's spec.datasetRef names."""
     runs: tuple[api.TrainingRun, ...] = ()
-    """Runs that were started for this Deployment, from a live list when one may be started."""
-    runs_are_live: bool = False
+    """Those of the runs in status.retraining.starts that there are."""
 
     def server(self, revision: str) -> Server | None:
         """The workload of a revision."""
@@ -127,6 +137,11 @@ class Observation(Frozen):
         """How many servers of a revision are ready."""
         server = self.server(revision)
         return server.ready if server is not None else 0
+
+    def trouble(self, revision: str) -> Trouble | None:
+        """Why servers of a revision do not get ready."""
+        server = self.server(revision)
+        return server.trouble if server is not None else None
 
     def no_router_has_answered(self) -> bool:
         """Whether routers run, and none has answered this process: it has just started, or cannot reach them."""

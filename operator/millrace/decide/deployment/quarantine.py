@@ -92,7 +92,8 @@ def lifted_by(seen: Observation, state: DeploymentStatus, action: str) -> tuple[
     if request is None:
         return ()
     bundles = [server.bundle(model, target.template(seen)) for model in seen.models]
-    named = {one.digest for one in (*state.quarantined, *bundles) if one.revision == request.revision}
+    named = {one.digest for one in state.quarantined if one.revision == request.revision}
+    named |= {one.digest for one in bundles if one.revision == request.revision}
     entries = tuple(one for one in state.quarantined if one.digest in named)
     stopped = all(one.cause == "Aborted" for one in entries)
     allowed = action == actions.UNQUARANTINE or stopped

@@ -12,7 +12,6 @@ servers are ready and every router has a healthy one; a step counts once every r
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -24,13 +23,11 @@ from millrace.decide.status import later, named
 from millrace.render import names
 from millrace.render.router import Backend, RouterConfig
 
-from . import actions, quarantine, signature, steps, target, verdicts
+from . import actions, progress, quarantine, signature, steps, target, verdicts
 from .finding import CanaryContext, Finding, Signal
 from .moves import MOVES, Move, MoveContext, Transition
 from .observation import Observation
 
-READY_WITHIN_SECONDS = 600.0
-"""A canary whose servers are not ready by then is given up, if there is a stable revision to go back to."""
 MOST_RETIRING = 6
 MOST_MOVES = 200
 
@@ -51,16 +48,18 @@ class Stage(Enum):
 
 
 _ANY_STAGE = {
+    Signal.LOST: Move.FORGET,
     Signal.ABORTED: Move.ABORT,
     Signal.WITHDRAWN: Move.WITHDRAW,
     Signal.CONDEMNED: Move.ROLL_BACK,
     Signal.SUPERSEDED: Move.SUPERSEDE,
     Signal.BROKEN: Move.ROLL_BACK,
     Signal.FAILED: Move.ROLL_BACK,
-    Signal.OVERDUE: Move.ROLL_BACK,
     Signal.EXTENDED: Move.RESTART_STEP,
+    Signal.RESUMED: Move.RESUME,
 }
 TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
+    (Stage.IDLE, Signal.LOST): Move.FORGET,
     (Stage.IDLE, Signal.NEW): Move.START,
     (Stage.WEIGHING, Signal.READY): Move.SET_WEIGHT,
     (Stage.WEIGHING, Signal.DONE): Move.NEXT_STEP,
@@ -80,9 +79,9 @@ def advance(seen: Observation, state: DeploymentStatus) -> tuple[Transition, Fin
         finding = find(seen, transition.state)
         move = TRANSITIONS.get((stage_of(seen, transition.state), finding.signal))
         if move is None:
-            return _noted(seen, transition), finding
+            break
         transition = MOVES[move](MoveContext(seen=seen, transition=transition, finding=finding))
-    return _noted(seen, transition), finding
+    return progress.noted(seen, transition, finding), finding
 
 
 def stage_of(seen: Observation, state: DeploymentStatus) -> Stage:
@@ -117,6 +116,9 @@ def router_config(seen: Observation, state: DeploymentStatus) -> RouterConfig:
 
 def find(seen: Observation, state: DeploymentStatus) -> Finding:
     """The finding of the first check that finds anything."""
+    if state.stable is not None and seen.stable_is_gone:
+        why = f"Model {state.stable.model} and its servers were deleted: nothing is sent to them any more"
+        return Finding(signal=Signal.LOST, reason=Reason.StableGone, why=why)
     if state.canary is None:
         return _idle(seen, state)
     context = CanaryContext(seen=seen, state=state, canary=state.canary)
@@ -124,7 +126,8 @@ def find(seen: Observation, state: DeploymentStatus) -> Finding:
         finding = check(context)
         if finding is not None:
             return finding
-    return _STAGES[stage_of(seen, state)](context)
+    found = _STAGES[stage_of(seen, state)](context)
+    return progress.held(seen, state, progress.resumed(seen, state, state.canary, found))
 
 
 def about_to_start(seen: Observation) -> str | None:
@@ -140,7 +143,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     choice = target.choose(seen, state)
     wanted = choice.bundle
     if wanted is None:
-        return Finding(signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields)
+        return progress.missing(seen, state, choice)
     if state.stable is not None and state.stable.revision == wanted.revision:
         return Finding(signal=Signal.SETTLED)
     if seen.policy_in_force is False:
@@ -203,8 +206,7 @@ def _is_superseded(context: CanaryContext) -> Finding | None:
 
 
 def _is_broken(context: CanaryContext) -> Finding | None:
-    server = context.seen.server(context.canary.revision)
-    trouble = server.trouble if server is not None else None
+    trouble = context.seen.trouble(context.canary.revision)
     if trouble is None or trouble.reason not in HOPELESS:
         return None
     return Finding(signal=Signal.BROKEN, reason=Reason[trouble.reason], why=trouble.message or trouble.reason)
@@ -219,16 +221,6 @@ def _has_failed(context: CanaryContext) -> Finding | None:
     return Finding(signal=Signal.FAILED, reason=Reason.AnalysisFailed, why=why, results=results)
 
 
-def _is_overdue(context: CanaryContext) -> Finding | None:
-    seen, state, revision = context.seen, context.state, context.canary.revision
-    ready, wanted = seen.ready(revision), steps.servers_wanted(seen, state)
-    if state.stable is None or ready >= wanted or seen.now < ready_deadline(seen, state):
-        return None
-    trouble = _trouble(seen, revision)
-    text = f"{ready} of {wanted} servers were ready after {READY_WITHIN_SECONDS:g} s{trouble}"
-    return Finding(signal=Signal.OVERDUE, reason=Reason.ProgressDeadlineExceeded, why=text)
-
-
 def _is_extended(context: CanaryContext) -> Finding | None:
     if actions.retry_of(context.seen, context.state, context.canary.revision) is None:
         return None
@@ -238,56 +230,18 @@ def _is_extended(context: CanaryContext) -> Finding | None:
 
 Check = Callable[[CanaryContext], Finding | None]
 CHECKS: tuple[Check, ...] = (
-    _is_aborted, _is_withdrawn, _is_condemned, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
+    _is_aborted, _is_withdrawn, _is_condemned, _is_superseded, _is_broken, _has_failed, _is_extended,
 )  # fmt: skip
 
 
-def ready_deadline(seen: Observation, state: DeploymentStatus) -> datetime:
-    """When a canary that has too few ready servers is given up, counted from when that was first seen.
-
-    Giving up quarantines, so only time that this process saw pass counts: a clock that is set an hour forward must not
-    condemn a good model. After a restart or a step of the clock the verdict comes later.
-    """
-    since = (state.rollout.unready_since if state.rollout is not None else None) or seen.now
-    return later(max(since, seen.steady_since or since), READY_WITHIN_SECONDS)
-
-
-def _noted(seen: Observation, transition: Transition) -> Transition:
-    """The same, with the moment since when the canary has too few ready servers."""
-    rollout, canary = transition.state.rollout, transition.state.canary
-    if rollout is None:
-        return transition
-    short = canary is not None and seen.ready(canary.revision) < steps.servers_wanted(seen, transition.state)
-    since = (rollout.unready_since or seen.now) if short else None
-    if since == rollout.unready_since:
-        return transition
-    return transition.then(rollout=rollout.model_copy(update={"unready_since": since}))
-
-
-def _trouble(seen: Observation, revision: str) -> str:
-    server = seen.server(revision)
-    trouble = server.trouble if server is not None else None
-    return f": {trouble.reason}, {trouble.message}" if trouble is not None else ""
-
-
-def _servers_missing(context: CanaryContext, weight: int) -> Finding | None:
-    """What must be there before the canary may carry this weight."""
-    seen, canary = context.seen, context.canary
-    wanted, ready = steps.need(seen, weight), seen.ready(canary.revision)
-    if ready < wanted:
-        text = f"{wanted} ready servers of {canary.model}, {ready} now{_trouble(seen, canary.revision)}"
-        until = ready_deadline(seen, context.state)
-        return _waits(Reason.ServersNotReady, text, until=until)
-    if not seen.healthy(canary.revision):
-        text = f"every router to find a healthy server of {canary.model}"
-        return _waits(Reason.RoutersNotReady, text)
-    return None
+def _pods_missing(context: CanaryContext, weight: int) -> Finding | None:
+    return progress.pods_missing(context.seen, context.state, context.canary, weight)
 
 
 def _weighing(context: CanaryContext) -> Finding:
     step = steps.current(context.seen, context.state)
     weight = step.set_weight if step is not None and step.set_weight is not None else context.canary.weight
-    missing = _servers_missing(context, weight) if weight >= context.canary.weight else None
+    missing = _pods_missing(context, weight) if weight >= context.canary.weight else None
     if missing is None and weight == 100:
         missing = verdicts.before_everything(context)
     if missing is not None:
@@ -300,9 +254,7 @@ def _weighing(context: CanaryContext) -> Finding:
 def _applied(context: CanaryContext) -> Finding:
     if context.seen.reported(router_config(context.seen, context.state).generation):
         return Finding(signal=Signal.DONE)
-    return Finding(
-        signal=Signal.WAITING, reason=Reason.RoutersNotReady, waiting_for="every router to apply the new weights"
-    )
+    return progress.weights_missing(context.seen, context.state)
 
 
 def _pausing(context: CanaryContext) -> Finding:
@@ -312,7 +264,7 @@ def _pausing(context: CanaryContext) -> Finding:
     if context.seen.now < end:
         text = f"the pause of {duration:g} s at {context.canary.weight} % to end"
         return _waits(Reason.CanaryPaused, text, until=end)
-    missing = _servers_missing(context, context.canary.weight)
+    missing = _pods_missing(context, context.canary.weight)
     return missing if missing is not None else Finding(signal=Signal.DONE)
 
 
@@ -324,7 +276,7 @@ def _promoting(context: CanaryContext) -> Finding:
         target.model_called(context.seen, context.canary.model)
     ):
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
-    missing = _servers_missing(context, 100)
+    missing = _pods_missing(context, 100)
     if missing is not None:
         return missing
     return Finding(signal=Signal.READY) if context.canary.weight != 100 else _applied(context)

@@ -35,6 +35,9 @@ POLICY_UNKNOWN_SECONDS = 5.0
 POLICY_OFF_SECONDS = 60.0
 NORMAL = frozenset({Reason.AutoApproved.name, Reason.QuorumReached.name, Reason.PendingApproval.name})
 SHOWN_USERS = 5
+CALLER = "the-caller"
+_WHO = """'"$(kubectl auth whoami -o jsonpath={.status.userInfo.username})"'"""
+"""Leaves the quotes of the patch for a moment, so that the shell puts the caller's user name in."""
 
 
 class Use(Frozen):
@@ -134,7 +137,7 @@ def _approval(seen: Observation, votes: Votes) -> _Approval:
         why = f"{_people(votes.rejected)} rejected this digest"
         return _finding(seen, False, Reason.Rejected, why, "Stalled")
     if len(votes.granted) < required:
-        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Reconciling")
+        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Stalled")
     if seen.policy_in_force is False:
         detail = f": {seen.policy_message}" if seen.policy_message else ""
         why = f"The admission policies that check who approves are not in force{detail}"
@@ -174,10 +177,11 @@ def _missing(seen: Observation, votes: Votes) -> str:
 
 
 def _patch(model: Model) -> str:
-    """The JSON patch that adds an approval; the reader puts in their own name."""
-    entry = {"user": "<your user name>", "decision": "Approve", "digest": model.spec.artifact.digest}
+    """The JSON patch that adds the approval of whoever runs the command; their shell asks who that is."""
+    entry = {"user": CALLER, "decision": "Approve", "digest": model.spec.artifact.digest}
     path, value = ("/spec/approvals/-", entry) if model.spec.approvals else ("/spec/approvals", [entry])
-    return json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    patch = json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    return patch.replace(CALLER, _WHO)
 
 
 def _people(users: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from millrace.api.conditions import Mark
 from millrace.api.model import Model, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
-from millrace.render.quarantine import Condemned, Record, Released
+from millrace.render.quarantine import Condemned, Record, Released, request
 
 QUARANTINED = "Quarantined"
 
@@ -29,7 +29,7 @@ def mark(model: Model, found: Quarantine | None, wanting: Collection[str]) -> Ma
     whom = model.metadata
     why = f"{whom.name} failed in Deployment {found.deployment} ({found.reason}), so no Deployment rolls it out"
     where = found.deployment if found.deployment in wanting or not wanting else min(wanting)
-    more = {"deployment": where, "revision": found.revision}
+    more = {"deployment": where, "revision": found.revision, "asked": request(found.time)}
     reason = Reason.Quarantined if wanting else None
     text = status.message(reason, why, namespace=whom.namespace, name=whom.name, **more)
     return status.mark(QUARANTINED, True, Reason.Quarantined, text)

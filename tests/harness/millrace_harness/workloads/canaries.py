@@ -277,7 +277,7 @@ async def _approved_again(stage: Stage) -> None:
     await hold(stage)
     await stage.people.decide("churn-2", "Revoke")
     await stage.people.stable("churn", "churn-1")
-    await stage.people.standing(MODELS, "churn-2", "Reconciling", "PendingApproval")
+    await stage.people.standing(MODELS, "churn-2", "Stalled", "PendingApproval")
     call(stage)
     await stage.people.decide("churn-2")
     await stage.people.stable("churn", "churn-2")
