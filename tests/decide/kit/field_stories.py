@@ -134,15 +134,16 @@ def looks_again(spec: dict[str, Any]) -> Any:
 
 
 def registers(auc: str) -> Callable[[dict[str, Any]], Any]:
-    """A run whose candidate was measured beside a champion of 0.81."""
+    """A run whose candidate was measured beside a champion of 0.81, before and after its Model is made."""
 
     def tell(spec: dict[str, Any]) -> Any:
         found = run_worlds.make_run()
         run = found.model_copy(update={"spec": type(found.spec).model_validate(spec)})
         seen = run_worlds.after(run_worlds.world(run, dataset=run_worlds.make_dataset(), models=(run_worlds.CHAMPION,)))
         job = run_worlds.succeeded(seen, run_worlds.measured(auc, champion="0.81"))
-        seen = seen.model_copy(update={"job": job, "models": (), "models_are_live": True})
-        return [training_runs.decide(seen).model_dump(mode="json")]
+        made = run_worlds.registered(5, model_name=run.spec.output.model_name)
+        worlds = [seen.model_copy(update={"job": job, "models": one, "models_are_live": True}) for one in ((), (made,))]
+        return [training_runs.decide(one).model_dump(mode="json") for one in worlds]
 
     return tell
 
@@ -153,13 +154,14 @@ MEASURED = {
         "metrics": ["roc_auc"],
         "gates": [
             {"name": "floor", "metric": "roc_auc", "threshold": {"min": 0.8, "max": 0.99}},
+            {"name": "ceiling", "metric": "roc_auc", "threshold": {"max": 0.99}},
             {"name": "not-worse", "metric": "roc_auc", "baseline": {"alias": "champion", "maxRegression": 0.005}},
             {"name": "better", "metric": "roc_auc", "baseline": {"minImprovement": 0.005}},
         ],
     },
 }
 
-NOT_WORSE = {**MEASURED, "evaluation": {"metrics": ["roc_auc"], "gates": [MEASURED["evaluation"]["gates"][1]]}}
+NOT_WORSE = {**MEASURED, "evaluation": {"metrics": ["roc_auc"], "gates": [MEASURED["evaluation"]["gates"][2]]}}
 
 # --- Deployment
 
