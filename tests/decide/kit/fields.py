@@ -77,7 +77,7 @@ def _others(value: Any, node: Node) -> Iterator[Any]:
     elif node["type"] == "boolean":
         found = iter([not value])
     elif node["type"] in ("integer", "number"):
-        low, high = node.get("minimum", value), node.get("maximum", 100 * value + 1)
+        low, high = node.get("minimum", min(value / 10, value - 1)), node.get("maximum", 100 * value + 1)
         tries = [value * 10, value / 10, value + 1, value - 1, low, high, (low + high) / 2]
         open_below, open_above = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
         fits = [one for one in tries if low <= one <= high and not (open_below and one == low)]
