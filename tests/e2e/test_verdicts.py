@@ -1,17 +1,32 @@
-"""Right verdicts, as people see them: held, rolled back, and still in quarantine after everything was deleted."""
+"""Right verdicts, as people see them.
+
+A model is held for another signature, rolled back without an analysis, still in quarantine after all was deleted. What
+is not its fault is said in the words of whoever refuses it, waited for, and gone on with once it is there.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from millrace_demo import data, imports, objects, traffic
-from millrace_demo.kubectl import Kubectl, condition
+import pytest
+
+from millrace_demo import data, imports, objects, release, sources, traffic
+from millrace_demo.kubectl import Kubectl, condition, is_true
 
 RATE = 100.0
 UNWRITTEN = {"canary": {"steps": [{"setWeight": 25}, {"pause": {"duration": "5s"}}, {"setWeight": 50}]}}
 """A canary without an analysis."""
+
+
+@pytest.fixture(autouse=True)
+def room_for_one(kubectl: Kubectl) -> Iterator[None]:
+    """What one test served must not hold the CPU that the next one's pods ask for."""
+    yield
+    kubectl.run("delete", "mdep", "--all", "--wait=false")
 
 
 def serves(kubectl: Kubectl, name: str, model: str) -> dict[str, Any]:
@@ -73,3 +88,101 @@ def test_a_canary_without_an_analysis_that_answers_errors_goes_back_and_stays_ou
     model = kubectl.get("mmd", f"{name}-2")
     assert model is not None
     assert condition(model, "Quarantined")["status"] == "True"
+
+
+# --- what is not the model's fault
+
+
+def held_up(kubectl: Kubectl, name: str, reason: str, words: str) -> dict[str, Any]:
+    """Wait until the rollout says why its servers are not there; what serves goes on, and nobody is condemned."""
+
+    def says(item: dict[str, Any]) -> bool:
+        return condition(item, "Progressing").get("reason") == reason and words in item["status"]["message"]
+
+    held = kubectl.until("mdep", name, says, 60, f"{reason}: {words}")
+    status = held["status"]
+    assert (status["stable"]["model"], status["stable"]["weight"]) == (f"{name}-1", 100)
+    assert (status["canary"]["model"], status["canary"]["weight"]) == (f"{name}-2", 0)
+    assert is_true(held, "Ready")
+    assert status.get("quarantined", []) == []
+    return held
+
+
+def told(kubectl: Kubectl, kind: str, name: str, reason: str) -> str:
+    """What an Event of that reason says about an object, as `kubectl describe` shows it."""
+    about = f"involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
+    deadline = time.monotonic() + 15
+    while not (found := json.loads(kubectl.run("get", "events", f"--field-selector={about}", "-o", "json"))["items"]):
+        assert time.monotonic() < deadline, f"no Event {reason} of {kind} {name}"
+        time.sleep(0.3)
+    return str(found[-1]["message"])
+
+
+def test_a_model_whose_file_is_missing_is_waited_for(kubectl: Kubectl, importer: Any, store: sources.Sources) -> None:
+    name, model = "lost", imports.logistic(2.0)
+    start(kubectl, importer, name, None)
+    digest = importer.imported(name, 2, model)
+    key = f"imports/{name}/2/model.onnx"
+    store.client.delete_object(Bucket=sources.BUCKET, Key=key)
+    importer.approve(name, 2, digest)
+    held = held_up(kubectl, name, "PodNotStarted", f"{key} does not exist")
+    assert " Next: kubectl " in held["status"]["message"]
+    store.put(key, model)
+    serves(kubectl, name, f"{name}-2")
+
+
+@pytest.fixture
+def full(kubectl: Kubectl) -> Iterator[None]:
+    """The namespace has no room for another pod, until the test or its end makes some."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "1"}}}
+    kubectl.create(quota)
+    kubectl.until("resourcequota", "full", lambda item: "used" in item.get("status", {}), 30, "it counts")
+    yield
+    kubectl.delete("resourcequota", "full")
+
+
+def test_a_quota_is_named_within_seconds_and_the_rollout_goes_on_once_there_is_room(
+    request: pytest.FixtureRequest,
+    kubectl: Kubectl,
+    importer: Any,
+    store: sources.Sources,
+    slices: tuple[data.Slice, data.Slice],
+) -> None:
+    name = "crowded"
+    start(kubectl, importer, name, None)
+    uri = store.put(f"sources/{name}/a.csv", slices[0].csv)
+    digest = importer.imported(name, 2, imports.logistic(2.0))
+    request.getfixturevalue("full")
+    kubectl.apply(objects.dataset(name, uri, interval=None))
+    importer.approve(name, 2, digest)
+    held_up(kubectl, name, "PodRefused", "exceeded quota: full")
+    reads = kubectl.until(
+        "mds", name, lambda item: "exceeded quota: full" in item.get("status", {}).get("message", ""), 60, "the quota"
+    )
+    assert condition(reads, "Reconciling")["reason"] == "PodRefused"
+    assert all("exceeded quota: full" in told(kubectl, kind, name, "PodRefused") for kind in ("Deployment", "Dataset"))
+    kubectl.delete("resourcequota", "full")
+    serves(kubectl, name, f"{name}-2")
+
+
+@pytest.mark.timeout(400)
+def test_a_chart_with_another_server_image_starts_no_canary_and_an_image_that_nobody_has_holds_the_next_rollout(
+    installed: release.Release, kubectl: Kubectl, importer: Any, current: Any
+) -> None:
+    name, missing = "pictured", "nobody-made-this"
+    start(kubectl, importer, name, None)
+    digest = importer.imported(name, 2, imports.logistic(2.0))
+    before = kubectl.get("mdep", name)
+    assert before is not None
+    servers = f"millrace.dev/component=server,millrace.dev/deployment={name}"
+    pods = {one["metadata"]["uid"] for one in kubectl.list("pods", servers)}
+    try:
+        installed.upgrade({**current.values, "images.server.tag": missing})
+        importer.approve(name, 2, digest)
+        held = held_up(kubectl, name, "PodNotStarted", missing)
+        assert [one["to"] for one in held["status"]["history"] if "to" in one] == [], "nothing else was rolled out"
+        assert held["status"]["stable"] == before["status"]["stable"], "the revision, and the image that it runs"
+        assert pods <= {one["metadata"]["uid"] for one in kubectl.list("pods", servers)}, "and the very pods"
+    finally:
+        installed.upgrade(current.values)
+    serves(kubectl, name, f"{name}-2")
