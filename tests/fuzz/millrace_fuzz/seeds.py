@@ -128,7 +128,7 @@ _MODEL_SMALL = {
 _DEPLOYMENT = {
     "modelSelector": {"modelName": MODEL_NAME, "policy": "LatestApproved"},
     "replicas": 1,
-    "server": {"resources": RESOURCES, "upgradePolicy": "Rolling"},
+    "server": {"resources": RESOURCES, "upgradePolicy": "Rolling", "terminationGracePeriodSeconds": 90},
     "strategy": {
         "progressDeadline": "15m",
         "canary": {
