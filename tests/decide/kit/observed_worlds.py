@@ -1,4 +1,4 @@
-"""One pass over what is in the cache: observed and decided as the operator does it."""
+"""One pass over what is in the cache: observed and decided, as the operator does it."""
 
 from __future__ import annotations
 
