@@ -25,6 +25,7 @@ RUN = {
     "evaluation": {"metrics": ["roc_auc"]},
     "output": {"modelName": "churn"},
 }
+CANARY = {"canary": {"steps": [{"setWeight": 20}]}}
 POD = {"restartPolicy": "Never", "containers": [{"name": "train", "image": "i"}]}
 WATCHES = ("--watch", "logs -f")
 UNREAD = ("logs ",)
@@ -55,7 +56,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             manifest("Dataset", "churn", {"source": {"storageUri": "s3://lake/churn.csv"}, "format": "CSV"}),
             manifest("TrainingRun", "churn-gb", RUN),
             manifest("Model", "churn-1", a_model().spec.wire(), labels={keys.MODEL_NAME: "churn"}),
-            manifest("Deployment", "churn", {"modelSelector": {"modelName": "churn"}}),
+            manifest("Deployment", "churn", {"modelSelector": {"modelName": "churn"}, "strategy": CANARY}),
             {
                 "apiVersion": "batch/v1",
                 "kind": "Job",

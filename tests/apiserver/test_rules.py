@@ -302,6 +302,10 @@ DEPLOYMENT = [
         f"{CANARY}.analysis.metrics[0].thresholdRange.max", {f"{CANARY}.analysis.metrics[0].thresholdRange.max": 5},
     ),
     Case(
+        "deployment", "spec.strategy", "progressDeadline must be at least 1s", "spec.strategy.progressDeadline",
+        {"spec.strategy.progressDeadline": "999ms"},
+    ),
+    Case(
         "deployment", "spec.monitoring.drift", "interval must be at least 1s", "spec.monitoring.drift.interval",
         {"spec.monitoring.drift.interval": "0m0s"},
     ),
