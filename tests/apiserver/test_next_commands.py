@@ -66,8 +66,24 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": apps, "spec": operator},
         ]
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(made))
+        selector = of_job(started)["spec"]["selector"]["matchLabels"]
+        beside = [a_pod("operator", labels), a_pod("trains", selector)]
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(beside))
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles.cluster_roles(), *admission.manifests()]))
         yield started
+
+
+def of_job(plane: ControlPlane) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        plane.kubectl("-n", NAMESPACE, "get", "job", commands.FIELDS["job"], "-o", "json").stdout
+    )
+    return found
+
+
+def a_pod(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """No controller makes any here, and `kubectl logs` waits 20 s for the first pod of what it is given."""
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": POD}
 
 
 def of_reasons() -> list[Any]:
