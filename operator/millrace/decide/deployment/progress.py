@@ -13,6 +13,7 @@ from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
+from millrace.decide.job import REFUSED
 from millrace.decide.status import later, stalled_from
 
 from . import steps
@@ -21,8 +22,6 @@ from .moves import Transition
 from .observation import Observation, Trouble
 from .target import Target
 
-REFUSED = "FailedCreate"
-"""What the workload controllers call it when the API server takes no pod of theirs."""
 AWAY = frozenset({Reason.ServersNotReady, Reason.RoutersNotReady, Reason.PodNotStarted, Reason.PodRefused})
 """Reasons of a wait for pods."""
 
