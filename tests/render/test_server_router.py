@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from millrace import programs
 from millrace.api.base import ObjectMeta
 from millrace.programs import router as router_process
 from millrace.render import budget, router, router_workload, server
@@ -126,7 +127,7 @@ def running() -> Iterator[Callable[[str], Started]]:
     with contextlib.ExitStack() as stack:
 
         def start(program: str) -> Started:
-            command = [sys.executable, *router_process.command(way, [sys.executable, "-c", program])[1:]]
+            command = [sys.executable, *programs.leaving(way, [sys.executable, "-c", program])[1:]]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "HOSTNAME": "router-0"})
             stack.enter_context(process)
             stack.callback(process.kill)

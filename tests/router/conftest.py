@@ -19,8 +19,10 @@ import pytest
 import yaml
 import yarl
 
-from millrace.contract import exposition, router_process
+from millrace import programs
+from millrace.contract import exposition
 from millrace.contract import router as contract
+from millrace.programs import router as router_process
 from millrace.render import router, router_bootstrap
 from millrace_cluster import evidence, ports
 
@@ -71,7 +73,7 @@ class Router:
                 *("--log-level", "warning", "--disable-hot-restart"),
             ]
             if self.leaving is not None:
-                command = [sys.executable, *router_process.command(self.leaving, command)[1:]]
+                command = [sys.executable, *programs.leaving(self.leaving, command)[1:]]
             self.process = subprocess.Popen(
                 command,
                 stderr=log,

@@ -7,8 +7,6 @@ that is being drained; where that fails Envoy would be stopped in the middle of 
 
 from __future__ import annotations
 
-import http.client
-import inspect
 import json
 import os
 import signal
@@ -17,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,13 +34,10 @@ class Leaving(NamedTuple):
     """How long it then keeps answering, with `Connection: close`."""
 
 
-def command(way: Leaving, envoy: Sequence[str]) -> list[str]:
-    """A container's command that runs `envoy` by this program."""
-    return ["python3", "-c", inspect.getsource(sys.modules[__name__]), json.dumps(way), *envoy]
-
-
 def is_another(way: Leaving, own: str) -> bool:
     """Whether the Service leads to a router other than `own` that stays, or is gone."""
+    import http.client
+
     service = http.client.HTTPConnection(way.service, way.port, timeout=1)
     try:
         service.request("GET", "/", headers={"Host": way.generation_host})
@@ -71,12 +65,17 @@ def leave(way: Leaving, own: str) -> None:
 
 
 def _posted(way: Leaving, path: str) -> bool:
-    request = urllib.request.Request(f"http://127.0.0.1:{way.admin_port}{path}", method="POST")
+    """Whether Envoy's administration took it."""
+    import http.client
+
+    admin = http.client.HTTPConnection("127.0.0.1", way.admin_port, timeout=10)
     try:
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        admin.request("POST", path)
+        return admin.getresponse().status < http.HTTPStatus.BAD_REQUEST
     except (OSError, http.client.HTTPException):
         return False
-    return True
+    finally:
+        admin.close()
 
 
 def run(way: Leaving, envoy: Sequence[str]) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from millrace import programs
 from millrace.api import keys
 from millrace.api.base import ObjectMeta
 from millrace.api.training_run import ResourceRequirements
 from millrace.contract import environment
-from millrace.programs.router import Leaving, command
+from millrace.programs.router import Leaving
 from millrace.render import metadata, names, pod, router, router_bootstrap
 from millrace.render.server import KIND, PATIENCE, scraped
 
@@ -110,7 +111,7 @@ def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
     envoy = pod.container(
         "router",
         platform.router_image,
-        command(
+        programs.leaving(
             leaving(owner.name), ["envoy", "--config-path", config, "--concurrency", "1", "--log-level", "warning"]
         ),
         platform=platform,
