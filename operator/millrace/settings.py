@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from millrace import errors
 
+EVERY = "*"
+_WATCH = re.compile(r"\*|[a-z0-9]([a-z0-9./-]*[a-z0-9])?=[A-Za-z0-9._-]*|[a-z0-9-]+( *, *[a-z0-9-]+)*")
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
 
@@ -17,6 +20,7 @@ class Settings:
     """One field a variable; `PARSED` says which."""
 
     namespace: str
+    """The operator's own: its Lease is there, and nobody's objects are."""
     trainer_image: str
     server_image: str
     router_image: str
@@ -29,6 +33,21 @@ class Settings:
     identity: str = ""
     """The pod's name, if the environment says it; it is then unique among processes."""
     workers: int = 8
+    watch: str = ""
+    """Where people's objects are: names, separated by commas; `*` for all; `label=value`. Empty: the own namespace."""
+
+    @property
+    def watched_label(self) -> str:
+        """The label of the namespaces that are watched, or an empty string."""
+        return self.watch if "=" in self.watch else ""
+
+    @property
+    def watched_namespaces(self) -> tuple[str, ...]:
+        """The namespaces that are watched, by name; none: all, or all with the label."""
+        if self.watch == EVERY or self.watched_label:
+            return ()
+        names = (name.strip() for name in (self.watch or self.namespace).split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
 
 PARSED: Mapping[str, str] = {
@@ -44,6 +63,7 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_METRICS_PORT": "metrics_port",
     "MILLRACE_POD_NAME": "identity",
     "MILLRACE_WORKERS": "workers",
+    "MILLRACE_WATCH": "watch",
 }
 REQUIRED = ("MILLRACE_NAMESPACE", "MILLRACE_TRAINER_IMAGE", "MILLRACE_SERVER_IMAGE", "MILLRACE_ROUTER_IMAGE")
 
@@ -81,4 +101,7 @@ def _wrong(environ: Mapping[str, str]) -> list[str]:
     uri = environ.get("MILLRACE_STORE_URI")
     if uri and not uri.startswith("s3://"):
         problems.append(f"MILLRACE_STORE_URI is {uri!r}, not s3://bucket, which is all that statuses have room for")
+    watch = environ.get("MILLRACE_WATCH")
+    if watch and not _WATCH.fullmatch(watch):
+        problems.append(f"MILLRACE_WATCH is {watch!r}, not namespaces separated by commas, *, or label=value")
     return problems

@@ -27,7 +27,7 @@ OTHER_DIGEST = "sha256:" + "0" * 64
 
 
 def approval(decision: str = "Approve", digest: str = DIGEST, **more: str) -> Manifest:
-    return {"user": "admin", "decision": decision, "digest": digest, **more}
+    return {"user": "maker", "decision": decision, "digest": digest, **more}
 
 
 @dataclass(frozen=True)

@@ -266,25 +266,6 @@ def test_an_old_answer_that_is_right_by_accident_drains_nobody(serving: Simulate
     assert serving.status.retiring[0].drained_time is None
 
 
-def test_an_aborted_canary_stays_away_until_it_is_retried(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary([{"setWeight": 25}, {"pause": {"duration": "1h"}}]))
-    serving.add(make_model("churn", 2))
-    serving.settle(5)
-    found = serving.status.canary
-    assert found is not None
-    serving.change(actions={"abort": {"revision": found.revision, "reason": "wrong prices"}})
-    serving.settle(30)
-    assert serving.status.canary is None
-    assert serving.status.rollout is not None
-    assert serving.status.rollout.last_verdict == "Aborted"
-    assert said(serving).count("Aborted") == 1
-    both = {"abort": {"revision": found.revision, "reason": "wrong prices"}, "retry": {"revision": found.revision}}
-    serving.change(actions=both)
-    serving.settle(5)
-    assert serving.status.canary is not None, "the old abort is not carried out again"
-    assert serving.status.canary.revision == found.revision
-
-
 def test_an_unquarantine_counts_once(serving: SimulatedCluster) -> None:
     serving.broken[f"sha256:{2:064x}"] = Trouble(reason="ModelNotLoadable")
     serving.add(make_model("churn", 2))
@@ -295,26 +276,6 @@ def test_an_unquarantine_counts_once(serving: SimulatedCluster) -> None:
     assert said(serving).count("Unquarantined") == 1
     assert said(serving).count("RolledBack") == 2
     assert len(serving.status.quarantined) == 1
-
-
-def test_stable_goes_on_when_its_approval_is_taken_back(serving: SimulatedCluster) -> None:
-    serving.add(make_model("churn", 1, approved=False))
-    serving.settle(5)
-    assert serving.status.stable is not None
-    assert serving.status.stable.weight == 100
-    assert "keeps serving" in (serving.status.message or "")
-
-
-def test_a_canary_whose_approval_is_taken_back_gives_way(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary())
-    serving.add(make_model("churn", 2))
-    serving.settle(4)
-    serving.add(make_model("churn", 2, approved=False))
-    serving.settle(1)
-    assert serving.status.canary is None
-    assert not serving.status.quarantined
-    assert serving.status.rollout is not None
-    assert (serving.status.rollout.last_verdict_reason or "").startswith("ApprovalRevoked")
 
 
 def test_other_resources_are_a_new_revision_and_roll_like_one(serving: SimulatedCluster) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from millrace.decide.seen import Measured, Router, Watched
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server
+from millrace.settings import Settings
 from millrace.simulation import PLATFORM, make_model
 from millrace.testing import ManualClock, make_manifest
 
@@ -51,7 +51,7 @@ def world_of(*manifests: Manifest, scrapes: Any = None) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
-    settings = SimpleNamespace(**PLATFORM.model_dump())
+    settings = Settings(namespace="operator", watch="*", **PLATFORM.model_dump())
     kube: Any = LiveRuns()
     return World(store, kube, ManualClock(), settings, scrapes=scrapes)  # type: ignore[arg-type]
 

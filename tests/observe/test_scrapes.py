@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from millrace.contract.router import RevisionTraffic
 from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
+from millrace.settings import Settings
 from millrace.simulation import PLATFORM
 from millrace.testing import ManualClock, make_manifest
 
@@ -120,7 +120,7 @@ class Scene:
     def __init__(self) -> None:
         self.pods = Pods()
         self.woken: list[str] = []
-        settings = SimpleNamespace(**PLATFORM.model_dump())
+        settings = Settings(namespace="operator", watch="*", **PLATFORM.model_dump())
         kube: Any = None
         self.world = World(Store(), kube, ManualClock(), settings)  # type: ignore[arg-type]
         self.world.enqueue = lambda resource, namespace, name: self.woken.append(name)

@@ -38,7 +38,22 @@ CONFIG_MAPS = ResourceType(group="", version="v1", plural="configmaps", kind="Co
 BUDGETS = ResourceType(group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget")
 EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+NAMESPACES = ResourceType(group="", version="v1", plural="namespaces", kind="Namespace")
+POLICIES = ResourceType(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicies",
+    kind="ValidatingAdmissionPolicy",
+)
+POLICY_BINDINGS = ResourceType(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicybindings",
+    kind="ValidatingAdmissionPolicyBinding",
+)
 
+WITNESSED = (POLICIES, POLICY_BINDINGS)
+"""Looked at, to know whether a policy is the one that it was."""
 OWN = (DATASETS, TRAINING_RUNS, MODELS, DEPLOYMENTS)
 CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS)
 ALL = (*OWN, *CHILDREN, EVENTS, LEASES)

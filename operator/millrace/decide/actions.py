@@ -21,17 +21,14 @@ def abort_of(seen: Observation, state: DeploymentStatus, revision: str) -> Revis
 
 
 def retry_of(seen: Observation, state: DeploymentStatus, revision: str) -> RevisionAction | None:
-    """The request to try this revision again, unless it was carried out."""
+    """The request to give this canary's held analysis more time, unless it was carried out."""
     return _open(seen, state, RETRY, revision)
 
 
 def quarantine_lifted(seen: Observation, state: DeploymentStatus) -> str | None:
-    """The name of an open request that names a quarantined revision."""
-    for entry in state.quarantined:
-        for action in (RETRY, UNQUARANTINE):
-            if _open(seen, state, action, entry.revision) is not None:
-                return action
-    return None
+    """The name of an open request that lifts a quarantine. Only one does: the one that asks for the stronger verb."""
+    named = any(_open(seen, state, UNQUARANTINE, entry.revision) is not None for entry in state.quarantined)
+    return UNQUARANTINE if named else None
 
 
 def requested(seen: Observation, action: str) -> RevisionAction | None:

@@ -194,11 +194,12 @@ def _is_aborted(at: Sight) -> Reading | None:
 
 
 def _is_withdrawn(at: Sight) -> Reading | None:
-    if target.may_stay(target.model_called(at.seen, at.canary.model)):
+    model = target.model_called(at.seen, at.canary.model)
+    if target.may_stay(model):
         return None
-    return Reading(
-        signal=Signal.WITHDRAWN, reason="ApprovalRevoked", message=f"Model {at.canary.model} is not approved any more"
-    )
+    is_gone = model is None or model.metadata.deletion_timestamp is not None
+    reason, text = ("ModelDeleted", "was deleted") if is_gone else ("ApprovalRevoked", "is not approved any more")
+    return Reading(signal=Signal.WITHDRAWN, reason=reason, message=f"Model {at.canary.model} {text}")
 
 
 def _is_superseded(at: Sight) -> Reading | None:
@@ -246,9 +247,20 @@ def _is_extended(at: Sight) -> Reading | None:
     return Reading(signal=Signal.EXTENDED, reason="AnalysisExtended") if held else None
 
 
+def _is_unjudged(at: Sight) -> Reading | None:
+    """Somebody decided about the Model since its approvals were last counted: nothing moves on an old count."""
+    model = target.model_called(at.seen, at.canary.model)
+    if model is None or target.is_judged(model):
+        return None
+    return Reading(
+        signal=Signal.WAITING, reason="ApprovalsNotCounted", waiting_for=f"{at.canary.model}'s approvals to be counted"
+    )
+
+
 Finding = Callable[[Sight], Reading | None]
 FINDINGS: tuple[Finding, ...] = (
     _is_aborted, _is_withdrawn, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
+    _is_unjudged,
 )  # fmt: skip
 
 

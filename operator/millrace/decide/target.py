@@ -36,12 +36,20 @@ def choose(seen: Observation, state: DeploymentStatus) -> Target:
 
 
 def is_approved(model: api.Model | None) -> bool:
-    """Whether the Model exists, is not being deleted and has the approvals it needs."""
+    """Whether the Model exists, is not being deleted and has, with all that was said of it, the approvals it needs."""
     return (
         model is not None
         and model.metadata.deletion_timestamp is None
+        and is_judged(model)
         and conditions.is_true(model.status.conditions, APPROVED)
     )
+
+
+def is_judged(model: api.Model) -> bool:
+    """Whether what its status says of approvals is about the decisions that are in its spec now."""
+    approved = conditions.find(model.status.conditions, APPROVED)
+    seen = approved.observed_generation if approved is not None else None
+    return seen is None or seen >= model.metadata.generation
 
 
 def may_stay(model: api.Model | None) -> bool:

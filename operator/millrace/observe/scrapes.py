@@ -104,7 +104,8 @@ class Scrapes:
         """Ask whoever is due, and enqueue the Deployments whose answers matter."""
         now = self._world.clock.monotonic()
         found = self._world.store.every(resources.DEPLOYMENTS)
-        due = [manifest for manifest in found if self._is_due(manifest, now)]
+        holds, store = self._world.territory.holds, self._world.store
+        due = [one for one in found if self._is_due(one, now) and holds(store, _key(one)[0])]
         if len(self._known) > len(found):
             names = {_key(manifest) for manifest in found}
             self._known = {key: known for key, known in self._known.items() if key in names}

@@ -12,7 +12,7 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import Watches, World
 from millrace.decide import training_run
 from millrace.decide.training_run import ModelView, Observation
-from millrace.observe import jobs
+from millrace.observe import jobs, policy
 from millrace.observe.model import by_model_name
 from millrace.render import names
 
@@ -23,7 +23,12 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     run = TrainingRun.model_validate(manifest)
-    seen = Observation(now=world.clock.now(), run=run, platform=jobs.platform(world))
+    seen = Observation(
+        now=world.clock.now(),
+        run=run,
+        platform=jobs.platform(world),
+        admitted=policy.admitted(world.policy, run.metadata.creation_timestamp),
+    )
     if training_run.is_over(run):
         return seen
     if run.status.resolved is None:

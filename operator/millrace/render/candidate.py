@@ -7,25 +7,35 @@ from typing import Any
 from pydantic import ValidationError
 
 from millrace.api import keys
-from millrace.api.model import Model, ModelSpec, Provenance
+from millrace.api.model import ApprovalPolicy, Model, ModelSpec, Provenance
 from millrace.api.refs import NameRef
 from millrace.api.training_run import Candidate, ChampionRef, Resolved, TrainingRun
 from millrace.render import metadata, names
 
 
-def render(run: TrainingRun, resolved: Resolved, candidate: Candidate, version: int) -> dict[str, Any]:
-    """The manifest to POST; labels find it again by the run's UID."""
+def render(
+    run: TrainingRun, resolved: Resolved, candidate: Candidate, version: int, *, is_checked: bool = True
+) -> dict[str, Any]:
+    """The manifest to POST; labels find it again by the run's UID.
+
+    A run that no policy checked waives nothing: who wrote `required: 0` into it, nobody knows.
+    """
+    asked = run.spec.output.approval_policy
+    strict = ApprovalPolicy(required=max(1, asked.required), distinct_from_author=True)
     spec = ModelSpec(
         model_name=run.spec.output.model_name,
         version=str(version),
         artifact=candidate.artifact,
         signature=candidate.signature,
         provenance=Provenance(
-            training_run_ref=NameRef(name=run.metadata.name), author=run.spec.author, dataset=resolved.dataset
+            training_run_ref=NameRef(name=run.metadata.name),
+            author=run.spec.author,
+            applied_by=run.spec.applied_by,
+            dataset=resolved.dataset,
         ),
         golden_set_uri=candidate.golden_set_uri,
         reference_profile_uri=candidate.reference_profile_uri,
-        approval_policy=run.spec.output.approval_policy,
+        approval_policy=asked if is_checked else strict,
     )
     return {
         "apiVersion": keys.API_VERSION,

@@ -174,8 +174,12 @@ class ModelReason(Reason):
     QuorumReached = "Enough people have approved this very digest.", ""
     PendingApproval = "More people must approve this digest.", _APPROVE
     Rejected = (
-        "Somebody rejected this digest.",
-        ("that person may take it back with a Revoke or Approve entry: kubectl -n {namespace} edit mmd {name}"),
+        "Somebody rejected this digest, here or under another version's name.",
+        ("that person may take it back with a Revoke or Approve entry: kubectl -n {namespace} edit mmd {rejected}"),
+    )
+    CreatedUnchecked = (
+        "The admission policies were not in force when this version was created, so nobody checked who its author is.",
+        ("delete it and create it again: kubectl -n {namespace} delete mmd {name}"),
     )
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so no approval counts.",

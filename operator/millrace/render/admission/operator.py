@@ -1,0 +1,94 @@
+"""What only the operator may write, where people's objects may be, and how little the operator's own rights are worth.
+
+RBAC cannot tell a router's pod from any other, nor limit `create` to a name: these policies do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from millrace.api import keys, resources
+from millrace.render.admission.policy import Manifest, policy, rule, validation
+from millrace.render.admission.trust import Trust
+
+STATUSES: Final = f"{keys.FIELD_MANAGER}-statuses"
+NAMESPACES: Final = f"{keys.FIELD_MANAGER}-namespaces"
+OPERATOR_PODS: Final = f"{keys.FIELD_MANAGER}-operator-pods"
+STORE_SECRETS: Final = f"{keys.FIELD_MANAGER}-store-secrets"
+
+STORE_SECRET: Final = f"{keys.FIELD_MANAGER}-store"
+_OWN: Final = tuple(resource.plural for resource in resources.OWN)
+
+
+def statuses(trusted: Trust) -> Manifest:
+    """A status is what the operator says. Approvals are counted, and promotions made, from what it says there."""
+    return policy(
+        STATUSES,
+        rule(tuple(f"{plural}/status" for plural in _OWN), ("UPDATE",)),
+        validations=[
+            validation(
+                trusted.operates,
+                says="'the status of a ' + request.kind.kind + ' is written by the operator alone: change its spec'",
+            )
+        ],
+    )
+
+
+def namespaces(trusted: Trust) -> Manifest:
+    """No object of ours where nobody would look at it: above all not in the operator's own namespace."""
+    return policy(
+        NAMESPACES,
+        rule(_OWN, ("CREATE",)),
+        variables={"watched": trusted.watched},
+        validations=[
+            validation(
+                f"{trusted.operates} || {trusted.is_watched}",
+                says="'Millrace does not watch the namespace ' + request.namespace + ', it watches: ' + "
+                "variables.watched + '. Use one of these, or have it added to the chart\\'s watchNamespaces'",
+            )
+        ],
+    )
+
+
+def operator_pods(trusted: Trust) -> Manifest:
+    """Of a pod the operator changes one annotation, and only of a router: so the kubelet mounts its new ConfigMap."""
+    return policy(
+        OPERATOR_PODS,
+        rule((resources.PODS.plural,), ("UPDATE",), group=resources.PODS.group),
+        only_if=trusted.operates,
+        variables={
+            "labels": "has(object.metadata.labels) ? object.metadata.labels : {}",
+            "now": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
+            "old": "has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}",
+        },
+        validations=[
+            validation(
+                f"'{keys.COMPONENT}' in variables.labels && variables.labels['{keys.COMPONENT}'] == 'router' && "
+                f"object.spec == oldObject.spec && {_same('labels')} && {_same('ownerReferences')} && "
+                f"{_same('finalizers')} && variables.now.all(k, k == '{keys.CONFIG_HASH}' || "
+                "(k in variables.old && variables.old[k] == variables.now[k])) && "
+                f"variables.old.all(k, k == '{keys.CONFIG_HASH}' || k in variables.now)",
+                says=f"'the operator may change the annotation {keys.CONFIG_HASH} of a router pod, and no other pod'",
+            )
+        ],
+    )
+
+
+def _same(field: str) -> str:
+    new, old = f"object.metadata.{field}", f"oldObject.metadata.{field}"
+    return f"has({new}) == has({old}) && (!has({new}) || {new} == {old})"
+
+
+def store_secrets(trusted: Trust) -> Manifest:
+    """The embedded store's account makes one Secret a namespace, and no token of a service account."""
+    return policy(
+        STORE_SECRETS,
+        rule(("secrets",), ("CREATE",), group=""),
+        only_if=trusted.stores,
+        validations=[
+            validation(
+                f"object.metadata.name == '{STORE_SECRET}' && object.type == 'Opaque'",
+                says=f"'the store may create the Secret {STORE_SECRET} and no other'",
+            )
+        ],
+    )
