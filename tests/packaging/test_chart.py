@@ -27,15 +27,24 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def template(*settings: str) -> list[Manifest]:
     """What `helm template` renders with `--set` for each setting."""
-    options = [word for setting in settings for word in ("--set", setting)]
-    release = ["template", "millrace", str(CHART), "--namespace", "millrace", "--kube-version", "v1.36.3"]
-    done = helm(*release, *options)
+    done = attempt(*settings)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def attempt(*settings: str) -> subprocess.CompletedProcess[str]:
+    options = [word for setting in settings for word in ("--set", setting)]
+    release = ["template", "millrace", str(CHART), "--namespace", "millrace-system", "--kube-version", "v1.36.3"]
+    return helm(*release, *options)
+
+
 def by_name(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+
+
+def placed(manifests: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
+    """By kind, namespace and name."""
+    return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one for one in manifests}
 
 
 def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
@@ -75,6 +84,10 @@ def test_an_install_needs_no_value_and_renders_the_same_twice(rendered: list[Man
         ("store.uri=file:///tmp", "/store/uri"),
         ("store.persistence.size=large", "/store/persistence/size"),
         ("crds.enabled=perhaps", "/crds/enabled"),
+        ("watchNamespaces={ML}", "/watchNamespaces/0"),
+        ("watchLabel=no label", "/watchLabel"),
+        ("admission.trustedAppliers={it's me}", "/admission/trustedAppliers/0"),
+        ("admission.otherReleases[0].surprise=1", "/admission/otherReleases/0"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
         ("surprise=1", ""),
     ],
@@ -98,18 +111,141 @@ def test_every_pod_passes_pod_security_restricted(rendered: list[Manifest]):
             assert {"requests", "limits"} <= container["resources"].keys(), container["name"]
 
 
-def test_the_operator_has_no_verb_on_secrets_and_none_cluster_wide(rendered: list[Manifest]):
-    role = by_name(rendered)["Role", "millrace-operator"]
-    assert not [rule for rule in role["rules"] if "secrets" in rule["resources"] or "*" in rule["resources"]]
-    bound = [manifest for manifest in rendered if manifest["kind"] == "ClusterRoleBinding"]
-    assert bound == []
+def rights(manifests: list[Manifest]) -> dict[str, list[Manifest]]:
+    """Where the operator may do something -> the rules; `*` is everywhere."""
+    roles = {
+        (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one["rules"]
+        for one in manifests
+        if one["kind"] in ("Role", "ClusterRole")
+    }
+    found: dict[str, list[Manifest]] = {}
+    for one in manifests:
+        subjects = one.get("subjects") or [{}]
+        if subjects[0].get("name") == "millrace-operator":
+            assert subjects[0]["namespace"] == "millrace-system"
+            namespace = one["metadata"].get("namespace")
+            rules = roles[one["roleRef"]["kind"], namespace, one["roleRef"]["name"]]
+            found.setdefault(namespace or "*", []).extend(rules)
+    return found
+
+
+def verbs(rules: list[Manifest]) -> set[str]:
+    return {verb for rule in rules for verb in rule["verbs"]}
+
+
+def test_the_operator_has_a_role_in_each_namespace_it_watches_and_only_looks_at_two_policies_elsewhere():
+    found = rights(template("watchNamespaces={ml,fraud}"))
+    assert found.keys() == {"millrace-system", "ml", "fraud", "*"}
+    assert found["ml"] == found["fraud"]
+    assert {resource for rule in found["millrace-system"] for resource in rule["resources"]} == {"leases"}
+    assert verbs(found["*"]) == {"get"}
+    assert all(rule["resourceNames"] == ["millrace-model-approvals", "millrace-training-runs"] for rule in found["*"])
+    for rule in [rule for rules in found.values() for rule in rules]:
+        assert not {"secrets", "*"} & set(rule["resources"])
+        assert not {"*", "approve", "register", "impersonate", "bind", "escalate", "deletecollection"} & set(
+            rule["verbs"]
+        )
+
+
+@pytest.mark.parametrize("setting", ["watchNamespaces={*}", "watchLabel=millrace.dev/watched=true"])
+def test_an_operator_that_watches_all_has_the_same_rights_everywhere(setting: str):
+    manifests = template(setting, "store.existingSecret=mine")
+    found = rights(manifests)
+    assert found.keys() == {"millrace-system", "*"}
+    one = rights(template("watchNamespaces={ml}"))["ml"]
+    assert [rule for rule in one if rule not in found["*"]] == []
+    environment = {
+        item["name"]: item.get("value") for item in dict(pods(manifests))["millrace-operator"]["containers"][0]["env"]
+    }
+    assert environment["MILLRACE_WATCH"] in ("*", "millrace.dev/watched=true")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["watchNamespaces={ml,millrace-system}"], "whoever may edit there can act as the operator"),
+        (["watchNamespaces={*}"], "the embedded store has credentials for namespaces that are named"),
+        (
+            ["watchNamespaces={ml}", "admission.trustedAppliers={system:serviceaccount:ml:flux}"],
+            "system:serviceaccount:ml:flux lives in a namespace that is watched",
+        ),
+        (
+            ["watchNamespaces={ml}", "admission.approvingAccounts={system:serviceaccount:ml:bot}"],
+            "whoever may edit there can act as it",
+        ),
+    ],
+)
+def test_what_would_let_an_editor_be_somebody_else_is_refused(settings: list[str], says: str):
+    done = attempt(*settings)
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_an_older_installation_may_stay_where_its_objects_are():
+    found = rights(template("watchNamespaces={millrace-system}", "operator.shareNamespace=true"))
+    assert found.keys() == {"millrace-system", "*"}
+
+
+def policies(manifests: list[Manifest]) -> dict[str, str]:
+    return {
+        one["metadata"]["name"]: json.dumps(one["spec"])
+        for one in manifests
+        if one["kind"] == "ValidatingAdmissionPolicy"
+    }
+
+
+def test_the_policies_know_the_operator_the_appliers_and_the_namespaces_by_name():
+    flux, bot = "system:serviceaccount:flux-system:kustomize-controller", "system:serviceaccount:ci:bot"
+    found = policies(
+        template(
+            "watchNamespaces={ml,fraud}",
+            f"admission.trustedAppliers={{{flux}}}", f"admission.approvingAccounts={{{bot}}}",
+            "admission.otherReleases[0].namespace=other-system", "admission.otherReleases[0].watchNamespaces={lab}",
+        )
+    )  # fmt: skip
+    operators = [f"system:serviceaccount:{one}:millrace-operator" for one in ("millrace-system", "other-system")]
+    asks = json.dumps(f"request.userInfo.username in {json.dumps(operators, separators=(',', ':'))}")
+    for name in ("millrace-model-approvals", "millrace-training-runs", "millrace-statuses", "millrace-operator-pods"):
+        assert asks[1:-1] in found[name], name
+    assert json.dumps(flux)[1:-1] in found["millrace-training-runs"]
+    assert json.dumps(bot)[1:-1] in found["millrace-deployment-actions"]
+    assert "system:serviceaccount:millrace-system:millrace-store" in found["millrace-store-secrets"]
+    assert (
+        '(request.namespace in [\\"ml\\",\\"fraud\\"] || request.namespace in [\\"lab\\"])'
+        in found["millrace-namespaces"]
+    )
+    everywhere = policies(template("watchNamespaces={*}", "store.existingSecret=mine"))["millrace-namespaces"]
+    assert 'request.namespace != \\"millrace-system\\"' in everywhere
+    labelled = policies(template("watchLabel=team=ml", "store.existingSecret=mine"))["millrace-namespaces"]
+    assert 'namespaceObject.metadata.labels[\\"team\\"] == \\"ml\\"' in labelled
+
+
+def test_the_charts_policies_are_those_that_the_operator_prints():
+    from millrace.render import admission
+
+    account = admission.account("millrace-system", "millrace-operator")
+    trusted = admission.trust(
+        [account], stores=[admission.account("millrace-system", "millrace-store")], namespaces=["ml"]
+    )
+    expected = {one["metadata"]["name"]: one["spec"] for one in admission.manifests(trusted)
+                if one["kind"] == "ValidatingAdmissionPolicy"}  # fmt: skip
+    found = {one["metadata"]["name"]: one["spec"] for one in template("watchNamespaces={ml}")
+             if one["kind"] == "ValidatingAdmissionPolicy"}  # fmt: skip
+    assert found.keys() == expected.keys()
+    for name, spec in found.items():
+        assert (
+            json.loads(json.dumps(spec).replace('(request.namespace in [\\"ml\\"])', 'request.namespace in [\\"ml\\"]'))
+            == expected[name]
+        )
 
 
 def test_the_store_may_create_a_secret_and_read_none_and_only_its_init_container_has_the_token(
     rendered: list[Manifest],
 ):
-    role = by_name(rendered)["Role", "millrace-store"]
-    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+    roles = [one for one in rendered if (one["kind"], one["metadata"]["name"]) == ("Role", "millrace-store")]
+    assert {one["metadata"]["namespace"] for one in roles} == {"millrace-system", "default"}
+    for role in roles:
+        assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
     pod = dict(pods(rendered))["millrace-store"]
     assert pod["automountServiceAccountToken"] is False
     holding = [part["name"] for part in containers(pod) if "token" in {mount["name"] for mount in part["volumeMounts"]}]
@@ -123,7 +259,9 @@ def test_definitions_outlive_the_release_and_can_be_left_out(rendered: list[Mani
     kinds = {
         manifest["kind"] for manifest in template("crds.enabled=false", "admission.enabled=false", "rbac.create=false")
     }
-    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ClusterRole"}
+    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy"}
+    people = [one for one in template("rbac.create=false") if one["kind"] == "ClusterRole"]
+    assert [one["metadata"]["name"] for one in people] == ["millrace-operator-witness-millrace-system"]
 
 
 def test_with_a_secret_of_ones_own_no_store_is_installed():
@@ -140,9 +278,15 @@ def test_an_upgrade_mends_a_store_that_never_started(rendered: list[Manifest]):
     assert by_name(rendered)["StatefulSet", "millrace-store"]["spec"]["podManagementPolicy"] == "Parallel"
 
 
-def test_the_store_makes_the_bucket_that_the_uri_names():
-    pod = dict(pods(template("store.uri=s3://other/prefix")))["millrace-store"]
-    assert "--bucket-directory=/data/other" in pod["initContainers"][0]["args"]
+def test_the_store_knows_its_bucket_its_address_from_everywhere_and_whom_it_serves():
+    pod = dict(pods(template("store.uri=s3://other/prefix", "watchNamespaces={ml,fraud}")))["millrace-store"]
+    arguments = pod["initContainers"][0]["args"]
+    assert {"--uri=s3://other/prefix", "--for=ml", "--for=fraud"} <= set(arguments)
+    assert "--endpoint=http://millrace-store.millrace-system.svc:7070" in arguments
+    assert "--accounts=/accounts" in arguments
+    assert "--iam-dir=/accounts" in pod["containers"][0]["args"]
+    optional = [item["valueFrom"]["secretKeyRef"]["optional"] for item in pod["initContainers"][0]["env"]]
+    assert optional == [True, True]
 
 
 def test_the_volume_can_be_left_out_and_its_class_chosen():
@@ -207,7 +351,7 @@ def test_network_policies_come_only_when_asked_for(rendered: list[Manifest]):
 def test_applying_the_base_is_installing_the_chart(rendered: list[Manifest]):
     command = [str(millrace_cluster.binary("kubectl")), "kustomize", str(ROOT / "manifests" / "base")]
     built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert by_name(list(yaml.safe_load_all(built))) == by_name(rendered)
+    assert placed(list(yaml.safe_load_all(built))) == placed(rendered)
 
 
 def test_the_dashboard_reads_only_series_that_exist():

@@ -17,7 +17,7 @@ import kopf
 
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
-from millrace.clients.territory import Territory
+from millrace.clients.territory import EVERYWHERE, Territory
 from millrace.controller.kernel import Kernel
 from millrace.telemetry import Log
 
@@ -144,7 +144,7 @@ class Watches:
         self._tasks = await kopf.spawn_tasks(
             registry=registry(self._kernel.watched, self._kernel.saw, self._credentials),
             settings=settings(self._kernel.watched),
-            namespaces=self._territory.open,
+            namespaces=[name for name in self._territory.open if name != EVERYWHERE],
             clusterwide=self._territory.is_everywhere,
             standalone=True,
             identity=IDENTITY,

@@ -34,18 +34,24 @@ def of_widgets(folder: Path) -> Iterator[ControlPlane]:
 
 
 @contextlib.contextmanager
-def with_controllers(folder: Path, namespace: str, bound: Mapping[str, str] | None = None) -> Iterator[ControlPlane]:
+def with_controllers(
+    folder: Path, namespace: str, bound: Mapping[str, str] | None = None, home: str = ""
+) -> Iterator[ControlPlane]:
     """One with our kinds, Kubernetes' own controllers, and in a restricted namespace the operator with its rights.
 
-    With `bound`, user to cluster role, people and the admission policies are there too.
+    With `bound`, user to cluster role, people and the admission policies are there too. `home` is the operator's own
+    namespace; without it that is the same one.
     """
     users: dict[str, list[str]] = {"operator": [], **{user: [] for user in bound or ()}}
     with ControlPlane(folder, users=users, controller_manager=True) as started:
         define(started)
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
         granted: list[Manifest] = [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": restricted}},
-            *rights("operator", namespace),
+            *(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
+                for name in dict.fromkeys((namespace, home or namespace))
+            ),
+            *rights("operator", namespace, home),
         ]
         if bound:
             granted += [*roles.cluster_roles(), *policies()]
@@ -60,9 +66,9 @@ def policies() -> list[Manifest]:
     return admission.manifests(trusted)
 
 
-def rights(user: str, namespace: str) -> list[Manifest]:
-    """What an operator needs that is that user and lives where its people do."""
-    granted = roles.operator_grants("millrace-operator", namespace, [namespace])
+def rights(user: str, namespace: str, home: str = "") -> list[Manifest]:
+    """What an operator needs that is that user; by default it lives where its people do."""
+    granted = roles.operator_grants("millrace-operator", home or namespace, [namespace])
     subject = {"kind": "User", "name": user}
     return [{**one, "subjects": [subject]} if "subjects" in one else one for one in granted]
 
