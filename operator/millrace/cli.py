@@ -95,15 +95,17 @@ def _admission(options: argparse.Namespace) -> None:
         appliers=options.trusted_applier,
         approving_accounts=options.approving_account,
         stores=[admission.account(options.namespace, admission.STORE_SECRET)],
+        home=options.namespace,
         namespaces=_watched(options),
     )
-    _print(admission.manifests(trusted))
+    _print(admission.manifests(trusted, options.namespace))
 
 
 def _rbac(options: argparse.Namespace) -> None:
     from millrace.render import roles
 
-    granted = roles.operator_grants(options.name, options.namespace, _watched(options))
+    home = options.namespace
+    granted = roles.operator_grants(options.name, home, _watched(options), release=home)
     _print([*roles.cluster_roles(), *granted])
 
 

@@ -33,6 +33,8 @@ class Settings:
     identity: str = ""
     """The pod's name, if the environment says it; it is then unique among processes."""
     workers: int = 8
+    policies: str = ""
+    """The release whose admission policies these are, by its namespace; empty: policies without a release's name."""
     watch: str = ""
     """Where people's objects are: names, separated by commas; `*` for all; `label=value`. Empty: the own namespace."""
 
@@ -63,6 +65,7 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_METRICS_PORT": "metrics_port",
     "MILLRACE_POD_NAME": "identity",
     "MILLRACE_WORKERS": "workers",
+    "MILLRACE_POLICIES": "policies",
     "MILLRACE_WATCH": "watch",
 }
 REQUIRED = ("MILLRACE_NAMESPACE", "MILLRACE_TRAINER_IMAGE", "MILLRACE_SERVER_IMAGE", "MILLRACE_ROUTER_IMAGE")

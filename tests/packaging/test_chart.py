@@ -87,7 +87,7 @@ def test_an_install_needs_no_value_and_renders_the_same_twice(rendered: list[Man
         ("watchNamespaces={ML}", "/watchNamespaces/0"),
         ("watchLabel=no label", "/watchLabel"),
         ("admission.trustedAppliers={it's me}", "/admission/trustedAppliers/0"),
-        ("admission.otherReleases[0].surprise=1", "/admission/otherReleases/0"),
+        ("admission.otherNamespaces={LAB}", "/admission/otherNamespaces/0"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
         ("surprise=1", ""),
     ],
@@ -139,7 +139,8 @@ def test_the_operator_has_a_role_in_each_namespace_it_watches_and_only_looks_at_
     assert found["ml"] == found["fraud"]
     assert {resource for rule in found["millrace-system"] for resource in rule["resources"]} == {"leases"}
     assert verbs(found["*"]) == {"get"}
-    assert all(rule["resourceNames"] == ["millrace-model-approvals", "millrace-training-runs"] for rule in found["*"])
+    named = [f"millrace-{one}-millrace-system" for one in ("model-approvals", "training-runs")]
+    assert all(rule["resourceNames"] == named for rule in found["*"])
     for rule in [rule for rules in found.values() for rule in rules]:
         assert not {"secrets", "*"} & set(rule["resources"])
         assert not {"*", "approve", "register", "impersonate", "bind", "escalate", "deletecollection"} & set(
@@ -186,57 +187,85 @@ def test_an_older_installation_may_stay_where_its_objects_are():
     assert found.keys() == {"millrace-system", "*"}
 
 
-def policies(manifests: list[Manifest]) -> dict[str, str]:
+def policies(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Name without the release -> spec."""
+    found = [one for one in manifests if one["kind"] == "ValidatingAdmissionPolicy"]
+    assert all(one["metadata"]["name"].endswith("-millrace-system") for one in found), "releases share no policy"
+    return {one["metadata"]["name"].removesuffix("-millrace-system"): one["spec"] for one in found}
+
+
+def ruled(*settings: str) -> dict[str, list[Manifest]]:
+    """Which namespaces each policy is about."""
+    found = policies(template(*settings))
     return {
-        one["metadata"]["name"]: json.dumps(one["spec"])
-        for one in manifests
-        if one["kind"] == "ValidatingAdmissionPolicy"
+        name: spec["matchConstraints"]["namespaceSelector"].get("matchExpressions", []) for name, spec in found.items()
     }
 
 
-def test_the_policies_know_the_operator_the_appliers_and_the_namespaces_by_name():
+def test_the_policies_know_the_operator_and_whom_the_values_name_by_their_user_names():
     flux, bot = "system:serviceaccount:flux-system:kustomize-controller", "system:serviceaccount:ci:bot"
-    found = policies(
-        template(
-            "watchNamespaces={ml,fraud}",
-            f"admission.trustedAppliers={{{flux}}}", f"admission.approvingAccounts={{{bot}}}",
-            "admission.otherReleases[0].namespace=other-system", "admission.otherReleases[0].watchNamespaces={lab}",
-        )
-    )  # fmt: skip
-    operators = [f"system:serviceaccount:{one}:millrace-operator" for one in ("millrace-system", "other-system")]
-    asks = json.dumps(f"request.userInfo.username in {json.dumps(operators, separators=(',', ':'))}")
-    for name in ("millrace-model-approvals", "millrace-training-runs", "millrace-statuses", "millrace-operator-pods"):
-        assert asks[1:-1] in found[name], name
-    assert json.dumps(flux)[1:-1] in found["millrace-training-runs"]
-    assert json.dumps(bot)[1:-1] in found["millrace-deployment-actions"]
-    assert "system:serviceaccount:millrace-system:millrace-store" in found["millrace-store-secrets"]
-    assert (
-        '(request.namespace in [\\"ml\\",\\"fraud\\"] || request.namespace in [\\"lab\\"])'
-        in found["millrace-namespaces"]
-    )
-    everywhere = policies(template("watchNamespaces={*}", "store.existingSecret=mine"))["millrace-namespaces"]
-    assert 'request.namespace != \\"millrace-system\\"' in everywhere
-    labelled = policies(template("watchLabel=team=ml", "store.existingSecret=mine"))["millrace-namespaces"]
-    assert 'namespaceObject.metadata.labels[\\"team\\"] == \\"ml\\"' in labelled
+    values = (f"admission.trustedAppliers={{{flux}}}", f"admission.approvingAccounts={{{bot}}}")
+    found = policies(template("watchNamespaces={ml,fraud}", *values))
+    asks = 'request.userInfo.username in ["system:serviceaccount:millrace-system:millrace-operator"]'
+    for name in ("millrace-model-approvals", "millrace-training-runs"):
+        assert {"name": "operates", "expression": asks} in found[name]["variables"]
+    assert found["millrace-statuses"]["validations"][0]["expression"] == asks
+    assert found["millrace-operator-pods"]["matchConditions"] == [{"name": "who", "expression": asks}]
+    assert f'["{flux}"]' in json.dumps(found["millrace-training-runs"]).replace("\\", "")
+    assert f'["{bot}"]' in json.dumps(found["millrace-deployment-actions"]).replace("\\", "")
+    assert "millrace-system:millrace-store" in json.dumps(found["millrace-store-secrets"]["matchConditions"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "people", "elsewhere"),
+    [
+        (["watchNamespaces={ml}"], ("In", ["ml"]), ("NotIn", ["ml", "millrace-system"])),
+        (["watchNamespaces={ml}", "admission.otherNamespaces={lab}"], ("In", ["ml"]),
+         ("NotIn", ["ml", "millrace-system", "lab"])),
+        (["watchNamespaces={*}", "store.existingSecret=s", "admission.otherNamespaces={lab}"],
+         ("NotIn", ["millrace-system", "lab"]), ("In", ["millrace-system"])),
+        (["watchLabel=team=ml", "store.existingSecret=s"], ("NotIn", ["millrace-system"]),
+         ("NotIn", ["millrace-system"])),
+    ],
+    ids=["named", "beside another release", "all", "labelled: a label comes and goes"],
+)  # fmt: skip
+def test_the_policies_rule_where_the_operator_watches_and_warn_where_nobody_does(
+    settings: list[str], people: tuple[str, list[str]], elsewhere: tuple[str, list[str]]
+):
+    found = ruled(*settings)
+    name = "kubernetes.io/metadata.name"
+    for policy in (
+        "model-approvals",
+        "model-deletions",
+        "training-runs",
+        "dataset-secrets",
+        "deployment-actions",
+        "statuses",
+    ):
+        assert found[f"millrace-{policy}"] == [{"key": name, "operator": people[0], "values": people[1]}], policy
+    assert {"key": name, "operator": elsewhere[0], "values": elsewhere[1]} in found["millrace-unwatched"]
+    for policy in ("operators-own-namespace", "operator-pods", "store-secrets"):
+        assert found[f"millrace-{policy}"] == [], policy
+    labelled = {"key": "team", "operator": "NotIn", "values": ["ml"]}
+    assert (labelled in found["millrace-unwatched"]) is (settings[0] == "watchLabel=team=ml")
+
+
+def test_all_policies_deny_but_the_one_that_another_release_may_know_better():
+    bindings = [one for one in template() if one["kind"] == "ValidatingAdmissionPolicyBinding"]
+    warning = [one["metadata"]["name"] for one in bindings if one["spec"]["validationActions"] != ["Deny", "Audit"]]
+    assert warning == ["millrace-unwatched-millrace-system"]
 
 
 def test_the_charts_policies_are_those_that_the_operator_prints():
     from millrace.render import admission
 
-    account = admission.account("millrace-system", "millrace-operator")
+    home, account = "millrace-system", admission.account
     trusted = admission.trust(
-        [account], stores=[admission.account("millrace-system", "millrace-store")], namespaces=["ml"]
+        [account(home, "millrace-operator")], stores=[account(home, "millrace-store")], home=home, namespaces=["ml"]
     )
-    expected = {one["metadata"]["name"]: one["spec"] for one in admission.manifests(trusted)
-                if one["kind"] == "ValidatingAdmissionPolicy"}  # fmt: skip
-    found = {one["metadata"]["name"]: one["spec"] for one in template("watchNamespaces={ml}")
-             if one["kind"] == "ValidatingAdmissionPolicy"}  # fmt: skip
-    assert found.keys() == expected.keys()
-    for name, spec in found.items():
-        assert (
-            json.loads(json.dumps(spec).replace('(request.namespace in [\\"ml\\"])', 'request.namespace in [\\"ml\\"]'))
-            == expected[name]
-        )
+    printed = [one for one in admission.manifests(trusted, home) if one["kind"] == "ValidatingAdmissionPolicy"]
+    found = policies(template("watchNamespaces={ml}"))
+    assert {one["metadata"]["name"].removesuffix(f"-{home}"): one["spec"] for one in printed} == found
 
 
 def test_the_store_may_create_a_secret_and_read_none_and_only_its_init_container_has_the_token(

@@ -1,8 +1,6 @@
 {{/* What the admission policies ask, in CEL: operator/millrace/render/admission/trust.py says what each means. */}}
 {{- define "millrace.cel.operates" -}}
-{{- $users := list (printf "system:serviceaccount:%s:millrace-operator" .Release.Namespace) -}}
-{{- range .Values.admission.otherReleases }}{{ $users = append $users (printf "system:serviceaccount:%s:millrace-operator" .namespace) }}{{ end -}}
-request.userInfo.username in {{ $users | toJson }}
+request.userInfo.username in {{ list (printf "system:serviceaccount:%s:millrace-operator" .Release.Namespace) | toJson }}
 {{- end -}}
 
 {{- define "millrace.cel.applies_for_others" -}}
@@ -17,18 +15,8 @@ request.userInfo.username in {{ .Values.admission.approvingAccounts | toJson }}
 request.userInfo.username in {{ list (printf "system:serviceaccount:%s:millrace-store" .Release.Namespace) | toJson }}
 {{- end -}}
 
-{{- define "millrace.cel.is_watched" -}}
-(
-{{- if .Values.watchLabel -}}
-{{- $label := splitn "=" 2 .Values.watchLabel -}}
-has(namespaceObject.metadata.labels) && {{ $label._0 | toJson }} in namespaceObject.metadata.labels && namespaceObject.metadata.labels[{{ $label._0 | toJson }}] == {{ $label._1 | toJson }}
-{{- else if include "millrace.everywhere" . -}}
-request.namespace != {{ .Release.Namespace | toJson }}
-{{- else -}}
-request.namespace in {{ .Values.watchNamespaces | toJson }}
-{{- end -}}
-{{- range .Values.admission.otherReleases }} || request.namespace in {{ .watchNamespaces | toJson }}{{ end -}}
-)
+{{- define "millrace.cel.is_home" -}}
+request.namespace == {{ ternary "" .Release.Namespace .Values.operator.shareNamespace | toJson }}
 {{- end -}}
 
 {{- define "millrace.cel.watched" -}}
@@ -37,6 +25,30 @@ string(
 {{- else if include "millrace.everywhere" . }}{{ printf "all but %s" .Release.Namespace | toJson }}
 {{- else }}{{ .Values.watchNamespaces | join ", " | toJson }}{{ end -}}
 )
+{{- end -}}
+
+{{/* The namespaces that the policies rule: see Trust.ruled. */}}
+{{- define "millrace.ruled" -}}
+matchExpressions:
+{{- if include "millrace.everywhere" . }}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
+{{- else }}
+- {key: kubernetes.io/metadata.name, operator: In, values: {{ .Values.watchNamespaces | toJson }}}
+{{- end }}
+{{- end -}}
+
+{{/* The namespaces that nobody watches: see Trust.elsewhere. */}}
+{{- define "millrace.elsewhere" -}}
+matchExpressions:
+{{- if .Values.watchLabel }}
+{{- $label := splitn "=" 2 .Values.watchLabel }}
+- {key: {{ $label._0 | quote }}, operator: NotIn, values: [{{ $label._1 | quote }}]}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
+{{- else if include "millrace.everywhere" . }}
+- {key: kubernetes.io/metadata.name, operator: In, values: [{{ .Release.Namespace | quote }}]}
+{{- else }}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat .Values.watchNamespaces (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
+{{- end }}
 {{- end -}}
 
 {{/* Values that would put the operator where an editor can be it; rendered once, prints nothing. */}}

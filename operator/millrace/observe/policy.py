@@ -36,6 +36,7 @@ LOADED_WITHIN: Final = timedelta(seconds=3)
 """An API server looks for new policies every second."""
 
 GUARDS: Final = (admission.APPROVALS, admission.RUNS)
+"""Over approvals and over runs."""
 _NOBODY: Final = "millrace:nobody"
 _DIGEST: Final = f"sha256:{'0' * 64}"
 
@@ -97,7 +98,8 @@ async def look(world: World) -> PolicyStatus:
     if missing is not None:
         return missing
     if read is None:  # an API server needs a moment to take notice
-        return _missing("it, or its binding, was deleted", f"{admission.APPROVALS} or {admission.RUNS}")
+        guards = " or ".join(_named(world, one) for one in GUARDS)
+        return _missing("it, or its binding, was deleted", guards)
     text, since = read
     message = "a forged approval was refused by the admission policies"
     return PolicyStatus(in_force=True, message=message, epoch=text, since=since)
@@ -106,11 +108,15 @@ async def look(world: World) -> PolicyStatus:
 async def epoch(world: World) -> tuple[str, datetime] | None:
     """What policies and bindings are there, and when one was last changed; None if one is missing. Raises ApiError."""
     try:
-        found = [await world.kube.get(kind, "", name) for name in GUARDS for kind in WITNESSED]
+        found = [await world.kube.get(kind, "", _named(world, one)) for one in GUARDS for kind in WITNESSED]
     except errors.NotFound:
         return None
     known = [(one["metadata"]["uid"], one["metadata"].get("generation")) for one in found]
     return digest(*known, length=16), max(_changed(one["metadata"]) for one in found)
+
+
+def _named(world: World, policy: str) -> str:
+    return admission.of_release(policy, world.settings.policies)
 
 
 def admitted(policy: PolicyStatus, created: datetime | None) -> bool | None:
@@ -135,7 +141,8 @@ async def _tried(world: World, namespace: str) -> PolicyStatus | None:
         (MODELS, admission.APPROVALS, forged_model(namespace, admission.PROBE), admission.RULES),
         (TRAINING_RUNS, admission.RUNS, forged_run(namespace), admission.RULES),
     )
-    for resource, policy, forged, rules in tries:
+    for resource, guard, forged, rules in tries:
+        policy = _named(world, guard)
         refused = await _refusal(world, resource, policy, forged)
         if refused is None:
             return _missing(f"the API server would accept a forged {resource.kind} in {namespace}", policy)

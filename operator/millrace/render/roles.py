@@ -80,11 +80,11 @@ def lease_rules(name: str = "millrace-operator") -> list[Manifest]:
     ]
 
 
-def witness_rules() -> list[Manifest]:
+def witness_rules(release: str = "") -> list[Manifest]:
     """The one right of the operator on what is cluster-wide: to see whether the policies over approvals are still those
     under which an approval was written.
     """
-    names = [admission.APPROVALS, admission.RUNS]
+    names = [admission.of_release(name, release) for name in (admission.APPROVALS, admission.RUNS)]
     return [_rule([kind.plural], ["get"], group=kind.group, names=names) for kind in resources.WITNESSED]
 
 
@@ -114,7 +114,7 @@ def role_binding(name: str, namespace: str, *, account: str, account_namespace: 
     }
 
 
-def operator_grants(name: str, namespace: str, watched: Sequence[str]) -> list[Manifest]:
+def operator_grants(name: str, namespace: str, watched: Sequence[str], *, release: str = "") -> list[Manifest]:
     """All that an operator needs which lives in `namespace`; without `watched` namespaces, in every one.
 
     What is cluster-wide carries the namespace in its name: another release has its own.
@@ -122,7 +122,7 @@ def operator_grants(name: str, namespace: str, watched: Sequence[str]) -> list[M
     whom = {"account": name, "account_namespace": namespace}
     everywhere, witness = f"{name}-{namespace}", f"{name}-witness-{namespace}"
     granted = [
-        cluster_role(witness, witness_rules()),
+        cluster_role(witness, witness_rules(release)),
         cluster_role_binding(witness, **whom),
         role(f"{name}-lease", namespace, lease_rules(name)),
         role_binding(f"{name}-lease", namespace, **whom),

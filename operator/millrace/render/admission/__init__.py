@@ -1,7 +1,7 @@
 """Admission policies: the API server itself checks who may approve, apply for others, weaken, abort, read and report.
 
-No webhook. ValidatingAdmissionPolicies are cluster-wide and have fixed names: two releases in one cluster state the
-same rules, so one of them owns the objects (`millrace-...`) and is told the other's user names and namespaces.
+No webhook. ValidatingAdmissionPolicies are cluster-wide: those of a release carry its namespace in their names, and
+rule the namespaces that its operator watches.
 
     people       models, runs, datasets and deployments: what a person, or whoever applies for one, may write
     operator     what only the operator may write, where, and how little of what is not ours
@@ -12,15 +12,16 @@ CEL here sees objects after defaulting, so `approvalPolicy` and its fields are a
 from __future__ import annotations
 
 from millrace.render.admission.operator import (
-    NAMESPACES,
+    HOME,
     OPERATOR_PODS,
     STATUSES,
     STORE_SECRET,
     STORE_SECRETS,
-    namespaces,
+    home,
     operator_pods,
     statuses,
     store_secrets,
+    unwatched,
 )
 from millrace.render.admission.people import (
     ACTIONS,
@@ -34,14 +35,14 @@ from millrace.render.admission.people import (
     model_deletions,
     training_runs,
 )
-from millrace.render.admission.policy import PROBE, RULES, Manifest, binding
+from millrace.render.admission.policy import PROBE, RULES, UNWATCHED, Manifest, named, of_release
 from millrace.render.admission.trust import Trust, account, trust
 
 __all__ = [
     "ACTIONS",
     "APPROVALS",
     "DELETIONS",
-    "NAMESPACES",
+    "HOME",
     "OPERATOR_PODS",
     "PROBE",
     "RULES",
@@ -50,24 +51,27 @@ __all__ = [
     "STATUSES",
     "STORE_SECRET",
     "STORE_SECRETS",
+    "UNWATCHED",
     "Trust",
     "account",
     "manifests",
+    "of_release",
     "trust",
 ]
 
 
-def manifests(trusted: Trust) -> list[Manifest]:
-    """All policies, each followed by its binding."""
-    policies = (
+def manifests(trusted: Trust, release: str = "") -> list[Manifest]:
+    """All policies, each followed by its binding; `release` is the namespace of the release that they belong to."""
+    policies = [
         model_approvals(trusted),
-        model_deletions(),
+        model_deletions(trusted),
         training_runs(trusted),
-        dataset_secrets(),
+        dataset_secrets(trusted),
         deployment_actions(trusted),
         statuses(trusted),
-        namespaces(trusted),
+        home(trusted),
+        unwatched(trusted),
         operator_pods(trusted),
         store_secrets(trusted),
-    )
-    return [manifest for policy in policies for manifest in (policy, binding(policy["metadata"]["name"]))]
+    ]
+    return named(policies, release)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from millrace.api import keys, resources
-from millrace.render.admission.policy import Manifest, policy, rule, validation
+from millrace.render.admission.policy import UNWATCHED, Manifest, policy, rule, validation
 from millrace.render.admission.trust import Trust
 
 STATUSES: Final = f"{keys.FIELD_MANAGER}-statuses"
-NAMESPACES: Final = f"{keys.FIELD_MANAGER}-namespaces"
+HOME: Final = f"{keys.FIELD_MANAGER}-operators-own-namespace"
 OPERATOR_PODS: Final = f"{keys.FIELD_MANAGER}-operator-pods"
 STORE_SECRETS: Final = f"{keys.FIELD_MANAGER}-store-secrets"
 
@@ -25,6 +25,7 @@ def statuses(trusted: Trust) -> Manifest:
     return policy(
         STATUSES,
         rule(tuple(f"{plural}/status" for plural in _OWN), ("UPDATE",)),
+        where=trusted.ruled,
         validations=[
             validation(
                 trusted.operates,
@@ -34,17 +35,33 @@ def statuses(trusted: Trust) -> Manifest:
     )
 
 
-def namespaces(trusted: Trust) -> Manifest:
-    """No object of ours where nobody would look at it: above all not in the operator's own namespace."""
+def home(trusted: Trust) -> Manifest:
+    """No object of ours where the operator itself is: whoever may edit there can act as it."""
     return policy(
-        NAMESPACES,
+        HOME,
         rule(_OWN, ("CREATE",)),
-        variables={"watched": trusted.watched},
+        where={},
         validations=[
             validation(
-                f"{trusted.operates} || {trusted.is_watched}",
-                says="'Millrace does not watch the namespace ' + request.namespace + ', it watches: ' + "
-                "variables.watched + '. Use one of these, or have it added to the chart\\'s watchNamespaces'",
+                f"!({trusted.is_home})",
+                says="'the namespace ' + request.namespace + ' is the operator\\'s own, it watches ' + "
+                f"{trusted.watched} + ': use one of these'",
+            )
+        ],
+    )
+
+
+def unwatched(trusted: Trust) -> Manifest:
+    """Says of an object that nobody will ever look at it."""
+    return policy(
+        UNWATCHED,
+        rule(_OWN, ("CREATE",)),
+        where=trusted.elsewhere,
+        validations=[
+            validation(
+                "false",
+                says="'Millrace does not watch the namespace ' + request.namespace + ', it watches ' + "
+                f"{trusted.watched} + ': use one of these, or add this one to the chart\\'s watchNamespaces'",
             )
         ],
     )
@@ -55,6 +72,7 @@ def operator_pods(trusted: Trust) -> Manifest:
     return policy(
         OPERATOR_PODS,
         rule((resources.PODS.plural,), ("UPDATE",), group=resources.PODS.group),
+        where={},
         only_if=trusted.operates,
         variables={
             "labels": "has(object.metadata.labels) ? object.metadata.labels : {}",
@@ -84,6 +102,7 @@ def store_secrets(trusted: Trust) -> Manifest:
     return policy(
         STORE_SECRETS,
         rule(("secrets",), ("CREATE",), group=""),
+        where={},
         only_if=trusted.stores,
         validations=[
             validation(

@@ -36,6 +36,7 @@ def model_approvals(trusted: Trust) -> Manifest:
     return policy(
         APPROVALS,
         rule(("models",), _WRITES),
+        where=trusted.ruled,
         variables={
             "created": "oldObject == null",
             "operates": trusted.operates,
@@ -123,7 +124,7 @@ def _provenance(trusted: Trust) -> list[Manifest]:
             "!has(object.spec.provenance.trainingRunRef) || variables.operates",
             says="'only the operator claims a training run: import without provenance.trainingRunRef'",
         ),
-        *_authorship(trusted, "spec.provenance", created="variables.created"),
+        *_authorship(trusted, "spec.provenance", unless="!variables.created || "),
         validation(
             f"variables.operates || {_CLAIMS}.all(l, (l in variables.labels) == (l in variables.labelled) && "
             "(!(l in variables.labels) || variables.labels[l] == variables.labelled[l]))",
@@ -132,23 +133,23 @@ def _provenance(trusted: Trust) -> list[Manifest]:
     ]
 
 
-def _authorship(trusted: Trust, where: str, *, created: str) -> list[Manifest]:
+def _authorship(trusted: Trust, where: str, *, unless: str = "") -> list[Manifest]:
     """Who is the author, and who applied where that is another. Needs the variables user, author and appliedBy."""
     return [
         validation(
-            f"!({created}) || variables.author == variables.user || variables.operates || "
+            f"{unless}variables.author == variables.user || variables.operates || "
             f"({trusted.applies_for_others} && variables.author != '')",
             says=f"'{where}.author must be your own user name: set author: ' + variables.user",
         ),
         validation(
-            f"!({created}) || variables.operates || variables.appliedBy == variables.user || "
+            f"{unless}variables.operates || variables.appliedBy == variables.user || "
             "(variables.appliedBy == '' && variables.author == variables.user)",
             says=f"'{where}.appliedBy says who applied: set appliedBy: ' + variables.user",
         ),
     ]
 
 
-def model_deletions() -> Manifest:
+def model_deletions(trusted: Trust) -> Manifest:
     """A rejection belongs to the digest: who deletes the Model and makes it again would lose it.
 
     The last entry of each person counts. A namespace that goes takes everything along.
@@ -156,6 +157,7 @@ def model_deletions() -> Manifest:
     return policy(
         DELETIONS,
         rule(("models",), ("DELETE",)),
+        where=trusted.ruled,
         variables={
             "going": "has(namespaceObject.metadata.deletionTimestamp)",
             "said": "has(oldObject.spec.approvals) ? oldObject.spec.approvals : []",
@@ -179,6 +181,7 @@ def training_runs(trusted: Trust) -> Manifest:
     return policy(
         RUNS,
         rule(("trainingruns",), ("CREATE",)),
+        where=trusted.ruled,
         variables={
             "operates": trusted.operates,
             "user": _USER,
@@ -191,7 +194,7 @@ def training_runs(trusted: Trust) -> Manifest:
         },
         validations=[
             validation(f"object.metadata.name != '{PROBE}'", says=PROBED),
-            *_authorship(trusted, "spec", created="true"),
+            *_authorship(trusted, "spec"),
             validation(
                 f"variables.policy{_STRICT} || variables.operates || variables.person",
                 says=f"'spec.output.approvalPolicy waives a person: ' + variables.user + {_NO_PERSON}",
@@ -205,11 +208,12 @@ def training_runs(trusted: Trust) -> Manifest:
     )
 
 
-def dataset_secrets() -> Manifest:
+def dataset_secrets(trusted: Trust) -> Manifest:
     """Whose credentials a Dataset may read its source with: only those that its writer may read."""
     return policy(
         SECRETS,
         rule(("datasets",), _WRITES),
+        where=trusted.ruled,
         validations=[
             validation(
                 "!has(object.spec.source.secretRef) || "
@@ -233,6 +237,7 @@ def deployment_actions(trusted: Trust) -> Manifest:
     return policy(
         ACTIONS,
         rule(("deployments",), _WRITES),
+        where=trusted.ruled,
         variables={
             "old": "oldObject != null && has(oldObject.spec.actions) ? oldObject.spec.actions : {}",
             "now": "has(object.spec.actions) ? object.spec.actions : {}",

@@ -1,4 +1,4 @@
-"""Whom the policies know by user name, and where people's objects may be.
+"""Whom the policies of a release know by user name, and which namespaces they rule: those that its operator watches.
 
 By name, never by verb: a wildcard role, which cluster administrators and GitOps controllers have, holds every verb.
 """
@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from millrace.api.base import Frozen
 
 SERVICE_ACCOUNT = "system:serviceaccount:"
+
+
+Selector = dict[str, Any]
+"""A namespaceSelector."""
+NAME = "kubernetes.io/metadata.name"
+"""The label that every namespace has, and nobody can change."""
 
 
 class Trust(Frozen):
@@ -24,10 +31,14 @@ class Trust(Frozen):
     """Whether a service account asks that counts as an approver where RBAC gives it the verb."""
     stores: str
     """Whether the embedded store's account asks."""
-    is_watched: str
-    """Whether the operator watches the namespace of the object."""
+    is_home: str
+    """Whether the object is in the operator's own namespace."""
     watched: str
     """CEL of a text: which namespaces it watches."""
+    ruled: Selector
+    """The namespaces that it watches. Of those that carry a label all are ruled: a label comes and goes."""
+    elsewhere: Selector
+    """The namespaces that no release watches."""
 
 
 def account(namespace: str, name: str) -> str:
@@ -41,22 +52,31 @@ def trust(
     appliers: Sequence[str] = (),
     approving_accounts: Sequence[str] = (),
     stores: Sequence[str] = (),
+    home: str = "",
     namespaces: Sequence[str] = (),
 ) -> Trust:
-    """Trust in these user names; without `namespaces` every one is watched."""
+    """Trust in these user names; without `namespaces` every one but `home` is watched."""
     return Trust(
         operates=asks(operators),
         applies_for_others=asks(appliers),
         approves_as_account=asks(approving_accounts),
         stores=asks(stores),
-        is_watched=f"request.namespace in {_list(namespaces)}" if namespaces else "true",
+        is_home=f"request.namespace == {json.dumps(home)}",
         watched=f"string({json.dumps(', '.join(namespaces) or 'all')})",
+        ruled=_named("In", namespaces) if namespaces else _named("NotIn", [home] if home else []),
+        elsewhere=_named("NotIn", [*namespaces, home]) if namespaces else _named("In", [home or "-"]),
     )
 
 
 def asks(users: Sequence[str]) -> str:
     """CEL: whether one of these asks."""
     return f"request.userInfo.username in {_list(users)}"
+
+
+def _named(operator: str, namespaces: Sequence[str]) -> Selector:
+    if not namespaces:
+        return {}
+    return {"matchExpressions": [{"key": NAME, "operator": operator, "values": [name for name in namespaces if name]}]}
 
 
 def _list(texts: Sequence[str]) -> str:
