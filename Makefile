@@ -13,7 +13,7 @@ STAMP := $(VENV)/.lock-$(LOCK)
 TIERS := lint unit apiserver router e2e
 # Tests without a cluster; the other folders are tiers of their own, or tools.
 UNIT  := $(wildcard tests/test_*.py) \
-         $(filter-out $(addprefix tests/,apiserver router e2e benchmarks conformance demo fuzz fuzz_serving harness images cluster killsweep peers),$(patsubst %/,%,$(wildcard tests/*/)))
+         $(filter-out $(addprefix tests/,apiserver attack router e2e benchmarks conformance demo fuzz fuzz_serving harness images cluster killsweep peers),$(patsubst %/,%,$(wildcard tests/*/)))
 
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONUNBUFFERED := 1
@@ -72,6 +72,10 @@ harness: venv  ## the operator under every fault, in virtual time; ends with pla
 .PHONY: harness-apiserver
 harness-apiserver: venv  ## the same plans on a real etcd, kube-apiserver and kube-controller-manager
 	@$(PY) tests/harness/real $(ARGS)
+
+.PHONY: attack
+attack: venv  ## a hundred attacks on who may approve what, on a real API server; ends with attacks=N refused=N
+	@$(PY) tests/attack $(ARGS)
 
 .PHONY: fuzz-crs
 fuzz-crs: venv  ## every leaf of our schemas, valid and invalid, on a real API server

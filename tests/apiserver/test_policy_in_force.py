@@ -21,7 +21,6 @@ from millrace.observe import policy
 from millrace.render import admission
 from millrace_cluster.control_plane import ControlPlane
 
-GLANCES = round(policy.INTERVAL_SECONDS / policy.GLANCE_SECONDS)
 SETTINGS = settings.Settings(namespace="ml", trainer_image="t", server_image="s", router_image="r")
 
 
@@ -120,7 +119,7 @@ async def test_models_are_looked_at_again_when_the_answer_changes(world: World) 
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        if len(slept) == 3 * GLANCES:
+        if sum(slept) == 3 * policy.INTERVAL_SECONDS:
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
@@ -169,5 +168,4 @@ async def test_a_change_is_noticed_within_a_minute(world: World, restored: None,
     first = await until(world, in_force=True)
     with pytest.raises(asyncio.CancelledError):
         await policy.watch(world, sleep)
-    assert slept[0] == policy.GLANCE_SECONDS
-    assert len(slept) == 2
+    assert sum(slept) <= policy.GLANCE_SECONDS + policy.IMPATIENT_SECONDS

@@ -35,6 +35,8 @@ IMPATIENT_SECONDS: Final = 10.0
 LOADED_WITHIN: Final = timedelta(seconds=3)
 """An API server looks for new policies every second."""
 
+_GLANCES: Final = round(GLANCE_SECONDS / IMPATIENT_SECONDS)
+
 GUARDS: Final = (admission.APPROVALS, admission.RUNS)
 """Over approvals and over runs."""
 _NOBODY: Final = "millrace:nobody"
@@ -47,13 +49,13 @@ async def watch(world: World, sleep: Sleep = asyncio.sleep) -> None:
     """Keep ``world.policy`` true; when it changes every Model, run and Deployment is looked at again. Never returns."""
     while True:
         _learn(world, await look(world))
-        if not world.policy.in_force:
-            await sleep(IMPATIENT_SECONDS)
-            continue
-        for _ in range(round(INTERVAL_SECONDS / GLANCE_SECONDS)):
-            await sleep(GLANCE_SECONDS)
-            if await _has_changed(world):
+        for slept in range(round(INTERVAL_SECONDS / IMPATIENT_SECONDS)):
+            # A pass over a Model may have found out meanwhile.
+            if slept and not world.policy.in_force:
                 break
+            if slept and slept % _GLANCES == 0 and await _has_changed(world):
+                break
+            await sleep(IMPATIENT_SECONDS)
 
 
 async def _has_changed(world: World) -> bool:

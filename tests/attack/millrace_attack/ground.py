@@ -52,7 +52,7 @@ SHORT: Final = {CI: "ci", FLUX: "flux", ARGO: "argo", BOT: "bot", OPERATOR: "ope
 API: Final = "/apis/millrace.dev/v1alpha1"
 VALUES: Final = (f"watchNamespaces={{{ML},{FRAUD}}}", f"admission.trustedAppliers={{{FLUX},{CI}}}",
                  f"admission.approvingAccounts={{{CI}}}")  # fmt: skip
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 
 
 @dataclass(frozen=True)

@@ -18,34 +18,43 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "millrace"
 
 
+def home(namespace: str) -> str:
+    """Where the operator and the embedded store are that serve a team's namespace: `millrace-system` for `millrace`."""
+    return f"{namespace}-system"
+
+
 @dataclass(frozen=True)
 class Release:
-    """A Helm release in its own namespace."""
+    """A Helm release in a namespace of its own, and kubectl in that of the team that it serves."""
 
     cluster: Cluster
     kubectl: Kubectl
     name: str
 
+    @property
+    def home(self) -> Kubectl:
+        """Kubectl where the operator is."""
+        return self.kubectl.within(home(self.kubectl.namespace))
+
     def operator_pods(self) -> list[str]:
         """The names of the operator pods that run now, the newest last."""
-        pods = self.kubectl.list("pods", "app.kubernetes.io/component=operator")
+        pods = self.home.list("pods", "app.kubernetes.io/component=operator")
         return [str(pod["metadata"]["name"]) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def operator_pod(self) -> str:
         """The name of the operator pod that leads, or before any does of the newest."""
         running = self.operator_pods()
-        lease = self.kubectl.get("lease", "millrace-operator") or {"spec": {}}
+        lease = self.home.get("lease", "millrace-operator") or {"spec": {}}
         holder = lease["spec"].get("holderIdentity", "")
         return holder if holder in running else running[-1]
 
 
 def remove(cluster: Cluster, namespace: str, name: str = "millrace") -> None:
-    """Take an earlier release and everything in its namespace away; nothing happens when there is none."""
+    """Take an earlier release and everything in both namespaces away; nothing happens when there is none."""
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
-    if kubectl.get("namespace", namespace) is None:
-        return
-    _helm(cluster, "uninstall", name, "--namespace", namespace, "--ignore-not-found", "--wait")
-    kubectl.run("delete", "namespace", namespace, "--wait", timeout=180)
+    if kubectl.get("namespace", home(namespace)) is not None:
+        _helm(cluster, "uninstall", name, "--namespace", home(namespace), "--ignore-not-found", "--wait")
+    kubectl.run("delete", "namespace", namespace, home(namespace), "--ignore-not-found", "--wait", timeout=180)
 
 
 def prepare_images(cluster: Cluster) -> dict[str, str]:
@@ -63,16 +72,22 @@ def prepare_images(cluster: Cluster) -> dict[str, str]:
 def install(
     cluster: Cluster, namespace: str, values: Mapping[str, str], name: str = "millrace", chart: Path = CHART
 ) -> Release:
-    """`helm upgrade --install` and wait until operator and store are ready. Raises CommandFailed with Helm's words."""
+    """`helm upgrade --install` for the team in `namespace`, made if need be; until operator and store are ready.
+
+    Raises CommandFailed with Helm's words.
+    """
     kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
+    if kubectl.get("namespace", namespace) is None:
+        kubectl.run("create", "namespace", namespace)
     _helm(
         cluster,
         "upgrade",
         "--install",
         name,
         str(chart),
-        f"--namespace={namespace}",
+        f"--namespace={home(namespace)}",
         "--create-namespace",
+        f"--set=watchNamespaces={{{namespace}}}",
         *[f"--set={key}={value}" for key, value in values.items()],
         "--wait",
         "--timeout=3m",
