@@ -64,7 +64,7 @@ def trust(
         is_home=f"request.namespace == {json.dumps(home)}",
         watched=f"string({json.dumps(', '.join(namespaces) or 'all')})",
         ruled=_named("In", namespaces) if namespaces else _named("NotIn", [home] if home else []),
-        elsewhere=_named("NotIn", [*namespaces, home]) if namespaces else _named("In", [home or "-"]),
+        elsewhere=_named("NotIn", [*namespaces, home]) if namespaces else _named("In", [home or "NOWHERE"]),
     )
 
 
