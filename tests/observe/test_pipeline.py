@@ -18,6 +18,7 @@ from millrace.clients.world import PolicyStatus, World
 from millrace.decide import dataset as decisions
 from millrace.decide.model import Rejection
 from millrace.observe import dataset, jobs, model, policy, training_run
+from millrace.render import admission
 from millrace.settings import Settings
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -374,3 +375,25 @@ def test_pods_are_sorted_by_age_and_odd_times_do_no_harm() -> None:
     odd["metadata"] = {"name": "y", "creationTimestamp": "yesterday"}
     odder = {"metadata": {"name": "x"}, "spec": {}, "status": {}}
     assert [pod.name for pod in view({}, young, old, odd, odder).pods] == ["x", "y", "z", "p"]
+
+
+async def test_a_new_run_is_asked_about_after_it_was_seen(world: World, live: Live) -> None:
+    guard(live)
+    world.policy = await in_force(world)
+    put(world.store, resources.TRAINING_RUNS, "gb", spec=RUN)
+    seen = await training_run.observe(world, "ml", "gb")
+    assert seen is not None
+    assert seen.admitted is True
+    guard(live, generation=2, changed="2026-11-21T08:00:30Z")
+    live.create = refused  # type: ignore[attr-defined]
+    seen = await training_run.observe(world, "ml", "gb")
+    assert seen is not None
+    assert seen.admitted is False, "the policies were touched since it was created, though nobody had noticed yet"
+    put(world.store, resources.TRAINING_RUNS, "gb", spec=RUN, status={"admission": "Checked"}, version="2")
+    live.store = Store()  # whatever is asked is not there
+    assert await training_run.observe(world, "ml", "gb") is not None
+
+
+async def refused(resource: ResourceType, manifest: Manifest, dry_run: bool = False) -> Manifest:
+    name = admission.APPROVALS if resource is resources.MODELS else admission.RUNS
+    raise errors.Forbidden(f"ValidatingAdmissionPolicy '{name}' denied the request: (rules {admission.RULES})")

@@ -197,9 +197,10 @@ def _is_withdrawn(at: Sight) -> Reading | None:
     model = target.model_called(at.seen, at.canary.model)
     if target.may_stay(model):
         return None
-    is_gone = model is None or model.metadata.deletion_timestamp is not None
-    reason, text = ("ModelDeleted", "was deleted") if is_gone else ("ApprovalRevoked", "is not approved any more")
-    return Reading(signal=Signal.WITHDRAWN, reason=reason, message=f"Model {at.canary.model} {text}")
+    if model is None or model.metadata.deletion_timestamp is not None:
+        return Reading(signal=Signal.WITHDRAWN, reason="ModelDeleted", message=f"Model {at.canary.model} was deleted")
+    text = f"Model {at.canary.model} is not approved any more"
+    return Reading(signal=Signal.WITHDRAWN, reason="ApprovalRevoked", message=text)
 
 
 def _is_superseded(at: Sight) -> Reading | None:
@@ -252,15 +253,13 @@ def _is_unjudged(at: Sight) -> Reading | None:
     model = target.model_called(at.seen, at.canary.model)
     if model is None or target.is_judged(model):
         return None
-    return Reading(
-        signal=Signal.WAITING, reason="ApprovalsNotCounted", waiting_for=f"{at.canary.model}'s approvals to be counted"
-    )
+    text = f"{at.canary.model}'s approvals to be counted"
+    return Reading(signal=Signal.WAITING, reason="ApprovalsNotCounted", waiting_for=text)
 
 
 Finding = Callable[[Sight], Reading | None]
 FINDINGS: tuple[Finding, ...] = (
-    _is_aborted, _is_withdrawn, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended,
-    _is_unjudged,
+    _is_aborted, _is_withdrawn, _is_superseded, _is_broken, _has_failed, _is_overdue, _is_extended, _is_unjudged,
 )  # fmt: skip
 
 

@@ -217,17 +217,19 @@ def _register(seen: Observation, said: TrainingRunStatus, resolved: Resolved, me
     return Plan(creates=(manifest,), wake_after=SOON_SECONDS)
 
 
-def _admission(seen: Observation) -> Admission:
-    """Whether author and approval policy of the run were checked when it was created.
+def is_admission_settled(run: TrainingRun) -> bool:
+    """Whether it is known if author and approval policy were checked when the run was created.
 
     It is settled at the first pass that can tell: later the policies may be others. An operator that did not ask has
     pinned what the run depends on and said nothing.
     """
-    known = seen.run.status
-    if known.admission in ("Checked", "Unchecked"):
-        return known.admission
-    if known.admission is None and known.resolved is not None:
-        return "Checked"
+    known = run.status
+    return known.admission in ("Checked", "Unchecked") or (known.admission is None and known.resolved is not None)
+
+
+def _admission(seen: Observation) -> Admission:
+    if is_admission_settled(seen.run):
+        return seen.run.status.admission or "Checked"
     return "Unknown" if seen.admitted is None else "Checked" if seen.admitted else "Unchecked"
 
 

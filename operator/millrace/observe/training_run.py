@@ -23,12 +23,8 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     run = TrainingRun.model_validate(manifest)
-    seen = Observation(
-        now=world.clock.now(),
-        run=run,
-        platform=jobs.platform(world),
-        admitted=policy.admitted(world.policy, run.metadata.creation_timestamp),
-    )
+    admitted = await _admitted(world, run)
+    seen = Observation(now=world.clock.now(), run=run, platform=jobs.platform(world), admitted=admitted)
     if training_run.is_over(run):
         return seen
     if run.status.resolved is None:
@@ -46,6 +42,14 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     # Counting versions and finding our own Model must not depend on how far a watch has come.
     live = await world.kube.list(resources.MODELS, namespace)
     return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in live), "models_are_live": True})
+
+
+async def _admitted(world: World, run: TrainingRun) -> bool | None:
+    """Whether the policies checked the run when it was created; asked after it was seen, for the last look is older."""
+    found = world.policy
+    if found.in_force is not None and not training_run.is_admission_settled(run):
+        found = await policy.recheck(world)
+    return policy.admitted(found, run.metadata.creation_timestamp)
 
 
 def view(model: Mapping[str, Any]) -> ModelView:

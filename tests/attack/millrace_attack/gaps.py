@@ -42,7 +42,7 @@ class Operator:
         async def live() -> None:
             operator = wiring.Operator(self._settings, self._identity, wiring.controllers(), tasks=wiring.background)
             loop = asyncio.get_running_loop()
-            self._stop = lambda: loop.call_soon_threadsafe(operator.stop)  # type: ignore[assignment,return-value]
+            self._stop = lambda: loop.call_soon_threadsafe(operator.stop)  # type: ignore[assignment]
             made.append(operator)
             await operator.run(signals=False)
 
