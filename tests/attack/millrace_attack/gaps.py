@@ -109,12 +109,17 @@ def judged(g: Ground, made: Manifest, entries: int) -> Manifest:
 
 
 def imported(g: Ground) -> Manifest:
-    """A model that alice brings, and that the operator has seen."""
-    wanted = g.imported("alice")
-    answer = g.create(wanted, user="alice")
-    assert answer.ok, answer.said
-    judged(g, answer.body, 0)
-    return answer.body
+    """A model that alice brings, and of which the operator knows that the policies checked it: it was not made in the
+    moment in which an earlier story put them back.
+    """
+
+    def checked() -> Manifest | None:
+        answer = g.create(g.imported("alice"), user="alice")
+        assert answer.ok, answer.said
+        return answer.body if judged(g, answer.body, 0)["status"]["admission"] == "Checked" else None
+
+    made: Manifest = g.until(checked, "a model is created when the policies had been there for a while")
+    return made
 
 
 def forge(g: Ground, made: Manifest) -> None:
