@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from millrace_demo import data, imports, objects, release, traffic
+from millrace_demo import data, imports, marker, objects, release, traffic
 from millrace_demo.kubectl import Kubectl, is_true
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ DASHBOARD = ROOT / "manifests" / "dashboards" / "millrace.json"
 
 def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
     """Prometheus outside the cluster reaches pods through the API server; Debian's has no Kubernetes discovery."""
-    view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "-o", "json"))
+    view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
     cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
     for name, value in (
         ("ca.crt", cluster["certificate-authority-data"]),
@@ -47,7 +47,7 @@ def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
 def targets(kubectl: Kubectl, server: str) -> list[dict[str, Any]]:
     """What a discovery by pod annotations finds, where the team is and where the operator is."""
     found = []
-    for pod in [*kubectl.list("pods"), *kubectl.within(release.home(kubectl.namespace)).list("pods")]:
+    for pod in [*kubectl.list("pods"), *kubectl.within(marker.home(kubectl.namespace)).list("pods")]:
         meta = pod["metadata"]
         notes, labels = meta.get("annotations", {}), meta.get("labels", {})
         if notes.get("prometheus.io/scrape") != "true" or pod["status"].get("phase") != "Running":
@@ -73,7 +73,8 @@ class Prometheus:
 
     def discover(self, kubectl: Kubectl) -> None:
         """Look at the pods again."""
-        server = urllib.parse.urlparse(kubectl.run("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"))
+        view = kubectl.run("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+        server = urllib.parse.urlparse(view)
         self._discovered.write_text(json.dumps(targets(kubectl, server.netloc)))
 
     def query(self, expression: str) -> list[dict[str, Any]]:

@@ -116,7 +116,7 @@ def test_a_person_aborts_a_canary_and_brings_it_back(kubectl: Kubectl, importer:
     revision = at_20_percent(kubectl, "held")["status"]["canary"]["revision"]
     patch_actions(kubectl, "held", {"abort": {"revision": revision, "reason": "a hunch"}})
     assert stable_model(ends(kubectl, "held", "Aborted")) == "held-1"
-    patch_actions(kubectl, "held", {"abort": None, "unquarantine": {"revision": revision}})
+    patch_actions(kubectl, "held", {"abort": None, "retry": {"revision": revision}})
     serves(kubectl, "held", "held-2", 150)
 
 

@@ -245,7 +245,7 @@ def test_the_pods_of_a_namespace_find_their_way_with_its_keys(store: Any, monkey
             runtime.read_bytes(denied)
 
 
-def test_a_refusal_is_told_with_the_next_command(
+def test_a_refusal_is_reported_with_the_next_command(
     api: Secrets, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ):
     api.refuse_with = 403

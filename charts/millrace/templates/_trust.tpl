@@ -44,7 +44,7 @@ matchExpressions:
 {{- $label := splitn "=" 2 .Values.watchLabel }}
 - {key: {{ $label._0 | quote }}, operator: NotIn, values: [{{ $label._1 | quote }}]}
 - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
-{{- else if include "millrace.everywhere" . }}
+{{- else if or (include "millrace.everywhere" .) (has "*" .Values.admission.otherNamespaces) }}
 - {key: kubernetes.io/metadata.name, operator: In, values: [{{ .Release.Namespace | quote }}]}
 {{- else }}
 - {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat .Values.watchNamespaces (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
@@ -57,6 +57,8 @@ matchExpressions:
 {{- if and (has .Release.Namespace .Values.watchNamespaces) (not .Values.operator.shareNamespace) }}
 {{- fail (printf "watchNamespaces holds %s, where the operator itself is: whoever may edit there can act as the operator. Install into a namespace of its own (helm install ... --namespace millrace-system --create-namespace), or accept it with operator.shareNamespace=true" .Release.Namespace) }}
 {{- end }}
+{{- else if has "*" .Values.admission.otherNamespaces }}
+{{- fail "admission.otherNamespaces holds *, so another release watches all namespaces that this one does not name: name them in watchNamespaces" }}
 {{- else if and (include "millrace.embedded" .) (not .Values.operator.shareNamespace) }}
 {{- fail "the embedded store has credentials for namespaces that are named: list them in watchNamespaces, or set store.existingSecret to the name that your Secret has in each namespace" }}
 {{- end }}

@@ -77,7 +77,13 @@ class Server(Shape):
     """The serving container."""
 
     resources: ResourceRequirements | None = None
-    """Requests and limits of every server pod."""
+    """Requests and limits of every server pod. Unless something is said about them, 100m of CPU and 256Mi of memory are
+    requested.
+    """
+    termination_grace_period_seconds: Annotated[int, Field(ge=15, le=3600)] = 60
+    """How long a server that must go may go on serving until another one is ready. With one replica it should be more
+    than a server takes to start: to find a node, to pull the image, to fetch and to load the model.
+    """
 
 
 class MaxThreshold(Shape):
@@ -255,9 +261,9 @@ class Actions(Shape):
     abort: RevisionAction | None = None
     """Return all traffic to stable and stop this canary (verb `abort`)."""
     retry: RevisionAction | None = None
-    """Give this canary's held analysis more time (verb `retry`)."""
+    """Start this aborted or rolled back canary again, or give its held analysis more time (verb `retry`)."""
     unquarantine: RevisionAction | None = None
-    """Let this quarantined revision, aborted or rolled back, be rolled out again (verb `approve`)."""
+    """Let this quarantined revision be rolled out again (verb `approve`)."""
 
 
 class DeploymentSpec(Shape):

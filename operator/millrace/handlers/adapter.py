@@ -26,11 +26,16 @@ log = Log(__name__)
 # Told of each event: ADDED, MODIFIED, DELETED, or None for an item of a list; and the object.
 Saw = Callable[[ResourceType, str | None, dict[str, Any]], None]
 
-BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts of one request to list or watch
-TRIES = 5  # so many failures of kopf in a row are borne
-CALM_SECONDS = 60.0  # watches that lasted so long were good ones
-ENDING_SECONDS = 0.5  # between two cancellations of what is left of kopf
-PAUSE_WAITER = "pause-waiter"  # what kopf calls the tasks that belong to watches and end with them
+BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses between attempts of one request to list or watch, in seconds."""
+TRIES = 5
+"""After more failures of kopf in a row than this the last one is raised."""
+CALM_SECONDS = 60.0
+"""A failure after so long without one starts the count again."""
+ENDING_SECONDS = 0.5
+"""Between two cancellations of what is left of kopf."""
+PAUSE_WAITER = "pause-waiter"
+"""What kopf calls the tasks that belong to watches and end with them."""
 
 # Of no meaning without peering, but kopf would otherwise look up a user name that a container's user does not have.
 IDENTITY: Any = "millrace"
@@ -116,7 +121,7 @@ async def _never_called(**_: Any) -> None:
 
 
 class NotKopfs(Container["asyncio.Task[Any]"]):
-    """All tasks of the loop but kopf's: it takes for its own, and cancels, every task born after its own start."""
+    """All tasks of the loop but kopf's own: kopf would cancel every task that was created after its start."""
 
     _home = str(Path(kopf.__file__).parent)
 
@@ -125,8 +130,10 @@ class NotKopfs(Container["asyncio.Task[Any]"]):
         return code is None or not code.co_filename.startswith(self._home)
 
 
-class Watches:
-    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then."""
+class KopfWatches:
+    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
+    whoever wants them takes them back.
+    """
 
     def __init__(
         self, kernel: Kernel, credentials: Credentials, territory: Territory, started: Callable[[], None] = lambda: None

@@ -11,9 +11,8 @@ from millrace import errors
 from millrace.api import resources
 from millrace.api.model import Model
 from millrace.clients.store import Manifest
-from millrace.clients.world import PolicyStatus, Watches, World
-from millrace.decide import approvals
-from millrace.decide.model import Observation, Rejection, Use
+from millrace.clients.world import MapFunctions, PolicyStatus, World
+from millrace.decide.model import Observation, Rejection, Use, approvals
 from millrace.observe import policy
 
 _ROLES: tuple[tuple[str, Literal["Stable", "Canary"]], ...] = (("stable", "Stable"), ("canary", "Canary"))
@@ -141,7 +140,7 @@ def _made_by(_: World, run: Manifest) -> Iterator[tuple[str, str]]:
         yield run["metadata"].get("namespace") or "", name
 
 
-WATCHES: Watches = {
+WATCHES: MapFunctions = {
     resources.DEPLOYMENTS: _models_of,
     resources.MODELS: _same_bytes,
     resources.TRAINING_RUNS: _made_by,

@@ -85,7 +85,8 @@ async def recheck(world: World) -> PolicyStatus:
 async def look(world: World) -> PolicyStatus:
     """Try what the policies forbid, without creating anything.
 
-    What cannot be told now (an unreachable API server) leaves the last finding; what can never be told is unknown.
+    While the API server is unreachable the last answer stands; where the question cannot be asked at all, the answer is
+    unknown.
     """
     try:
         read = await epoch(world)

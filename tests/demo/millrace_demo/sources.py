@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import release
+from . import marker
 from .kubectl import Kubectl
 
 BUCKET = "millrace"
@@ -41,7 +41,7 @@ def open_sources(kubectl: Kubectl, service: str = "millrace-store", port: int = 
 
     secret = kubectl.get("secret", "millrace-store") or {"data": {}}
     values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    with kubectl.within(release.home(kubectl.namespace)).port_forward(f"svc/{service}", port) as url:
+    with kubectl.within(marker.home(kubectl.namespace)).port_forward(f"svc/{service}", port) as url:
         client = botocore.session.Session().create_client(
             "s3",
             endpoint_url=url,
