@@ -261,7 +261,7 @@ class Actions(Shape):
     abort: RevisionAction | None = None
     """Return all traffic to stable and stop this canary (verb `abort`)."""
     retry: RevisionAction | None = None
-    """Start this aborted or rolled back canary again, or give its held analysis more time (verb `retry`)."""
+    """Start this aborted canary again, or give its held analysis more time (verb `retry`)."""
     unquarantine: RevisionAction | None = None
     """Let this quarantined revision be rolled out again (verb `approve`)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from millrace.api.deployment import RevisionAction
 from millrace.api.deployment_status import DeploymentStatus, Rollout
+from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
 
 from .observation import Observation
@@ -26,9 +27,12 @@ def retry_of(seen: Observation, state: DeploymentStatus, revision: str) -> Revis
 
 
 def quarantine_lifted(seen: Observation, state: DeploymentStatus) -> str | None:
-    """The name of an open request that names a quarantined revision."""
+    """The name of an open request that lifts a quarantine. What failed takes the stronger verb: `retry` lifts only what
+    a person stopped.
+    """
+    failed = {entry.digest for entry in state.quarantined if not entry.reason.startswith(f"{Reason.Aborted.name}:")}
     for entry in state.quarantined:
-        for action in (RETRY, UNQUARANTINE):
+        for action in (RETRY, UNQUARANTINE) if entry.digest not in failed else (UNQUARANTINE,):
             if _open(seen, state, action, entry.revision) is not None:
                 return action
     return None
