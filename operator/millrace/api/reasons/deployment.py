@@ -30,6 +30,8 @@ class DeploymentReason(Reason):
     RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
     ApprovalRevoked = "The model's approval was taken back.", _MODELS
+    ApprovalsNotCounted = "Somebody decided about the model, and the approvals are being counted again.", _WATCH
+    ModelDeleted = "The model that is tried was deleted.", _MODELS
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so nothing is promoted.",
         ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
