@@ -26,16 +26,11 @@ log = Log(__name__)
 # Told of each event: ADDED, MODIFIED, DELETED, or None for an item of a list; and the object.
 Saw = Callable[[ResourceType, str | None, dict[str, Any]], None]
 
-BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Pauses between attempts of one request to list or watch, in seconds."""
-TRIES = 5
-"""After more failures of kopf in a row than this the last one is raised."""
-CALM_SECONDS = 60.0
-"""A failure after so long without one starts the count again."""
-ENDING_SECONDS = 0.5
-"""Between two cancellations of what is left of kopf."""
-PAUSE_WAITER = "pause-waiter"
-"""What kopf calls the tasks that belong to watches and end with them."""
+BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts of one request to list or watch
+TRIES = 5  # after more failures of kopf in a row than this the last one is raised
+CALM_SECONDS = 60.0  # a failure after so long without one starts the count again
+ENDING_SECONDS = 0.5  # between two cancellations of what is left of kopf
+PAUSE_WAITER = "pause-waiter"  # what kopf calls the tasks that belong to watches and end with them
 
 # Of no meaning without peering, but kopf would otherwise look up a user name that a container's user does not have.
 IDENTITY: Any = "millrace"
@@ -131,9 +126,7 @@ class NotKopfs(Container["asyncio.Task[Any]"]):
 
 
 class KopfWatches:
-    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
-    whoever wants them takes them back.
-    """
+    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then."""
 
     def __init__(
         self, kernel: Kernel, credentials: Credentials, territory: Territory, started: Callable[[], None] = lambda: None

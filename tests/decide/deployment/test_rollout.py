@@ -285,19 +285,6 @@ def test_an_aborted_canary_stays_away_until_it_is_retried(serving: SimulatedClus
     assert serving.status.canary.revision == found.revision
 
 
-def test_a_retry_does_not_bring_back_what_failed(serving: SimulatedCluster) -> None:
-    """It asks for a weaker verb than `unquarantine` does."""
-    serving.broken[f"sha256:{2:064x}"] = Trouble(reason="ModelNotLoadable")
-    serving.add(make_model("churn", 2))
-    serving.settle(5)
-    (failed,) = serving.status.quarantined
-    serving.change(actions={"retry": {"revision": failed.revision}})
-    serving.settle(5)
-    assert serving.status.quarantined == (failed,)
-    assert event_reasons(serving).count("RolledBack") == 1
-    assert "Unquarantined" not in event_reasons(serving)
-
-
 def test_an_unquarantine_counts_once(serving: SimulatedCluster) -> None:
     serving.broken[f"sha256:{2:064x}"] = Trouble(reason="ModelNotLoadable")
     serving.add(make_model("churn", 2))

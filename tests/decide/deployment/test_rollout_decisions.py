@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from millrace.decide.deployment.observation import Trouble
 from millrace_kit.simulation import SimulatedCluster, make_model
 
-from .test_rollout import canary, condition, until
+from .test_rollout import canary, condition, event_reasons, until
 
 
 @pytest.fixture
@@ -61,3 +62,16 @@ def test_a_canary_goes_nowhere_on_approvals_that_were_counted_before_the_last_de
     serving.add(make_model("churn", 2, approved=False))
     serving.settle(1)
     assert serving.status.canary is None, "the decision was a rejection"
+
+
+def test_a_retry_does_not_bring_back_what_failed(serving: SimulatedCluster) -> None:
+    """It asks for a weaker verb than `unquarantine` does."""
+    serving.broken[f"sha256:{2:064x}"] = Trouble(reason="ModelNotLoadable")
+    serving.add(make_model("churn", 2))
+    serving.settle(5)
+    (failed,) = serving.status.quarantined
+    serving.change(actions={"retry": {"revision": failed.revision}})
+    serving.settle(5)
+    assert serving.status.quarantined == (failed,)
+    assert event_reasons(serving).count("RolledBack") == 1
+    assert "Unquarantined" not in event_reasons(serving)

@@ -128,7 +128,7 @@ def unfit(wanted: Sequence[Manifest], there: Sequence[Manifest]) -> str:
             theirs = there[0]
             return (
                 f"it has the {theirs['kind']} {theirs['metadata']['name']} of {owner(theirs)} but no {kind} {name}, "
-                "and one made here would apply to everybody's objects"
+                "and one made here would be everybody's"
             )
         path = compatibility.difference(one, found[kind, name])
         if path:
