@@ -57,7 +57,14 @@ class DeploymentReason(Reason):
     ModelNotLoadable = "The runtime cannot load the model.", _ACT % "unquarantine"
     GoldenSetMismatch = "The loaded model does not reproduce its golden set.", _ACT % "unquarantine"
 
-    DriftDetected = "The rows served differ from the rows trained on.", _LOOK
+    DriftDetected = (
+        "The rows served differ from the rows trained on.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"actions":{"acknowledgeDrift":{"revision":"{revision}","evaluatedTime":"{time}"}}}}'"""
+        ),
+    )
+    DriftAcknowledged = "A person ended a drift alarm; rows are counted anew.", _WATCH
     NoDrift = "The rows served look like the rows trained on.", ""
     InsufficientData = "Too few rows were served to say anything about drift.", _LOOK
     NoStable = "Nothing serves, so there is nothing to watch.", _LOOK
