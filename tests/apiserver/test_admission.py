@@ -312,7 +312,8 @@ def test_a_dataset_names_only_secrets_that_its_writer_may_get(
 
 # ---------------------------------------------------------------------------------------------------------- actions
 ACTION = {"revision": "3aa210c4"}
-VERBS = {"abort": "abort", "retry": "retry", "unquarantine": "approve"}
+ALARM = {**ACTION, "evaluatedTime": "2026-11-21T08:00:00Z"}
+VERBS = {"abort": "abort", "retry": "retry", "unquarantine": "approve", "acknowledgeDrift": "acknowledge"}
 
 
 @pytest.fixture
@@ -323,7 +324,8 @@ def deployment(made: Any, samples: dict[str, Manifest]) -> Manifest:
 
 @pytest.mark.parametrize("action,verb", VERBS.items())
 def test_an_action_needs_its_verb(action: str, verb: str, api: Any, deployment: Manifest) -> None:
-    asked = {"spec": {"actions": {action: ACTION}}}
+    body = ALARM if action == "acknowledgeDrift" else ACTION
+    asked = {"spec": {"actions": {action: body}}}
     refused(api.patch(deployment, asked, user="alice"), f"spec.actions.{action}: alice lacks the verb {verb}")
     accepted(api.patch(deployment, asked, user="bob"))
     accepted(api.patch(deployment, {"spec": {"replicas": 3}}, user="alice"))
@@ -334,14 +336,15 @@ def test_an_action_needs_its_verb(action: str, verb: str, api: Any, deployment: 
 def test_an_abort_is_not_taken_back_before_it_was_carried_out_and_by_anybody_afterwards(
     api: Any, deployment: Manifest
 ) -> None:
-    actions = {"abort": ACTION, "retry": ACTION, "unquarantine": ACTION}
+    actions = {"abort": ACTION, "retry": ACTION, "unquarantine": ACTION, "acknowledgeDrift": ALARM}
+    harmless = {"retry": None, "unquarantine": None, "acknowledgeDrift": None}
     canary = {"model": "churn-2", "version": 2, "digest": f"sha256:{'0' * 64}", "weight": 5, **ACTION}
     running = {"status": {"canary": {**canary, "since": "2026-11-21T08:00:00Z"}}}
     accepted(api.patch(deployment, running, user="operator", subresource="/status"))
     accepted(api.patch(deployment, {"spec": {"actions": actions}}, user="bob"))
     refused(api.patch(deployment, {"spec": {"actions": {"abort": None}}}, user="alice"), "spec.actions.abort")
     refused(api.patch(deployment, {"spec": {"actions": None}}, user="alice"), "spec.actions.abort")
-    accepted(api.patch(deployment, {"spec": {"actions": {"retry": None, "unquarantine": None}}}, user="alice"))
+    accepted(api.patch(deployment, {"spec": {"actions": harmless}}, user="alice"))
     accepted(api.patch(deployment, {"status": {"canary": None}}, user="operator", subresource="/status"))
     accepted(api.patch(deployment, {"spec": {"actions": None}}, user="alice"))
 

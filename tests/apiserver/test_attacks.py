@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from millrace.clients.clock import SystemClock
+from millrace.clients.credentials import Credentials
+from millrace.clients.kube import Kube
+from millrace.clients.store import Store
+from millrace.clients.world import World
+from millrace.observe import policy
+from millrace.settings import Settings
 from millrace_attack.catalogue import ATTACKS
 from millrace_attack.gaps import STORIES, Operator, Story
-from millrace_attack.ground import Answer, Attack, Ground
+from millrace_attack.ground import HOME, OPERATOR, VALUES, Answer, Attack, Ground, charted, model
 from millrace_attack.permitted import PERMITTED
 
 
@@ -43,3 +52,23 @@ def test_an_attack_is_refused(attack: Attack, ground: Ground) -> None:
 @pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
 def test_a_gap_is_no_way_in(story: Story, ground: Ground, operator: Operator) -> None:
     assert story.tell(ground, operator)
+
+
+async def test_an_operator_that_watches_all_namespaces_finds_out_too_whether_the_policies_hold(ground: Ground) -> None:
+    """It asks in its own namespace, in which everybody else is refused by another policy."""
+    settings = Settings(namespace=HOME, trainer_image="t", server_image="s", router_image="r", watch="*", policies=HOME)
+    keys = Credentials(ground.plane.url, ca=ground.plane.ca.read_text(), fixed_token=ground.plane.token(OPERATOR))
+    deadline = time.monotonic() + 60
+    ground.apply(charted(("watchNamespaces={*}", "store.existingSecret=keys")))
+    try:
+        async with Kube(keys) as kube:
+            world = World(Store(), kube, SystemClock(), settings)
+            while (found := await policy.look(world)).in_force is not True:
+                assert time.monotonic() < deadline, found
+                await asyncio.sleep(0.2)
+        for namespace in ("lab", "default"):
+            forged = ground.create(model("forged", "bob", namespace=namespace), user="admin", dryRun="All")
+            assert "spec.provenance.author must be your own user name" in forged.said
+        assert "is the operator's own" in ground.create(model("home", "admin", namespace=HOME), user="admin").said
+    finally:
+        ground.apply(charted(VALUES))

@@ -50,7 +50,8 @@ MATRIX: dict[str, dict[str, str]] = {
     },
     "deployments.millrace.dev": {
         "get": EVERYBODY, "list": EVERYBODY, "watch": EVERYBODY, "create": "eag", "update": "eapg", "patch": "eapg",
-        "delete": "eag", "deletecollection": "eag", "approve": "p", "abort": "p", "retry": "p", "promote": "",
+        "delete": "eag", "deletecollection": "eag", "approve": "p", "abort": "p", "retry": "p", "acknowledge": "p",
+        "promote": "",
     },
     "deployments.millrace.dev/scale": {"get": "eag", "update": "eag", "patch": "eag"},
     **{

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from millrace.observe import policy as policies
 from millrace.render import roles
 from millrace_demo import clusterwide, compatibility
 from millrace_demo.kubectl import Kubectl
@@ -135,3 +136,7 @@ def test_our_own_policies_are_nobody_elses():
     ours = {"metadata": {"name": f"millrace-statuses-{HOME}"}, "kind": "ValidatingAdmissionPolicy"}
     everybodys = {"metadata": {"name": "millrace-edit"}, "kind": "ClusterRole"}
     assert clusterwide.shared([ours, everybodys], HOME) == [everybodys]
+
+
+def test_what_is_made_here_waits_for_as_long_as_the_operator_asks_for():
+    assert clusterwide.LOADED_WITHIN == policies.LOADED_WITHIN

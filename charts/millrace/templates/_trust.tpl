@@ -30,10 +30,12 @@ string(
 {{/* The namespaces that the policies rule: see Trust.ruled. */}}
 {{- define "millrace.ruled" -}}
 matchExpressions:
-{{- if include "millrace.everywhere" . }}
-- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ concat (list .Release.Namespace) .Values.admission.otherNamespaces | toJson }}}
-{{- else }}
+{{- if not (include "millrace.everywhere" .) }}
 - {key: kubernetes.io/metadata.name, operator: In, values: {{ .Values.watchNamespaces | toJson }}}
+{{- else if .Values.admission.otherNamespaces }}
+- {key: kubernetes.io/metadata.name, operator: NotIn, values: {{ .Values.admission.otherNamespaces | toJson }}}
+{{- else }}
+- {key: kubernetes.io/metadata.name, operator: Exists}
 {{- end }}
 {{- end -}}
 

@@ -46,7 +46,7 @@ def cluster_roles() -> list[Manifest]:
             [
                 _rule(_OWN, _READ),
                 _rule([models], ["update", "patch", "approve"]),
-                _rule([deployments], ["update", "patch", "approve", "abort", "retry"]),
+                _rule([deployments], ["update", "patch", "approve", "abort", "retry", "acknowledge"]),
             ],
         ),
     ]

@@ -7,7 +7,7 @@ from typing import Final
 
 from .claiming import AUTOMATIC, dataset
 from .ground import CI, FLUX, FRAUD, LAB, ML, OPERATOR, STORE, Answer, Ground, entry, own
-from .reaching import PODS, REVISION, SECRETS, secret
+from .reaching import ALARM, PODS, REVISION, SECRETS, secret
 
 
 def _applied(g: Ground, author: str, applier: str) -> Answer:
@@ -50,6 +50,8 @@ PERMITTED: Final[tuple[tuple[str, Callable[[Ground], Answer]], ...]] = (
     ("bob raises a quorum", lambda g: g.patch(g.model(), {"spec": {"approvalPolicy": {"required": 2}}}, user="bob")),
     ("bob lifts a quarantine",
      lambda g: g.patch(g.deployment(), {"spec": {"actions": {"unquarantine": REVISION}}}, user="bob")),
+    ("bob ends a drift alarm",
+     lambda g: g.patch(g.deployment(), {"spec": {"actions": {"acknowledgeDrift": ALARM}}}, user="bob")),
     ("alice writes over an abort that was carried out", _takes_back),
     ("admin deletes a model whose rejection was taken back", _deletes),
     ("operator touches a router's pod", _touches),

@@ -7,6 +7,7 @@ from .ground import API, FLUX, FRAUD, HOME, ML, OPERATOR, PREFIX, STORE, Answer,
 REACHING = Catalogue()
 add = REACHING.add
 REVISION = {"revision": "3aa210c4"}
+ALARM = {**REVISION, "evaluatedTime": "2026-11-21T08:00:00Z"}
 SECRETS, PODS = "/api/v1/namespaces/{}/secrets", "/api/v1/namespaces/{}/pods"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 
@@ -109,6 +110,11 @@ def _(g: Ground) -> Answer:
 @add("alice", "gives a held canary more time", "spec.actions.retry: alice lacks the verb retry")
 def _(g: Ground) -> Answer:
     return g.patch(g.deployment(), {"spec": {"actions": {"retry": REVISION}}}, user="alice")
+
+
+@add("alice", "silences a drift alarm", "spec.actions.acknowledgeDrift: alice lacks the verb acknowledge")
+def _(g: Ground) -> Answer:
+    return g.patch(g.deployment(), {"spec": {"actions": {"acknowledgeDrift": ALARM}}}, user="alice")
 
 
 @add("alice", "lifts a quarantine", "spec.actions.unquarantine: alice lacks the verb approve")

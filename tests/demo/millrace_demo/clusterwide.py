@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from . import compatibility
 from .kubectl import Kubectl, Manifest
@@ -28,6 +29,9 @@ LEFT_OUT = {"crds.enabled": "false", "rbac.create": "false", "admission.otherNam
 """The chart's values by which a release brings no kinds and no roles, and says nothing of namespaces not its own."""
 OPERATORS = "app.kubernetes.io/name=millrace,app.kubernetes.io/component=operator"
 
+LOADED_WITHIN = timedelta(seconds=3)
+"""What the operator allows API servers to take notice of a policy: `millrace.observe.policy` has the same."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _POLICY = "millrace-model-approvals"
 """How the names of all policies begin that guard approvals, with a release's namespace or, of old, without."""
 _NAME = "kubernetes.io/metadata.name"
@@ -81,6 +85,22 @@ def present(kubectl: Kubectl, wanted: Sequence[Manifest]) -> list[Manifest]:
     """Those of the same kinds and names that the cluster has."""
     names = [f"{RESOURCES[one['kind']]}/{one['metadata']['name']}" for one in wanted]
     return _items(kubectl.run("get", *names, "-o", "json", "--ignore-not-found"))
+
+
+def is_settled(kubectl: Kubectl, namespace: str) -> bool:
+    """Whether what is made now counts as checked by the policies of the release there: they have not changed lately."""
+    kinds = f"{RESOURCES['ValidatingAdmissionPolicy']},{RESOURCES['ValidatingAdmissionPolicyBinding']}"
+    found = _items(kubectl.run("get", kinds, "-o", "json", "--show-managed-fields"))
+    changed = [time for one in found if _is_of(one, namespace) for time in _times(one["metadata"])]
+    question = ("create", "configmap", "what-time-is-it", "--dry-run=server")
+    now = kubectl.run(*question, "-o", "jsonpath={.metadata.creationTimestamp}")
+    return datetime.fromisoformat(now) > max(changed, default=_NEVER) + LOADED_WITHIN
+
+
+def _times(metadata: Manifest) -> list[datetime]:
+    """When it was made or changed, but for its status."""
+    noted = [one["time"] for one in metadata.get("managedFields") or () if not one.get("subresource")]
+    return [datetime.fromisoformat(time) for time in (metadata["creationTimestamp"], *noted)]
 
 
 def brought(kubectl: Kubectl, selector: str) -> list[Manifest]:

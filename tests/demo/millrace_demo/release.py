@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,7 @@ class Release:
                 f"the namespace {others[0]} uses the kinds that release {self.name} brought, so they stay as they are",
                 f"{self.kubectl.binary} --kubeconfig={self.kubectl.kubeconfig} get mds,mtr,mmd,mdep -n {others[0]}",
             )
-        _helm_upgrade(self.cluster, self.name, chart, {**values, **self._left_out})
+        _helm_upgrade(self.cluster, self.kubectl, self.name, chart, {**values, **self._left_out})
 
 
 def check(cluster: Cluster, name: str) -> None:
@@ -121,7 +122,7 @@ def install(cluster: Cluster, name: str, values: Mapping[str, str], chart: Path 
     for one in marker.namespaces(name):
         namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one}}
         kubectl.create(marker.labelled(namespace, name))
-    _helm_upgrade(cluster, name, chart, {**values, **left_out})
+    _helm_upgrade(cluster, kubectl, name, chart, {**values, **left_out})
     return Release(cluster, kubectl, name, shared, left_out)
 
 
@@ -238,8 +239,11 @@ def _rendered(name: str) -> list[Manifest]:
     return marker.parsed(_run_helm(["template", name, str(CHART), *options], {}))
 
 
-def _helm_upgrade(cluster: Cluster, name: str, chart: Path, values: Mapping[str, str]) -> None:
-    """`helm upgrade --install`: every object, and Helm's own record, gets the marker."""
+def _helm_upgrade(cluster: Cluster, kubectl: Kubectl, name: str, chart: Path, values: Mapping[str, str]) -> None:
+    """`helm upgrade --install`: every object, and Helm's own record, gets the marker.
+
+    What is made the very moment in which policies change counts as unchecked, so that moment is over when this returns.
+    """
     _run_helm(
         [
             "upgrade",
@@ -258,6 +262,11 @@ def _helm_upgrade(cluster: Cluster, name: str, chart: Path, values: Mapping[str,
         ],
         {"KUBECONFIG": str(cluster.kubeconfig)},
     )
+    deadline = time.monotonic() + 60
+    while not clusterwide.is_settled(kubectl, marker.home(name)):
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"the admission policies of release {name} change all the time")
+        time.sleep(0.5)
 
 
 def _run_helm(arguments: list[str], environment: Mapping[str, str]) -> str:

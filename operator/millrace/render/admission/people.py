@@ -229,7 +229,7 @@ def dataset_secrets(trusted: Trust) -> Manifest:
 
 
 def deployment_actions(trusted: Trust) -> Manifest:
-    """Who may abort, retry and unquarantine.
+    """Who may abort, retry, unquarantine and end a drift alarm.
 
     To take a request back needs nothing once it was carried out: what a person patched in must not keep a GitOps
     controller from applying what Git says.
@@ -252,6 +252,7 @@ def deployment_actions(trusted: Trust) -> Manifest:
             _action("abort", "abort", removal="variables.canary != variables.old.abort.revision"),
             _action("retry", "retry", removal="true"),
             _action("unquarantine", "approve", removal="true"),
+            _action("acknowledgeDrift", "acknowledge", removal="true"),
             validation(
                 f"!({_is_set('unquarantine')}) || variables.person",
                 says=f"'spec.actions.unquarantine: ' + {_USER} + {_NO_PERSON}",

@@ -36,7 +36,7 @@ class Trust(Frozen):
     watched: str
     """CEL of a text: which namespaces it watches."""
     ruled: Selector
-    """The namespaces that it watches. Of those that carry a label all are ruled: a label comes and goes."""
+    """The namespaces that it watches. Where these are not named all are ruled, its own too: a label comes and goes."""
     elsewhere: Selector
     """The namespaces that no release watches."""
 
@@ -63,7 +63,7 @@ def trust(
         stores=asks(stores),
         is_home=f"request.namespace == {json.dumps(home)}",
         watched=f"string({json.dumps(', '.join(namespaces) or 'all')})",
-        ruled=_named("In", namespaces) if namespaces else _named("NotIn", [home] if home else []),
+        ruled=_named("In", namespaces) if namespaces else {},
         elsewhere=_named("NotIn", [*namespaces, home]) if namespaces else _named("In", [home or "NOWHERE"]),
     )
 
