@@ -7,6 +7,7 @@ from .ground import ARGO, BOT, CI, FLUX, Answer, Catalogue, Ground, digest, entr
 DECIDING = Catalogue()
 add = DECIDING.add
 INVALID = (422,)
+COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
 @add("alice", "approves without the verb", "alice lacks the verb approve")
@@ -184,6 +185,18 @@ def _(g: Ground) -> Answer:
 @add("admin", "deletes the model that bob rejected, to make it again", "was rejected by bob")
 def _(g: Ground) -> Answer:
     return g.delete(g.decided(g.model(), ("bob", "Reject"), ("carol", "Approve")), user="admin")
+
+
+@add("admin", "lets the garbage collector take the model that bob rejected", "was rejected by bob")
+def _(g: Ground) -> Answer:
+    """What becomes of a model that somebody hangs on an object of his own, and of that object, which he deletes."""
+    made = g.decided(g.model(), ("bob", "Reject"))
+    return g.call("DELETE", where(made), user="admin", impersonate=COLLECTOR)
+
+
+@add("carol", "deletes all models at once", 'cannot deletecollection resource "models"')
+def _(g: Ground) -> Answer:
+    return g.call("DELETE", where(g.model()).rpartition("/")[0], user="carol")
 
 
 @add(FLUX, "prunes every model, rejected ones too", "was rejected by bob")
