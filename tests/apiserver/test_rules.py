@@ -273,6 +273,27 @@ DEPLOYMENT = [
         {f"{CANARY}.steps[1].analysis.metrics[0].thresholdRange.max": 1},
     ),
     Case(
+        "deployment", f"{CANARY}.steps[].analysis.metrics[]", "exactly one of thresholdRange, compare",
+        f"{CANARY}.steps[1].analysis.metrics[0]", {f"{CANARY}.steps[1].analysis.metrics[0].compare": {}},
+    ),
+    Case(
+        "deployment", f"{CANARY}.steps[].analysis.metrics[]", "compare is for ErrorRate",
+        f"{CANARY}.steps[1].analysis.metrics[0].compare",
+        {f"{CANARY}.steps[1].analysis.metrics[0]": {"name": "slow", "builtin": "LatencyP95", "compare": {}}},
+    ),
+    Case(
+        "deployment", f"{CANARY}.analysis.metrics[]", "exactly one of thresholdRange, compare",
+        f"{CANARY}.analysis.metrics[0]", {f"{CANARY}.analysis.metrics[0].thresholdRange": REMOVED},
+    ),
+    Case(
+        "deployment", f"{CANARY}.analysis.metrics[]", "compare is for ErrorRate",
+        f"{CANARY}.analysis.metrics[2].compare", {f"{CANARY}.analysis.metrics[2].builtin": "LatencyP95"},
+    ),
+    Case(
+        "deployment", CANARY, "a canary is compared with stable", f"{CANARY}.steps",
+        {f"{CANARY}.disableDefaults": REMOVED, f"{CANARY}.steps[0]": {"setWeight": 100}},
+    ),
+    Case(
         "deployment", f"{CANARY}.analysis", "maxDuration must be at least 1s", f"{CANARY}.analysis.maxDuration",
         {f"{CANARY}.analysis.maxDuration": "0h"},
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from millrace.api.dataset import Dataset, DatasetVersion
+from millrace.contract.dataset import Mode, Source
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
 from millrace_kit.simulation import PLATFORM
@@ -34,8 +35,8 @@ def test_the_pod_is_told_the_whole_spec_and_where_to_write() -> None:
     job = snapshot_job.render(make_dataset(), "churn-snapshot-1", None, PLATFORM)
     task = SnapshotTask.from_json(variables(job)["MILLRACE_SPEC"])
     assert (task.namespace, task.name, task.store_uri) == ("ml", "churn", "s3://millrace")
-    assert task.spec["source"] == {"storageUri": "s3://lake/churn.csv"}
-    assert task.spec["schema"]["mode"] == "Infer"
+    assert task.spec.source == Source("s3://lake/churn.csv")
+    assert task.spec.schema.mode is Mode.INFER
     assert task.previous is None
 
 

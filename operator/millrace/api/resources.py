@@ -36,6 +36,7 @@ PODS = ResourceType(group="", version="v1", plural="pods", kind="Pod")
 SERVICES = ResourceType(group="", version="v1", plural="services", kind="Service")
 CONFIG_MAPS = ResourceType(group="", version="v1", plural="configmaps", kind="ConfigMap")
 BUDGETS = ResourceType(group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget")
+CONTROLLER_REVISIONS = ResourceType(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
 EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 NAMESPACES = ResourceType(group="", version="v1", plural="namespaces", kind="Namespace")
@@ -55,7 +56,9 @@ POLICY_BINDINGS = ResourceType(
 WITNESSED = (POLICIES, POLICY_BINDINGS)
 """Looked at, to know whether a policy is the one that it was."""
 OWN = (DATASETS, TRAINING_RUNS, MODELS, DEPLOYMENTS)
-CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS)
+RECORDS = (CONTROLLER_REVISIONS,)
+"""What is written once, belongs to no object and is never changed: a quarantine outlives whatever it is about."""
+CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS, *RECORDS)
 ALL = (*OWN, *CHILDREN, EVENTS, LEASES)
 
 

@@ -13,7 +13,7 @@ from millrace.api.model import Model
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, PolicyStatus, World
 from millrace.decide.model import Observation, Rejection, Use, approvals
-from millrace.observe import policy
+from millrace.observe import policy, quarantine
 
 _ROLES: tuple[tuple[str, Literal["Stable", "Canary"]], ...] = (("stable", "Stable"), ("canary", "Canary"))
 
@@ -30,6 +30,8 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     return Observation(
         now=world.clock.now(),
         model=model,
+        wanting=tuple(_wanting(world, model)),
+        records=quarantine.about(world, namespace, [model.spec.artifact.digest]),
         uses=tuple(use for deployment in deployments for use in uses(deployment) if use.model == name),
         elsewhere=tuple(_rejections(world, model)),
         policy_in_force=found.in_force,
@@ -73,6 +75,14 @@ def _its_run_says_so(world: World, model: Model) -> bool:
     return run is not None and model.metadata.name in by_made(run)
 
 
+def _wanting(world: World, model: Model) -> Iterator[str]:
+    """Deployments that follow or name it."""
+    metadata = model.metadata
+    for value in (("follows", model.spec.model_name), ("names", metadata.name)):
+        for found in world.store.find(resources.DEPLOYMENTS, by_wanted, value, metadata.namespace):
+            yield found["metadata"]["name"]
+
+
 def uses(deployment: Mapping[str, Any]) -> Iterator[Use]:
     """What a Deployment's status says it serves."""
     status = deployment.get("status") or {}
@@ -105,6 +115,15 @@ def by_made(run: Manifest) -> Iterable[str]:
     return [name] if name else []
 
 
+def by_wanted(deployment: Manifest) -> Iterable[tuple[str, str]]:
+    """("follows", model name) of the model a Deployment follows, ("names", Model) of those that it names or serves."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    followed = (spec.get("modelSelector") or {}).get("modelName")
+    named = {(spec.get("modelRef") or {}).get("name")}
+    named |= {(status.get(role) or {}).get("model") for role in ("stable", "canary")}
+    return [*([("follows", followed)] if followed else []), *(("names", name) for name in named if name)]
+
+
 def by_model_name(model: Manifest) -> Iterable[str]:
     """The registered model of which this is a version."""
     name = (model.get("spec") or {}).get("modelName")
@@ -112,8 +131,10 @@ def by_model_name(model: Manifest) -> Iterable[str]:
 
 
 def by_believed(model: Manifest) -> Iterable[str]:
-    """The Deployments that a Model's status says it is served by."""
-    return [str(one.get("name")) for one in (model.get("status") or {}).get("deployedIn") or ()]
+    """The Deployments that a Model's status says it is served by, or failed in."""
+    status = model.get("status") or {}
+    failed = (status.get("quarantine") or {}).get("deployment")
+    return [*(str(one.get("name")) for one in status.get("deployedIn") or ()), *([str(failed)] if failed else [])]
 
 
 def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
@@ -140,8 +161,15 @@ def _made_by(_: World, run: Manifest) -> Iterator[tuple[str, str]]:
         yield run["metadata"].get("namespace") or "", name
 
 
+def _models_condemned(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
+    """The Models of the bytes that a quarantine is about."""
+    for model in quarantine.models_of(world, record):
+        yield model["metadata"].get("namespace") or "", model["metadata"]["name"]
+
+
 WATCHES: MapFunctions = {
     resources.DEPLOYMENTS: _models_of,
+    resources.CONTROLLER_REVISIONS: _models_condemned,
     resources.MODELS: _same_bytes,
     resources.TRAINING_RUNS: _made_by,
 }

@@ -214,8 +214,7 @@ async def _refusal(world: World, resource: ResourceType, policy: str, forged: di
 def _missing(what: str, policy: str) -> PolicyStatus:
     return PolicyStatus(
         in_force=False,
-        message=f"the admission policy {policy} is not in force: {what}. Next: "
-        "kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings",
+        message=f"the admission policy {policy} is not in force: {what}",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from millrace.api.dataset import Dataset, DatasetVersion
 from millrace.contract import environment, report
+from millrace.contract.dataset import DatasetSpec
 from millrace.render import metadata, pod
 from millrace.render.pod import Platform
 
@@ -45,7 +46,7 @@ def task(dataset: Dataset, previous: DatasetVersion | None, platform: Platform) 
         namespace=dataset.metadata.namespace,
         name=dataset.metadata.name,
         store_uri=platform.store_uri,
-        spec=dataset.spec.wire(),
+        spec=DatasetSpec.from_dict(dataset.spec.wire()),
         previous=None
         if previous is None
         else environment.PreviousSnapshot(
@@ -69,6 +70,7 @@ def job_spec(
             "rules": [
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [report.EXIT_VERDICT]}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [report.EXIT_INFRASTRUCTURE]}},
             ]
         },
         "template": {"metadata": {"labels": labels}, "spec": template},

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace_runtime.snapshot.spec import Field, FieldType
+from millrace.contract.dataset import Field, FieldType
 
 Column = Any
 ARROW = {

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from millrace.contract.dataset import Field, FieldType, Role
 from millrace.contract.profile import CATEGORICAL, MAX_FEATURES, NUMERIC, FeatureHistogram, OutputHistogram, Profile
 from millrace_runtime.snapshot import histograms
 from millrace_runtime.snapshot.identity import KEY_BYTES, Keys
 from millrace_runtime.snapshot.manifest import Part, of_bytes, schema_digest
-from millrace_runtime.snapshot.spec import Field, FieldType, Role
 from millrace_runtime.snapshot.split import PARTS, Parts
 
 Table = Any

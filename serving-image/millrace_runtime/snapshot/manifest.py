@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.contract.dataset import Field, Role, Split
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
-from millrace_runtime.snapshot.spec import Field, Role, Split
 
 FILE = "manifest.json"
 INDEX_FILE = "index.parquet"

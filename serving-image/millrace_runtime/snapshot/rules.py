@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import NullFraction, RowCount, Rule, Unique
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule
 from millrace_runtime.outcome import StageError
-from millrace_runtime.snapshot.spec import NullFraction, RowCount, Rule, Unique
 
 Table = Any
 

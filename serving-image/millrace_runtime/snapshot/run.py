@@ -7,12 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.contract.dataset import DatasetSpec, Method
+from millrace.contract.environment import SnapshotTask
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import freeze, identity, manifest, rules, schema, source, split, tables
-from millrace_runtime.snapshot.spec import DatasetSpec, Method, Task
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
@@ -27,7 +28,7 @@ class _Previous:
     manifest: manifest.Manifest
 
 
-def snapshot(task: Task) -> SnapshotReport:
+def snapshot(task: SnapshotTask) -> SnapshotReport:
     """Read, check, divide and write. Raises StageError only where trying again may help; all else is a report."""
     source_digest = ""
     try:
@@ -48,7 +49,7 @@ def snapshot(task: Task) -> SnapshotReport:
         return SnapshotReport(outcome, error.reason, error.message, source_digest=source_digest)
 
 
-def _load_previous(task: Task) -> _Previous | None:
+def _load_previous(task: SnapshotTask) -> _Previous | None:
     if task.previous is None:
         return None
     try:
@@ -61,7 +62,9 @@ def _load_previous(task: Task) -> _Previous | None:
         raise StageError(error.reason, f"The version before cannot be read: {error.message} {advice}.") from error
 
 
-def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: _Previous | None) -> SnapshotReport:
+def _freeze(
+    task: SnapshotTask, held: schema.NamedTables, source_digest: str, previous: _Previous | None
+) -> SnapshotReport:
     known_fields = previous.manifest.fields if previous else ()
     fields = schema.resolve(task.spec.schema, held, known_fields)
     table = schema.typed(fields, held)
@@ -75,7 +78,9 @@ def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: 
     return _write(task, table, fields, source_digest, previous)
 
 
-def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: _Previous | None) -> SnapshotReport:
+def _write(
+    task: SnapshotTask, table: Any, fields: Any, source_digest: str, previous: _Previous | None
+) -> SnapshotReport:
     names = tuple(field.name for field in fields)
     same = previous.manifest.identity if previous else names
     # A new column must not make every row a new row; without one of the old columns there is no telling.
@@ -140,7 +145,7 @@ def _spec_digest(spec: DatasetSpec) -> str:
     return manifest.of(decisive)
 
 
-def _rejected(task: Task, failed: tuple[FailedRule, ...], source_digest: str, rows: int) -> SnapshotReport:
+def _rejected(task: SnapshotTask, failed: tuple[FailedRule, ...], source_digest: str, rows: int) -> SnapshotReport:
     count = len(task.spec.validation.rules)
     said = "; ".join(f"{rule.name}: {rule.message}" for rule in failed[:3])
     return SnapshotReport(
@@ -156,7 +161,7 @@ def _rejected(task: Task, failed: tuple[FailedRule, ...], source_digest: str, ro
 
 
 def _report(
-    outcome: SnapshotOutcome, folder: str, made: manifest.Manifest, task: Task, source_digest: str
+    outcome: SnapshotOutcome, folder: str, made: manifest.Manifest, task: SnapshotTask, source_digest: str
 ) -> SnapshotReport:
     counts = {name: part.rows for name, part in made.files.items()}
     verb = "are frozen" if outcome is SnapshotOutcome.FROZEN else "are what the current version already holds"

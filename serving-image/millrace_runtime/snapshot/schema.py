@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from millrace.contract.dataset import Field, Mode, Role, Schema
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import columns
-from millrace_runtime.snapshot.spec import Field, Mode, Role, Schema
 
 Table = Any
 NamedTables = Sequence[tuple[str, Table]]

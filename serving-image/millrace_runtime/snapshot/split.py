@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millrace.contract.dataset import Fractions, Method, Split
 from millrace_runtime.snapshot.identity import KEY_BYTES, Keys
-from millrace_runtime.snapshot.spec import Fractions, Method, Split
 
 PARTS = ("train", "validation", "test")
 Parts = npt.NDArray[np.int8]

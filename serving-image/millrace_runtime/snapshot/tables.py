@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from millrace.contract.dataset import Format
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Format
 
 Table = Any
 BLOCK_BYTES = 4 * 1024 * 1024

@@ -11,8 +11,8 @@ import pyarrow as pa
 from data_kit import data
 from hypothesis import given, settings
 
+from millrace.contract.dataset import Fractions, Method, Split
 from millrace_runtime.snapshot import freeze, identity, split
-from millrace_runtime.snapshot.spec import Fractions, Method, Split
 
 NAMES = ("number", "text", "truth")
 values = st.tuples(

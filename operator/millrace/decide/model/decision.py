@@ -20,13 +20,14 @@ from pydantic import ValidationError
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.model import ApprovalCount, DeployedIn, Model, ModelSpec
+from millrace.api.model import ApprovalCount, DeployedIn, Model, ModelSpec, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
+from millrace.render.quarantine import Record
 
-from . import approvals
+from . import approvals, quarantine
 from .approvals import Judgement, Votes
 
 APPROVED, IN_USE = "Approved", "InUse"
@@ -35,6 +36,9 @@ POLICY_UNKNOWN_SECONDS = 5.0
 POLICY_OFF_SECONDS = 60.0
 NORMAL = frozenset({Reason.AutoApproved.name, Reason.QuorumReached.name, Reason.PendingApproval.name})
 SHOWN_USERS = 5
+CALLER = "the-caller"
+_WHO = """'"$(kubectl auth whoami -o jsonpath={.status.userInfo.username})"'"""
+"""Leaves the quotes of the patch for a moment, so that the shell puts the caller's user name in."""
 
 
 class Use(Frozen):
@@ -64,6 +68,10 @@ class Observation(Frozen):
     model: Model
     uses: tuple[Use, ...] = ()
     elsewhere: tuple[Rejection, ...] = ()
+    records: tuple[Record, ...] = ()
+    """What is written of quarantines of its bytes."""
+    wanting: tuple[str, ...] = ()
+    """Deployments that follow or name it."""
     policy_in_force: bool | None = None
     policy_message: str = ""
     policy_epoch: str = ""
@@ -96,13 +104,16 @@ def decide(seen: Observation) -> Plan:
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
     )
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
-    marks = (*kstatus.marks(), approved, _in_use(deployed))
+    standing = quarantine.standing(seen.records)
+    condemned = quarantine.mark(model, standing, seen.wanting)
+    marks = (*kstatus.marks(), approved, condemned, _in_use(deployed))
     generation = model.metadata.generation
     new_status = known.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(approval, deployed),
-            "message": approval.message,
+            "phase": _phase(approval, deployed, standing),
+            "message": condemned.message if standing is not None and approval.holds else approval.message,
+            "quarantine": standing,
             "conditions": conditions.merge(known.conditions, marks, seen.now, generation),
             "aliases": _aliases(deployed),
             "admission": judgement.admission,
@@ -117,7 +128,8 @@ def decide(seen: Observation) -> Plan:
             "deployed_in": deployed,
         }
     )
-    events = status.transitions(known.conditions, (approved,), NORMAL, APPROVED)
+    told = (approved, *((condemned,) if standing is not None else ()))
+    events = status.transitions(known.conditions, told, NORMAL, APPROVED, quarantine.QUARANTINED)
     return Plan(status=new_status.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
 
 
@@ -131,7 +143,7 @@ def _approval(seen: Observation, votes: Votes, judgement: Judgement) -> _Approva
     # Entries that were not judged yet are no missing approvals: it is the policies that are waited for.
     waiting = approvals.count(seen.model, frozenset(judgement.uncounted))
     if len(waiting.granted) < seen.model.spec.approval_policy.required:
-        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes, judgement), "Reconciling")
+        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes, judgement), "Stalled")
     return _unless_unguarded(seen, votes)
 
 
@@ -174,7 +186,7 @@ def _finding(
     **more: str,
 ) -> _Approval:
     whom = seen.model.metadata
-    more = {"patch": _patch(seen.model), **more}
+    more = {"patch": _patch(seen.model), "rejected": whom.name, **more}
     text = status.message(reason, why, namespace=whom.namespace, name=whom.name, **more)
     return _Approval(holds=holds, reason=reason.name, message=text, progress=progress)
 
@@ -202,10 +214,11 @@ def _is_there(spec: ModelSpec, position: int) -> bool:
 
 
 def _patch(model: Model) -> str:
-    """The JSON patch that adds an approval; the reader puts in their own name."""
-    entry = {"user": "<your user name>", "decision": "Approve", "digest": model.spec.artifact.digest}
+    """The JSON patch that adds the approval of whoever runs the command; their shell asks who that is."""
+    entry = {"user": CALLER, "decision": "Approve", "digest": model.spec.artifact.digest}
     path, value = ("/spec/approvals/-", entry) if model.spec.approvals else ("/spec/approvals", [entry])
-    return json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    patch = json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    return patch.replace(CALLER, _WHO)
 
 
 def _people(users: tuple[str, ...]) -> str:
@@ -242,10 +255,12 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
     return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {listed}{more}.")
 
 
-def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...]) -> str:
+def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quarantine | None) -> str:
     """For people: never read back."""
     if approval.holds is not True:
         return approval.reason
+    if standing is not None and not deployed:
+        return Reason.Quarantined.name
     return "Serving" if any(use.role == "Stable" for use in deployed) else "Approved"
 
 

@@ -19,7 +19,7 @@ from .workload import workload
 
 READY: Final = {"Ready": "True/VersionAvailable", "Reconciling": "False", "Stalled": "False"}
 COMPLETE: Final = {"Ready": "True/ModelRegistered", "Complete": "True", "Failed": "False", "GatesPassed": "True"}
-PENDING: Final = {"Ready": "False/PendingApproval", "Approved": "False/PendingApproval", "Stalled": "False"}
+PENDING: Final = {"Ready": "False/PendingApproval", "Approved": "False/PendingApproval", "Stalled": "True"}
 APPROVED: Final = {"Ready": "True/QuorumReached", "Approved": "True/QuorumReached", "Stalled": "False"}
 
 
