@@ -62,6 +62,9 @@ MATRIX: dict[str, dict[str, str]] = {
         f"{plural}.millrace.dev/finalizers": {"update": "o"}
         for plural in ("datasets", "trainingruns", "models", "deployments")
     },
+    "controllerrevisions.apps": {
+        "get": "veago", "create": "o", "update": "", "patch": "", "delete": "", "deletecollection": "",
+    },
     # Of what is not ours: what the operator may, and what it must not.
     "jobs.batch": {"create": "eago", "patch": "eago", "delete": "eago", "update": "eag", "deletecollection": "eag"},
     "pods": {"get": "veago", "patch": "eago", "create": "eag", "update": "eag", "delete": "eag"},

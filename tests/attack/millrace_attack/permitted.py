@@ -7,7 +7,7 @@ from typing import Final
 
 from .claiming import AUTOMATIC, dataset
 from .ground import CI, FLUX, FRAUD, LAB, ML, OPERATOR, STORE, Answer, Ground, entry, own
-from .reaching import ALARM, PODS, REVISION, SECRETS, secret
+from .reaching import ALARM, PODS, RECORDS, REVISION, SECRETS, record, recorded, secret
 
 
 def _applied(g: Ground, author: str, applier: str) -> Answer:
@@ -55,6 +55,11 @@ PERMITTED: Final[tuple[tuple[str, Callable[[Ground], Answer]], ...]] = (
     ("alice writes over an abort that was carried out", _takes_back),
     ("admin deletes a model whose rejection was taken back", _deletes),
     ("operator touches a router's pod", _touches),
+    ("operator writes what is in quarantine",
+     lambda g: g.call("POST", RECORDS, record("Condemned"), user=OPERATOR)),
+    ("admin deletes the record of a quarantine", lambda g: g.call("DELETE", recorded(g), user="admin")),
+    ("admin writes a ControllerRevision of something else",
+     lambda g: g.call("POST", RECORDS, {**record("x"), "metadata": {"generateName": "x-"}}, user="admin")),
     ("operator says where a model stands",
      lambda g: g.patch(g.model(), {"status": {"phase": "Approved"}}, user=OPERATOR, sub="/status")),
     ("store creates the Secret that is its own",

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from .ground import API, FLUX, FRAUD, HOME, ML, OPERATOR, PREFIX, STORE, Answer, Catalogue, Ground, entry, own
+from .ground import (
+    API,
+    ARGO,
+    FLUX,
+    FRAUD,
+    HOME,
+    ML,
+    OPERATOR,
+    PREFIX,
+    STORE,
+    Answer,
+    Catalogue,
+    Ground,
+    Manifest,
+    entry,
+    own,
+)
 
 REACHING = Catalogue()
 add = REACHING.add
 REVISION = {"revision": "3aa210c4"}
 ALARM = {**REVISION, "evaluatedTime": "2026-11-21T08:00:00Z"}
 SECRETS, PODS = "/api/v1/namespaces/{}/secrets", "/api/v1/namespaces/{}/pods"
+RECORDS = f"/apis/apps/v1/namespaces/{ML}/controllerrevisions"
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 
 
@@ -145,6 +162,56 @@ def _(g: Ground) -> Answer:
     return g.patch(made, {"spec": {"actions": {"abort": {"revision": "00000000"}}}}, user="alice")
 
 
+# ------------------------------------------------------------------------------------- what is written of a quarantine
+@add("alice", "writes that a quarantine was lifted", 'cannot create resource "controllerrevisions"')
+def _(g: Ground) -> Answer:
+    return g.call("POST", RECORDS, record("Released"), user="alice")
+
+
+@add("bob", "writes that a quarantine was lifted", 'cannot create resource "controllerrevisions"')
+def _(g: Ground) -> Answer:
+    return g.call("POST", RECORDS, record("Released"), user="bob")
+
+
+@add(FLUX, "applies from Git that a quarantine was lifted", "is written by the operator alone")
+def _(g: Ground) -> Answer:
+    return g.call("POST", RECORDS, record("Released"), user=FLUX)
+
+
+@add("admin", "condemns somebody's model", "is written by the operator alone")
+def _(g: Ground) -> Answer:
+    return g.call("POST", RECORDS, record("Condemned"), user="admin")
+
+
+@add("admin", "labels something else as a record, once it is there", "is not changed, nor hung on")
+def _(g: Ground) -> Answer:
+    plain = record("Released")
+    labels = plain["metadata"].pop("labels")
+    made = g.call("POST", RECORDS, plain, user="admin").body
+    return g.call("PATCH", f"{RECORDS}/{made['metadata']['name']}", {"metadata": {"labels": labels}}, user="admin")
+
+
+@add("carol", "deletes the record of a quarantine", 'cannot delete resource "controllerrevisions"')
+def _(g: Ground) -> Answer:
+    return g.call("DELETE", recorded(g), user="carol")
+
+
+@add(ARGO, "prunes the record of a quarantine", "is deleted by a person, not by")
+def _(g: Ground) -> Answer:
+    return g.call("DELETE", recorded(g), user=ARGO)
+
+
+@add("admin", "hangs the record of a quarantine on an object that goes", "is not changed, nor hung on")
+def _(g: Ground) -> Answer:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "1"}
+    return g.call("PATCH", recorded(g), {"metadata": {"ownerReferences": [owner]}}, user="admin")
+
+
+@add(OPERATOR, "deletes the record of a quarantine", 'cannot delete resource "controllerrevisions"')
+def _(g: Ground) -> Answer:
+    return g.call("DELETE", recorded(g), user=OPERATOR)
+
+
 # ------------------------------------------------------------------------------- the operator, were it somebody else's
 @add(OPERATOR, "approves", 'cannot patch resource "models"')
 def _(g: Ground) -> Answer:
@@ -205,6 +272,25 @@ def _(g: Ground) -> Answer:
     body = secret("millrace-store", "kubernetes.io/service-account-token")
     body["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "bot"}
     return g.call("POST", SECRETS.format(ML), body, user=STORE)
+
+
+def record(kind: str) -> Manifest:
+    """What the operator takes for a record of a quarantine."""
+    labels = {"app.kubernetes.io/managed-by": "millrace", "millrace.dev/digest": "0123456789abcdef"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"generateName": "millrace-release-", "labels": labels},
+        "revision": 1,
+        "data": {"kind": kind},
+    }
+
+
+def recorded(g: Ground) -> str:
+    """Where one is that the operator wrote."""
+    answer = g.call("POST", RECORDS, record("Condemned"), user=OPERATOR)
+    assert answer.ok, answer.said
+    return f"{RECORDS}/{answer.body['metadata']['name']}"
 
 
 def pod(account: str) -> dict[str, object]:

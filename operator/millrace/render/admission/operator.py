@@ -16,6 +16,8 @@ HOME: Final = f"{keys.FIELD_MANAGER}-operators-own-namespace"
 OPERATOR_PODS: Final = f"{keys.FIELD_MANAGER}-operator-pods"
 STORE_SECRETS: Final = f"{keys.FIELD_MANAGER}-store-secrets"
 
+RECORDS: Final = f"{keys.FIELD_MANAGER}-quarantine-records"
+
 STORE_SECRET: Final = f"{keys.FIELD_MANAGER}-store"
 _OWN: Final = tuple(resource.plural for resource in resources.OWN)
 
@@ -114,3 +116,44 @@ def store_secrets(trusted: Trust) -> Manifest:
             )
         ],
     )
+
+
+def quarantine_records(trusted: Trust) -> Manifest:
+    """What is in quarantine, and what was let go, the operator writes. Whoever could write, hang up or delete such a
+    record could bring back what failed without the verb `approve`: any wildcard role, and so whoever pushes to Git.
+    """
+    about = resources.CONTROLLER_REVISIONS
+    changed, removed = "request.operation == 'UPDATE'", "request.operation == 'DELETE'"
+    going = "has(namespaceObject.metadata.deletionTimestamp)"
+    return policy(
+        RECORDS,
+        rule(
+            (resources.CONTROLLER_REVISIONS.plural,),
+            ("CREATE", "UPDATE", "DELETE"),
+            resources.CONTROLLER_REVISIONS.group,
+        ),
+        where=trusted.ruled,
+        only_if=f"(object != null && {_records('object')}) || (oldObject != null && {_records('oldObject')})",
+        variables=trusted.person,
+        validations=[
+            validation(
+                f"{changed} || {removed} || {trusted.operates}",
+                says="'a record of a quarantine is written by the operator alone: use spec.actions.unquarantine'",
+            ),
+            validation(
+                f"!({changed}) || ({_same('labels')} && {_same('ownerReferences')})",
+                says="'a record of a quarantine is not changed, nor hung on anything that may go'",
+            ),
+            validation(
+                f"!({removed}) || {going} || variables.person",
+                says="'a record of a quarantine is deleted by a person, not by ' + request.userInfo.username",
+            ),
+        ],
+    )
+
+
+def _records(what: str) -> str:
+    """CEL: whether the operator would take it for one of its records."""
+    labels = f"{what}.metadata.labels"
+    managed = f"'{keys.MANAGED_BY}' in {labels} && {labels}['{keys.MANAGED_BY}'] == '{keys.MANAGED_BY_VALUE}'"
+    return f"has({labels}) && ('{keys.DIGEST}' in {labels} || ({managed}))"

@@ -7,7 +7,7 @@ from typing import Final
 from millrace.api import keys
 from millrace.api.model import POSITIONS
 from millrace.render.admission.policy import PROBE, PROBED, Manifest, policy, rule, validation
-from millrace.render.admission.trust import SERVICE_ACCOUNT, Trust
+from millrace.render.admission.trust import Trust
 
 APPROVALS: Final = f"{keys.FIELD_MANAGER}-model-approvals"
 DELETIONS: Final = f"{keys.FIELD_MANAGER}-model-deletions"
@@ -54,7 +54,7 @@ def model_approvals(trusted: Trust) -> Manifest:
             "before": "(oldObject == null ? object : oldObject).spec.approvalPolicy",
             "may": "authorizer.group('millrace.dev').resource('models').namespace(request.namespace)"
             ".name(object.metadata.name).check('approve').allowed()",
-            **_person(trusted),
+            **trusted.person,
             "labels": "has(object.metadata.labels) ? object.metadata.labels : {}",
             "labelled": "oldObject != null && has(oldObject.metadata.labels) ? oldObject.metadata.labels : {}",
         },
@@ -65,10 +65,6 @@ def model_approvals(trusted: Trust) -> Manifest:
             "object.spec.artifact.digest"
         },
     )
-
-
-def _person(trusted: Trust) -> dict[str, str]:
-    return {"person": f"!{_USER}.startsWith('{SERVICE_ACCOUNT}') || {trusted.approves_as_account}"}
 
 
 def _decisions() -> list[Manifest]:
@@ -190,7 +186,7 @@ def training_runs(trusted: Trust) -> Manifest:
             "policy": "object.spec.output.approvalPolicy",
             "may": "authorizer.group('millrace.dev').resource('models').namespace(request.namespace)"
             ".check('approve').allowed()",
-            **_person(trusted),
+            **trusted.person,
         },
         validations=[
             validation(f"object.metadata.name != '{PROBE}'", says=PROBED),
@@ -245,7 +241,7 @@ def deployment_actions(trusted: Trust) -> Manifest:
             "oldObject.status.canary.revision : ''",
             "deployment": "authorizer.group('millrace.dev').resource('deployments')"
             ".namespace(request.namespace).name(object.metadata.name)",
-            **_person(trusted),
+            **trusted.person,
         },
         validations=[
             # Taken back while the canary it names is still there, it would be undone before it was done.

@@ -40,6 +40,11 @@ class Trust(Frozen):
     elsewhere: Selector
     """The namespaces that no release watches."""
 
+    @property
+    def person(self) -> dict[str, str]:
+        """A variable: whether a person asks, or an account that counts as one."""
+        return {"person": f"!request.userInfo.username.startsWith('{SERVICE_ACCOUNT}') || {self.approves_as_account}"}
+
 
 def account(namespace: str, name: str) -> str:
     """The user name of a service account."""
