@@ -127,11 +127,7 @@ def quarantine_records(trusted: Trust) -> Manifest:
     going = "has(namespaceObject.metadata.deletionTimestamp)"
     return policy(
         RECORDS,
-        rule(
-            (resources.CONTROLLER_REVISIONS.plural,),
-            ("CREATE", "UPDATE", "DELETE"),
-            resources.CONTROLLER_REVISIONS.group,
-        ),
+        rule((about.plural,), ("CREATE", "UPDATE", "DELETE"), group=about.group),
         where=trusted.ruled,
         only_if=f"(object != null && {_records('object')}) || (oldObject != null && {_records('oldObject')})",
         variables=trusted.person,
