@@ -227,12 +227,12 @@ async def _released(stage: Stage) -> None:
 
 @workload("aborted-then-retried", PROMOTED)
 async def _retried(stage: Stage) -> None:
-    """The same, while the request to stop stays in the spec: it is not carried out twice."""
+    """The same with `retry`, while the request to stop stays in the spec: it is not carried out twice."""
     revision = await hold(stage)
     await stage.people.edit(DEPLOYMENTS, "churn", BOB, actions={"abort": {"revision": revision}})
     await _see_quarantine(stage)
     call(stage)
-    await stage.people.edit(DEPLOYMENTS, "churn", BOB, actions={"unquarantine": {"revision": revision}})
+    await stage.people.edit(DEPLOYMENTS, "churn", BOB, actions={"retry": {"revision": revision}})
     await stage.people.stable("churn", "churn-2")
 
 
