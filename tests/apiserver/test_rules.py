@@ -294,12 +294,20 @@ DEPLOYMENT = [
         {f"{CANARY}.disableDefaults": REMOVED, f"{CANARY}.steps[0]": {"setWeight": 100}},
     ),
     Case(
+        "deployment", "spec.strategy", "progressDeadline must be at least 1s", "spec.strategy.progressDeadline",
+        {"spec.strategy.progressDeadline": "999ms"},
+    ),
+    Case(
         "deployment", f"{CANARY}.analysis", "maxDuration must be at least 1s", f"{CANARY}.analysis.maxDuration",
         {f"{CANARY}.analysis.maxDuration": "0h"},
     ),
     Case(
         "deployment", f"{CANARY}.analysis.metrics[]", "an ErrorRate is a fraction",
         f"{CANARY}.analysis.metrics[0].thresholdRange.max", {f"{CANARY}.analysis.metrics[0].thresholdRange.max": 5},
+    ),
+    Case(
+        "deployment", "spec.strategy", "progressDeadline must be at least 1s", "spec.strategy.progressDeadline",
+        {"spec.strategy.progressDeadline": "999ms"},
     ),
     Case(
         "deployment", "spec.monitoring.drift", "interval must be at least 1s", "spec.monitoring.drift.interval",

@@ -1,4 +1,4 @@
-"""What is counted between two answers of a pod, and which pages are none."""
+"""What routers and servers have counted, added up over answers, restarts and pods."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from millrace.contract.router import RevisionTraffic
 from millrace.observe.counting import BinCounter, Look, TrafficCounter
-from millrace.observe.exposition import server_page
 
 STABLE, CANARY = "aaaaaaaa", "bbbbbbbb"
 
@@ -93,35 +92,3 @@ def test_bins_are_added_up_over_restarts_and_pods() -> None:
     counter.add("s-0", {"x": (1, 0), "y": (0, 1)})
     counter.add("s-1", {"x": (0, 3), "y": (3, 0)})
     assert counter.totals == {"x": (7, 10), "y": (4, 13)}
-
-
-def page(*lines: str) -> str:
-    return "# HELP x y\n" + "\n".join(lines) + "\n"
-
-
-def bins(name: str, *counts: int, feature: str = "tenure") -> list[str]:
-    labels = f'model="churn-1",revision="{STABLE}",feature="{feature}"'
-    return [f'{name}{{{labels},bin="{index}"}} {count}' for index, count in enumerate(counts)]
-
-
-def test_a_servers_page_is_read_and_absent_bins_are_zero() -> None:
-    live = bins("millrace_feature_bin_total", 3, 0, 4)[::2]
-    found = server_page(page(*live, *bins("millrace_reference_bin", 10, 20, 30), "millrace_ready 1"))
-    assert found.live == {"tenure": (3, 0, 4)}
-    assert found.reference == {"tenure": (10, 20, 30)}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<html>",
-        'millrace_reference_bin{feature="x",bin="16"} 1',
-        'millrace_reference_bin{feature="x",bin="-1"} 1',
-        'millrace_reference_bin{feature="x",bin="1"} NaN',
-        'millrace_reference_bin{feature="x",bin="1"} -4',
-        "\n".join(f'millrace_reference_bin{{feature="x{i}",bin="1"}} 1' for i in range(65)),
-    ],
-)
-def test_a_page_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        server_page(text)

@@ -17,7 +17,7 @@ from millrace.clients import scrape
 from millrace.clients.scrape import ScrapeFailed
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.contract.router import RevisionTraffic
+from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
 from millrace.settings import Settings
 from millrace_kit.clock import ManualClock
@@ -27,10 +27,6 @@ from millrace_kit.simulation import PLATFORM
 STABLE, CANARY = "aaaaaaaa", "bbbbbbbb"
 
 
-def traffic(requests: int, failed: int = 0, healthy: int = 1, untried: int = 0) -> RevisionTraffic:
-    return RevisionTraffic(attempts=requests - untried, completed=requests, lost=failed, healthy=healthy)
-
-
 def page(*lines: str) -> str:
     return "# HELP x y\n" + "\n".join(lines) + "\n"
 
@@ -38,6 +34,29 @@ def page(*lines: str) -> str:
 def bins(name: str, *counts: int, feature: str = "tenure") -> list[str]:
     labels = f'model="churn-1",revision="{STABLE}",feature="{feature}"'
     return [f'{name}{{{labels},bin="{index}"}} {count}' for index, count in enumerate(counts)]
+
+
+def test_a_servers_page_is_read_and_absent_bins_are_zero() -> None:
+    live = bins("millrace_feature_bin_total", 3, 0, 4)[::2]
+    found = server_page(page(*live, *bins("millrace_reference_bin", 10, 20, 30), "millrace_ready 1"))
+    assert found.live == {"tenure": (3, 0, 4)}
+    assert found.reference == {"tenure": (10, 20, 30)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>",
+        'millrace_reference_bin{feature="x",bin="16"} 1',
+        'millrace_reference_bin{feature="x",bin="-1"} 1',
+        'millrace_reference_bin{feature="x",bin="1"} NaN',
+        'millrace_reference_bin{feature="x",bin="1"} -4',
+        "\n".join(f'millrace_reference_bin{{feature="x{i}",bin="1"}} 1' for i in range(65)),
+    ],
+)
+def test_a_page_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        server_page(text)
 
 
 class Pods:

@@ -119,6 +119,18 @@ def later(moment: datetime, seconds: float) -> datetime:
         return moment
 
 
+def stalled_from(
+    known: Iterable[Condition], since: datetime, steady_since: datetime | None, allowed: float
+) -> datetime:
+    """When what has waited since then has waited for longer than `allowed` seconds, and is stalled.
+
+    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
+    already stays so when another process takes over.
+    """
+    is_stalled = conditions.is_true(known, conditions.STALLED)
+    return later(since if is_stalled else max(since, steady_since or since), allowed)
+
+
 def not_after(memory: Memory, now: datetime, *times: str) -> Memory:
     """The same with those times not after `now`, whatever the clock said when they were written.
 

@@ -23,8 +23,13 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     run = TrainingRun.model_validate(manifest)
-    admitted = await _admitted(world, run)
-    seen = Observation(now=world.clock.now(), run=run, platform=jobs.platform(world), admitted=admitted)
+    seen = Observation(
+        now=world.clock.now(),
+        steady_since=world.steadiness.since(),
+        run=run,
+        platform=jobs.platform(world),
+        admitted=await _admitted(world, run),
+    )
     if training_run.is_over(run):
         return seen
     if run.status.resolved is None:

@@ -188,7 +188,7 @@ def _(g: Ground) -> Answer:
     plain = record("Released")
     labels = plain["metadata"].pop("labels")
     made = g.call("POST", RECORDS, plain, user="admin").body
-    return g.call("PATCH", f"{RECORDS}/{made['metadata']['name']}", {"metadata": {"labels": labels}}, user="admin")
+    return replaced(g, f"{RECORDS}/{made['metadata']['name']}", labels=labels)
 
 
 @add("carol", "deletes the record of a quarantine", 'cannot delete resource "controllerrevisions"')
@@ -204,7 +204,7 @@ def _(g: Ground) -> Answer:
 @add("admin", "hangs the record of a quarantine on an object that goes", "is not changed, nor hung on")
 def _(g: Ground) -> Answer:
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "kube-root-ca.crt", "uid": "1"}
-    return g.call("PATCH", recorded(g), {"metadata": {"ownerReferences": [owner]}}, user="admin")
+    return replaced(g, recorded(g), ownerReferences=[owner])
 
 
 @add(OPERATOR, "deletes the record of a quarantine", 'cannot delete resource "controllerrevisions"')
@@ -291,6 +291,12 @@ def recorded(g: Ground) -> str:
     answer = g.call("POST", RECORDS, record("Condemned"), user=OPERATOR)
     assert answer.ok, answer.said
     return f"{RECORDS}/{answer.body['metadata']['name']}"
+
+
+def replaced(g: Ground, path: str, **metadata: object) -> Answer:
+    """A PUT with other metadata: a PATCH of a ControllerRevision is taken for a change of its data, and refused."""
+    found = g.call("GET", path, user="admin").body
+    return g.call("PUT", path, {**found, "metadata": {**found["metadata"], **metadata}}, user="admin")
 
 
 def pod(account: str) -> dict[str, object]:

@@ -13,7 +13,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import run_worlds
-from drift_story import watched
+from deployment_stories import (
+    ALLOWED,
+    ASKED,
+    BACKGROUND,
+    CLONED,
+    ENDED,
+    FIRST,
+    FOLLOWS,
+    HELD,
+    IN_PLACE,
+    PASS,
+    PATIENT,
+    RETRAINING,
+    STEPPED,
+    UNJUDGED,
+    drifting,
+    retrained,
+    rollout,
+    unready,
+    upgraded,
+    watched,
+)
 from millrace import api
 from millrace.api import resources
 from millrace.api.base import Shape
@@ -23,16 +44,12 @@ from millrace.decide import dataset as datasets
 from millrace.decide import deployment as deployments
 from millrace.decide import model as models
 from millrace.decide import training_run as training_runs
-from millrace.decide.deployment import target
-from millrace.decide.deployment.drift import Verdict
-from millrace.decide.deployment.observation import RevisionDrift
 from millrace.observe import dataset as observe_dataset
 from millrace.observe import deployment as observe_deployment
 from millrace.observe import model as observe_model
 from millrace.observe import training_run as observe_run
-from millrace.render import server
-from millrace_kit.simulation import PLATFORM, START, SimulatedCluster, make_deployment, make_model
-from one_pass import CURRENT, DATASET, cache, model_manifest, observed, one, sample
+from millrace_kit.simulation import START
+from observed_worlds import CURRENT, DATASET, cache, model_manifest, observed, one, sample
 
 FOR_PEOPLE = frozenset({"message", "waitingFor", "waiting_for", "threshold", "lastVerdictReason", "annotations", "why"})
 TASK = "<the task of a pod>"
@@ -102,181 +119,6 @@ MEASURED = {
 
 NOT_WORSE = {**MEASURED, "evaluation": {"metrics": ["roc_auc"], "gates": [MEASURED["evaluation"]["gates"][2]]}}
 
-# --- Deployment
-
-
-def rollout(**answers: float) -> Callable[[dict[str, Any]], Any]:
-    """churn-1 serves, churn-2 is tried; `requests` reach it in each pass and are answered so."""
-
-    def tell(spec: dict[str, Any]) -> Any:
-        requests, passes = int(answers.get("requests", 60)), int(answers.get("passes", 45))
-        more = {name: value for name, value in answers.items() if name not in ("requests", "passes", "inputs")}
-        cluster = SimulatedCluster(deployment=make_deployment(spec))
-        cluster.add(make_model("churn", 1))
-        told = []
-        for number in range(passes):
-            if number == 6:
-                cluster.add(make_model("churn", 2, inputs=int(answers.get("inputs", 2))))
-            cluster.kubelet()
-            cluster.sync()
-            cluster.scrape()
-            told.append(cluster.pass_once().model_dump(mode="json"))
-            cluster.serve(requests, **more)
-            cluster.tick(10.0)
-        return told
-
-    return tell
-
-
-def upgraded(spec: dict[str, Any]) -> Any:
-    """churn-1 serves, and then there is a newer image."""
-    cluster = SimulatedCluster(deployment=make_deployment(spec))
-    cluster.add(make_model("churn", 1))
-    cluster.settle(6)
-    cluster.platform = PLATFORM.model_copy(update={"server_image": "millrace/server:newer"})
-    told = []
-    for _ in range(6):
-        told.append(cluster.pass_once().model_dump(mode="json"))
-        cluster.settle(1)
-    return told
-
-
-def unready(spec: dict[str, Any]) -> Any:
-    """churn-1 serves, and the servers of churn-2 do not get ready."""
-    cluster = SimulatedCluster(deployment=make_deployment(spec))
-    cluster.add(make_model("churn", 1))
-    cluster.settle(6)
-    cluster.add(make_model("churn", 2))
-    cluster.slow.add(f"sha256:{2:064x}")
-    told = []
-    for _ in range(14):
-        told.append(cluster.pass_once().model_dump(mode="json"))
-        cluster.settle(1, seconds=60.0)
-    return told
-
-
-def retrained(over: bool) -> Callable[[dict[str, Any]], Any]:
-    """churn-1 drifts; every two minutes there is another version to train on. Runs end at once, or never."""
-
-    def tell(spec: dict[str, Any]) -> Any:
-        cluster = SimulatedCluster(deployment=make_deployment(spec))
-        trained = {"name": "churn", "version": 1, "digest": f"sha256:{1:064x}"}
-        cluster.add(make_model("churn", 1, dataset=trained))
-        cluster.run = api.TrainingRun.model_validate(
-            {"metadata": {"name": "churn-gb", "namespace": "ml"}, "spec": sample("training-run")}
-        )
-        told = []
-        for number in range(40):
-            version = 2 + number // 8
-            current = {**CURRENT, "version": version, "digest": f"sha256:{version:064x}", "createdTime": cluster.now}
-            cluster.dataset = api.Dataset.model_validate({**DATASET, "status": {"current": current}})
-            if number == 5 and cluster.status.stable is not None:
-                verdict = Verdict("Drifted", 0.31, 0.2, "tenure", 1200, 0.4)
-                cluster.drift = RevisionDrift(revision=cluster.status.stable.revision, verdict=verdict)
-            cluster.kubelet()
-            cluster.sync()
-            cluster.scrape()
-            told.append(cluster.pass_once().model_dump(mode="json"))
-            if over:
-                done = {"type": "Failed", "status": "True", "reason": "x", "lastTransitionTime": START}
-                ended = api.TrainingRunStatus.model_validate({"conditions": [done]})
-                cluster.runs = [run.model_copy(update={"status": ended}) for run in cluster.runs]
-            cluster.tick(15.0)
-        return told
-
-    return tell
-
-
-ERRORS = {
-    "name": "errors",
-    "builtin": "ErrorRate",
-    "thresholdRange": {"max": 0.05},
-    "minSamples": 300,
-    "confidence": 0.9,
-}
-BESIDE = {
-    "name": "beside",
-    "builtin": "ErrorRate",
-    "compare": {"maxIncrease": 0.05},
-    "minSamples": 300,
-    "confidence": 0.9,
-}
-SLOW = {"name": "slow", "builtin": "LatencyP95", "thresholdRange": {"max": 0.5}, "minSamples": 300, "confidence": 0.9}
-FOLLOWS = {"modelSelector": {"modelName": "churn", "policy": "LatestApproved"}}
-ANALYSIS = {"metrics": [ERRORS, BESIDE, SLOW], "maxDuration": "3m"}
-SERVED = {
-    "resources": {"requests": {"cpu": "250m"}, "limits": {"memory": "512Mi"}},
-    "terminationGracePeriodSeconds": 90,
-}
-
-
-def canary(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {**FOLLOWS, "replicas": 2, "server": SERVED, "strategy": {"canary": {"steps": list(steps), **more}}}
-
-
-STEPPED = canary(
-    {"setWeight": 30}, {"pause": {"duration": "40s"}}, {"analysis": ANALYSIS}, disableDefaults=["ErrorRate"]
-)
-BACKGROUND = canary({"setWeight": 30}, analysis=ANALYSIS)
-UNJUDGED = canary({"setWeight": 30}, disableDefaults=["ErrorRate"])
-IN_PLACE = {**FOLLOWS, "server": {**SERVED, "upgradePolicy": "Rolling"}}
-PATIENT = {**FOLLOWS, "strategy": {"progressDeadline": "5m"}}
-ALLOWED = {**FOLLOWS, "strategy": {"allowSignatureChange": "churn-2"}}
-HELD = canary({"setWeight": 30}, {"pause": {"duration": "2m"}}, disableDefaults=["ErrorRate"])
-
-
-def revision_of(spec: dict[str, Any], model: api.Model) -> str:
-    """What the model is called under the server template of a Deployment's spec."""
-    cluster = SimulatedCluster(deployment=make_deployment(spec))
-    return server.bundle(model, target.template(cluster.observe())).revision
-
-
-ASKED = {"revision": revision_of(HELD, make_model("churn", 2)), "reason": "because"}
-RETRAINING = {
-    **FOLLOWS,
-    "monitoring": {"drift": {"interval": "30s", "minSamples": 700, "falseAlarmRate": 0.01, "margin": 0.05}},
-    "retraining": {
-        "trainingRunRef": {"name": "churn-gb"},
-        "triggers": [{"name": "drifted", "drift": {"for": "60s"}}],
-        "limits": {"cooldown": "60s", "maxRunsPerDay": 2, "maxConcurrent": 1},
-    },
-}
-
-
-ALARM = "2025-12-20T07:00:00Z"
-
-
-def drifting(model: api.Model) -> dict[str, Any]:
-    """The status of a Deployment of the spec `RETRAINING` that serves the model, which has drifted for a day."""
-    revision, spec = revision_of(RETRAINING, model), model.spec
-    stable = {"revision": revision, "model": model.metadata.name, "version": int(spec.version), "weight": 100}
-    since = {"digest": spec.artifact.digest, "since": "2025-12-20T07:00:00Z"}
-    drift = {"type": "DriftDetected", "status": "True", "reason": "DriftDetected", "message": ""}
-    return {
-        "stable": {**stable, **since},
-        "conditions": [{**drift, "lastTransitionTime": "2025-12-20T07:00:00Z"}],
-        "monitoring": {"drift": {"state": "Drifted", "revision": revision, "samples": 5000, "evaluatedTime": ALARM}},
-    }
-
-
-CLONED = one(resources.TRAINING_RUNS, "churn-gb", sample("training-run"))
-PASS = observed(
-    observe_deployment.observe, deployments.decide, resources.DEPLOYMENTS, "churn",
-    drifting(make_model("churn", 1)), model_manifest(1), CLONED,
-    DATASET,
-)  # fmt: skip
-ENDED = {
-    **RETRAINING,
-    "actions": {
-        "acknowledgeDrift": {
-            "revision": revision_of(RETRAINING, make_model("churn", 1)), "evaluatedTime": ALARM, "reason": "a campaign",
-        }
-    },
-}  # fmt: skip
-FIRST = observed(
-    observe_deployment.observe, deployments.decide, resources.DEPLOYMENTS, "churn", {}, model_manifest(1), DATASET
-)
-
 # --- Model
 
 
@@ -298,10 +140,9 @@ def served(spec: dict[str, Any]) -> Any:
 
 def voted(spec: dict[str, Any]) -> Any:
     found = one(resources.MODELS, "churn-7", spec)
+    found["metadata"]["creationTimestamp"] = START
     seen = asyncio.run(observe_model.observe(cache(found), "ml", "churn-7"))
-    assert seen is not None
-    checked = {"policy_in_force": True, "policy_epoch": "untouched", "admitted": True}
-    return [models.decide(seen.model_copy(update=checked)).model_dump(mode="json")]
+    return [models.decide(seen).model_dump(mode="json")]  # type: ignore[arg-type]
 
 
 AUTHOR, APPLIER = (sample("model")["provenance"][name] for name in ("author", "appliedBy"))

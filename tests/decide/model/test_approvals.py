@@ -78,7 +78,7 @@ def test_a_model_created_while_the_policies_were_away_counts_for_nothing(require
     assert kstatus(seen) == ["Stalled"]
     seen = after(touched(seen, "first"))
     assert truth(seen, "Approved") == ("False", "CreatedUnchecked")
-    assert "Next: delete it and create it again: kubectl -n ml delete mmd churn-7" in message(seen)
+    assert "create it again with this spec but for its approvals. Next: kubectl -n ml get mmd churn-7" in message(seen)
     late = written(seen, ("bob", "Approve"), ("eve", "Approve"))
     assert truth(after(late), "Approved") == ("False", "CreatedUnchecked")
 

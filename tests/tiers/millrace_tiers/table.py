@@ -108,7 +108,7 @@ TIERS = (
     ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("e2e", (
         *RELEASED,
-        pytest("-n", "2", "--dist", "loadfile", "--durations=10", *stories()),
+        pytest("-n", "3", "--dist", "loadfile", "--durations=10", *stories()),
     ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("conformance-check", (
         Step(("python", "tests/conformance", "--check")),

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from millrace.api import conditions
 from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.decide.status import later
+from millrace.decide.status import stalled_from
 
 from . import steps
 from .finding import Awaits, Finding, Signal
@@ -41,14 +40,9 @@ def deadline(seen: Observation, state: DeploymentStatus) -> datetime:
 
 
 def due(seen: Observation, since: datetime) -> datetime:
-    """When what has waited since then is stalled.
-
-    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
-    already stays so when another process takes over.
-    """
-    is_stalled = conditions.is_true(seen.deployment.status.conditions, conditions.STALLED)
-    counted = since if is_stalled else max(since, seen.steady_since or since)
-    return later(counted, seconds(allowed(seen)))
+    """When what has waited since then is stalled."""
+    known = seen.deployment.status.conditions
+    return stalled_from(known, since, seen.steady_since, seconds(allowed(seen)))
 
 
 def is_short(seen: Observation, state: DeploymentStatus) -> bool:

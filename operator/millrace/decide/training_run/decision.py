@@ -63,6 +63,8 @@ class Observation(Frozen):
     """
 
     now: datetime
+    steady_since: datetime | None = None
+    """Since when the time of day has gone on without a step, as this process saw it."""
     run: TrainingRun
     dataset: Dataset | None = None
     job: Job | None = None
@@ -128,7 +130,8 @@ def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
         is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
     else:
         reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
-        due = status.later(seen.run.metadata.creation_timestamp or seen.now, status.PATIENCE_SECONDS)
+        since = seen.run.metadata.creation_timestamp or seen.now
+        due = status.stalled_from(seen.run.status.conditions, since, seen.steady_since, status.PATIENCE_SECONDS)
         is_stalled = seen.now >= due
         left = None if is_stalled else (due - seen.now).total_seconds()
     kstatus = Kstatus(

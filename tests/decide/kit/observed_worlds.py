@@ -1,18 +1,20 @@
-"""One pass over what is in the cache: observed and decided as the operator does it."""
+"""One pass over what is in the cache: observed and decided, as the operator does it."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
 
 import run_worlds
+from millrace import errors
 from millrace.api import keys, resources
 from millrace.clients.store import Store
-from millrace.clients.world import World
+from millrace.clients.world import PolicyStatus, World
+from millrace.observe import policy
+from millrace.settings import Settings
 from millrace_kit.clock import ManualClock
 from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM, make_model
@@ -32,15 +34,26 @@ class _Live:
     async def list(self, resource: Any, namespace: str = "", labels: Any = None) -> Any:
         return self._store.list(resource, namespace or None, labels)
 
+    async def get(self, resource: Any, namespace: str, name: str) -> Any:
+        """The admission policies are there since long, and nobody touched them."""
+        if resource in resources.WITNESSED:
+            return {"metadata": {"uid": name, "generation": 1, "creationTimestamp": "2020-01-01T00:00:00Z"}}
+        found = self._store.get(resource, namespace, name)
+        if found is None:
+            raise errors.NotFound(name)
+        return found
+
 
 def cache(*manifests: dict[str, Any]) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
-    settings: Any = SimpleNamespace(**PLATFORM.model_dump(), snapshots_at_a_time=4, upgrades_at_a_time=3)
+    settings = Settings(namespace="millrace-system", watch="ml", **PLATFORM.model_dump())
     kube: Any = _Live(store)
-    world = World(store, kube, ManualClock(), settings)
-    world.policy = SimpleNamespace(in_force=True, message="")  # type: ignore[assignment]
+    world = World(store, kube, ManualClock(), settings)  # type: ignore[arg-type]
+    read = asyncio.run(policy.epoch(world))
+    assert read is not None
+    world.policy = PolicyStatus(True, "", *read)
     return world
 
 
