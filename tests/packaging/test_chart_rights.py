@@ -9,6 +9,8 @@ import pytest
 
 from .test_chart import attempt, pods, template
 
+pytestmark = pytest.mark.programs
+
 Manifest = dict[str, Any]
 
 
@@ -123,18 +125,21 @@ def test_the_policies_know_the_operator_and_whom_the_values_name_by_their_user_n
         (["watchNamespaces={ml}"], ("In", ["ml"]), ("NotIn", ["ml", "millrace-system"])),
         (["watchNamespaces={ml}", "admission.otherNamespaces={lab}"], ("In", ["ml"]),
          ("NotIn", ["ml", "millrace-system", "lab"])),
+        (["watchNamespaces={ml}", "admission.otherNamespaces={*}"], ("In", ["ml"]), ("In", ["millrace-system"])),
+        # Its own too: there the operator asks whether they hold.
         (["watchNamespaces={*}", "store.existingSecret=s", "admission.otherNamespaces={lab}"],
-         ("NotIn", ["millrace-system", "lab"]), ("In", ["millrace-system"])),
-        (["watchLabel=team=ml", "store.existingSecret=s"], ("NotIn", ["millrace-system"]),
-         ("NotIn", ["millrace-system"])),
+         ("NotIn", ["lab"]), ("In", ["millrace-system"])),
+        (["watchLabel=team=ml", "store.existingSecret=s"], ("Exists", None), ("NotIn", ["millrace-system"])),
     ],
-    ids=["named", "beside another release", "all", "labelled: a label comes and goes"],
+    ids=["named", "beside another release", "beside one that watches the rest", "all",
+         "labelled: a label comes and goes"],
 )  # fmt: skip
 def test_the_policies_rule_where_the_operator_watches_and_warn_where_nobody_does(
-    settings: list[str], people: tuple[str, list[str]], elsewhere: tuple[str, list[str]]
+    settings: list[str], people: tuple[str, list[str] | None], elsewhere: tuple[str, list[str]]
 ):
     found = ruled(*settings)
-    name = "kubernetes.io/metadata.name"
+    name, (operator, values) = "kubernetes.io/metadata.name", people
+    wanted = {"key": name, "operator": operator, **({"values": values} if values else {})}
     for policy in (
         "model-approvals",
         "model-deletions",
@@ -142,8 +147,9 @@ def test_the_policies_rule_where_the_operator_watches_and_warn_where_nobody_does
         "dataset-secrets",
         "deployment-actions",
         "statuses",
+        "quarantine-records",
     ):
-        assert found[f"millrace-{policy}"] == [{"key": name, "operator": people[0], "values": people[1]}], policy
+        assert found[f"millrace-{policy}"] == [wanted], policy
     assert {"key": name, "operator": elsewhere[0], "values": elsewhere[1]} in found["millrace-unwatched"]
     for policy in ("operators-own-namespace", "operator-pods", "store-secrets"):
         assert found[f"millrace-{policy}"] == [], policy

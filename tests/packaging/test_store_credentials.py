@@ -187,6 +187,7 @@ def is_refused(act: Any, **arguments: Any) -> bool:
     return False
 
 
+@pytest.mark.programs
 def test_a_namespace_reads_writes_and_lists_what_is_its_own_and_nothing_of_anothers(store: Any):
     ml, fraud = store["ml"], store["fraud"]
     for folder in store_credentials.OWN_FOLDERS:
@@ -218,6 +219,7 @@ def test_a_namespace_reads_writes_and_lists_what_is_its_own_and_nothing_of_anoth
     assert store["millrace-system"].list_objects_v2(Bucket="millrace")["KeyCount"] == 3
 
 
+@pytest.mark.programs
 def test_the_pods_of_a_namespace_find_their_way_with_its_keys(store: Any, monkeypatch: pytest.MonkeyPatch):
     from millrace_runtime import store as runtime
 
