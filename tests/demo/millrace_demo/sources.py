@@ -23,9 +23,16 @@ class Sources:
 
     def put(self, name: str, body: bytes) -> str:
         """Write an object among the team's sources; its URI."""
-        key = f"sources/{self.namespace}/{name.removeprefix('sources/')}"
-        self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
-        return f"s3://{BUCKET}/{key}"
+        self.client.put_object(Bucket=BUCKET, Key=self.key(name), Body=body)
+        return f"s3://{BUCKET}/{self.key(name)}"
+
+    def delete(self, name: str) -> None:
+        """Delete what was put under that name."""
+        self.client.delete_object(Bucket=BUCKET, Key=self.key(name))
+
+    def key(self, name: str) -> str:
+        """Where an object of that name is: the team's keys reach no other folder."""
+        return f"sources/{self.namespace}/{name.removeprefix('sources/')}"
 
     def get(self, uri: str) -> bytes:
         """The bytes behind an `s3://` URI."""
