@@ -294,10 +294,6 @@ DEPLOYMENT = [
         {f"{CANARY}.disableDefaults": REMOVED, f"{CANARY}.steps[0]": {"setWeight": 100}},
     ),
     Case(
-        "deployment", "spec.strategy", "progressDeadline must be at least 1s", "spec.strategy.progressDeadline",
-        {"spec.strategy.progressDeadline": "999ms"},
-    ),
-    Case(
         "deployment", f"{CANARY}.analysis", "maxDuration must be at least 1s", f"{CANARY}.analysis.maxDuration",
         {f"{CANARY}.analysis.maxDuration": "0h"},
     ),

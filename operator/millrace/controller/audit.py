@@ -24,7 +24,7 @@ from millrace.api.resources import NAMESPACES, ResourceType
 from millrace.clients import store as stores
 from millrace.clients.clock import Clock
 from millrace.clients.kube import Kube
-from millrace.clients.store import Key, Manifest, Store
+from millrace.clients.store import Key, Manifest, Store, name_of
 from millrace.clients.territory import EVERYWHERE, Territory
 from millrace.controller import live
 from millrace.controller.live import Learn
@@ -56,11 +56,8 @@ def compare(
     """Compare the cache of one kind, or of what it has in one namespace, with its metadata list of resourceVersion
     ``version``.
     """
-    live = {(one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"] for one in listed}
-    cached = {
-        (one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"]
-        for one in store.list(resource, namespace)
-    }
+    live = {name_of(one): one["metadata"] for one in listed}
+    cached = {name_of(one): one["metadata"] for one in store.list(resource, namespace)}
     ghosts = {
         key
         for key, metadata in cached.items()

@@ -120,15 +120,18 @@ def later(moment: datetime, seconds: float) -> datetime:
 
 
 def stalled_from(
-    known: Iterable[Condition], since: datetime, steady_since: datetime | None, allowed: float
+    known: Iterable[Condition], reason: Reason, since: datetime, steady_since: datetime | None, allowed: float
 ) -> datetime:
-    """When what has waited since then has waited for longer than `allowed` seconds, and is stalled.
+    """When what has waited since then has waited for longer than `allowed` seconds, and is stalled for that reason.
 
-    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
-    already stays so when another process takes over.
+    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What this wait has
+    stalled already stays so, also when another process takes over or the clock is set back.
     """
-    is_stalled = conditions.is_true(known, conditions.STALLED)
-    return later(since if is_stalled else max(since, steady_since or since), allowed)
+    found = conditions.find(known, conditions.STALLED)
+    is_stalled = found is not None and (found.status, found.reason) == ("True", reason.name)
+    if found is not None and is_stalled and found.last_transition_time >= since:
+        return since
+    return later(max(since, steady_since or since), allowed)
 
 
 def not_after(memory: Memory, now: datetime, *times: str) -> Memory:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from millrace import errors
 from millrace.api import resources
 from millrace.api.model import Model
-from millrace.clients.store import Manifest
+from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, PolicyStatus, World
 from millrace.decide.model import Observation, Rejection, Use, approvals
 from millrace.observe import policy, quarantine
@@ -163,8 +163,7 @@ def _made_by(_: World, run: Manifest) -> Iterator[tuple[str, str]]:
 
 def _models_condemned(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
     """The Models of the bytes that a quarantine is about."""
-    for model in quarantine.models_of(world, record):
-        yield model["metadata"].get("namespace") or "", model["metadata"]["name"]
+    yield from map(name_of, quarantine.models_of(world, record))
 
 
 WATCHES: MapFunctions = {

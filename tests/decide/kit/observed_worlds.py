@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 import run_worlds
-from millrace import errors
 from millrace.api import keys, resources
+from millrace.clients.offline import OfflineKube
 from millrace.clients.store import Store
 from millrace.clients.world import PolicyStatus, World
 from millrace.observe import policy
@@ -27,21 +27,13 @@ def sample(name: str) -> dict[str, Any]:
     return spec
 
 
-class _Live:
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def list(self, resource: Any, namespace: str = "", labels: Any = None) -> Any:
-        return self._store.list(resource, namespace or None, labels)
+class _Live(OfflineKube):
+    """The admission policies are there since long, and nobody touched them."""
 
     async def get(self, resource: Any, namespace: str, name: str) -> Any:
-        """The admission policies are there since long, and nobody touched them."""
         if resource in resources.WITNESSED:
             return {"metadata": {"uid": name, "generation": 1, "creationTimestamp": "2020-01-01T00:00:00Z"}}
-        found = self._store.get(resource, namespace, name)
-        if found is None:
-            raise errors.NotFound(name)
-        return found
+        return await super().get(resource, namespace, name)
 
 
 def cache(*manifests: dict[str, Any]) -> World:
@@ -49,8 +41,7 @@ def cache(*manifests: dict[str, Any]) -> World:
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
     settings = Settings(namespace="millrace-system", watch="ml", **PLATFORM.model_dump())
-    kube: Any = _Live(store)
-    world = World(store, kube, ManualClock(), settings)  # type: ignore[arg-type]
+    world = World(store, _Live(store), ManualClock(), settings)
     read = asyncio.run(policy.epoch(world))
     assert read is not None
     world.policy = PolicyStatus(True, "", *read)

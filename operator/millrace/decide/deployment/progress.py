@@ -13,7 +13,8 @@ from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.decide.status import stalled_from
+from millrace.decide.job import REFUSED
+from millrace.decide.status import later, stalled_from
 
 from . import steps
 from .finding import Awaits, Finding, Signal
@@ -21,8 +22,6 @@ from .moves import Transition
 from .observation import Observation, Trouble
 from .target import Target
 
-REFUSED = "FailedCreate"
-"""What the workload controllers call it when the API server takes no pod of theirs."""
 AWAY = frozenset({Reason.ServersNotReady, Reason.RoutersNotReady, Reason.PodNotStarted, Reason.PodRefused})
 """Reasons of a wait for pods."""
 
@@ -33,16 +32,16 @@ def allowed(seen: Observation) -> str:
     return strategy.progress_deadline if strategy is not None else DEFAULT_PROGRESS_DEADLINE
 
 
-def deadline(seen: Observation, state: DeploymentStatus) -> datetime:
-    """When a rollout that waits is stalled, counted from when the wait was first seen."""
+def deadline(seen: Observation, state: DeploymentStatus, stalls: Reason = Reason.ProgressDeadlineExceeded) -> datetime:
+    """When a rollout that waits is stalled, and for what reason, counted from when the wait was first seen."""
     since = state.rollout.unready_since if state.rollout is not None else None
-    return due(seen, since or seen.now)
+    return due(seen, since, stalls) if since is not None else later(seen.now, seconds(allowed(seen)))
 
 
-def due(seen: Observation, since: datetime) -> datetime:
+def due(seen: Observation, since: datetime, stalls: Reason = Reason.ProgressDeadlineExceeded) -> datetime:
     """When what has waited since then is stalled."""
     known = seen.deployment.status.conditions
-    return stalled_from(known, since, seen.steady_since, seconds(allowed(seen)))
+    return stalled_from(known, stalls, since, seen.steady_since, seconds(allowed(seen)))
 
 
 def is_short(seen: Observation, state: DeploymentStatus) -> bool:
@@ -83,7 +82,7 @@ def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Findi
     """There is no revision such as the spec asks for."""
     until, awaits = None, choice.awaits
     if awaits is Awaits.ANYBODY:
-        end = deadline(seen, state)
+        end = deadline(seen, state, choice.reason or Reason.NoApprovedModel)
         awaits, until = (Awaits.PERSON, None) if seen.now >= end else (awaits, end)
     return Finding(
         signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields, awaits=awaits, until=until
