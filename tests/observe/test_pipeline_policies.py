@@ -14,7 +14,7 @@ from millrace.decide.model import Rejection
 from millrace.observe import model, policy, training_run
 from millrace.render import admission
 
-from .test_pipeline import MODEL, NOW, RUN, A, Live, guard, in_force, live, put, world
+from .test_pipeline import MODEL, NOW, RESOLVED, RUN, A, Live, guard, in_force, live, put, world
 
 __all__ = ["live", "world"]
 
@@ -78,13 +78,50 @@ def test_bytes_rejected_under_another_name_are_seen_and_wake_each_other(world: W
     assert list(woken) == [("ml", "churn-3"), ("ml", "churn-4"), ("ml", "churn-7")]
 
 
-def test_a_model_that_claims_a_run_is_the_operators_if_the_run_says_so(world: World) -> None:
-    claim = {**MODEL, "provenance": {"author": "ada", "trainingRunRef": {"name": "gb"}}}
+OTHER = f"sha256:{'b' * 64}"
+MADE = {
+    "resolved": RESOLVED,
+    "candidate": {name: MODEL[name] for name in ("artifact", "signature", "goldenSetUri", "referenceProfileUri")},
+}
+CLAIM = {
+    **MODEL,
+    "provenance": {"author": "ada", "trainingRunRef": {"name": "gb"}, "dataset": RESOLVED["dataset"]},
+    "approvalPolicy": {"required": 1, "distinctFromAuthor": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "status", "is_its"),
+    [
+        ({}, {"modelRef": {"name": "churn-7"}}, True),
+        ({}, {"modelRef": {"name": "churn-6"}}, False),
+        ({}, {}, False),
+        ({"artifact": {"storageUri": "s3://millrace/7.onnx", "digest": OTHER}}, {"modelRef": {"name": "churn-7"}}, False),
+        ({"goldenSetUri": "s3://millrace/easy"}, {"modelRef": {"name": "churn-7"}}, False),
+        ({"approvalPolicy": {"required": 0}}, {"modelRef": {"name": "churn-7"}}, False),
+        ({"approvalPolicy": {"distinctFromAuthor": False}}, {"modelRef": {"name": "churn-7"}}, False),
+        ({"approvalPolicy": {"required": 2}, "approvals": [{"user": "bob", "decision": "Approve", "digest": A}]},
+         {"modelRef": {"name": "churn-7"}}, True),
+    ],
+    ids=["its Model", "another name", "none yet", "other bytes", "another golden set", "nobody has to approve it",
+         "its author may approve it", "made stricter since, and approved"],
+)  # fmt: skip
+def test_a_model_that_claims_a_run_is_the_operators_if_the_run_says_so_and_says_the_same(
+    world: World, claim: Manifest, status: Manifest, is_its: bool
+) -> None:
+    claimed = Model.model_validate({"metadata": {"name": "churn-7", "namespace": "ml"}, "spec": {**CLAIM, **claim}})
+    put(world.store, resources.TRAINING_RUNS, "gb", spec=RUN, status={**MADE, **status})
+    assert model._its_run_says_so(world, claimed) is is_its
+
+
+def test_of_a_run_that_nobody_checked_the_model_waives_nothing(world: World) -> None:
+    waiving = {**RUN, "output": {"modelName": "churn", "approvalPolicy": {"required": 0}}}
+    claim = {**CLAIM, "approvalPolicy": {"required": 0}}
     claimed = Model.model_validate({"metadata": {"name": "churn-7", "namespace": "ml"}, "spec": claim})
-    put(world.store, resources.TRAINING_RUNS, "gb", spec=RUN, status={"modelRef": {"name": "churn-6"}})
-    assert not model._its_run_says_so(world, claimed)
-    put(world.store, resources.TRAINING_RUNS, "gb", spec=RUN, status={"modelRef": {"name": "churn-7"}}, version="2")
-    assert model._its_run_says_so(world, claimed)
+    for version, admission, is_its in (("1", "Checked", True), ("2", "Unchecked", False)):
+        status = {**MADE, "modelRef": {"name": "churn-7"}, "admission": admission}
+        put(world.store, resources.TRAINING_RUNS, "gb", spec=waiving, status=status, version=version)
+        assert model._its_run_says_so(world, claimed) is is_its
 
 
 async def test_a_new_run_is_asked_about_after_it_was_seen(world: World, live: Live) -> None:

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from millrace import errors
 from millrace.api import resources
 from millrace.api.model import Model
+from millrace.api.training_run import TrainingRun
 from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, PolicyStatus, World
 from millrace.decide.model import Observation, Rejection, Use, approvals
 from millrace.observe import policy, quarantine
+from millrace.render import candidate
 
 _ROLES: tuple[tuple[str, Literal["Stable", "Canary"]], ...] = (("stable", "Stable"), ("canary", "Canary"))
 
@@ -69,10 +71,18 @@ def _rejections(world: World, model: Model) -> Iterator[Rejection]:
 
 
 def _its_run_says_so(world: World, model: Model) -> bool:
-    """Whether the run that it claims says, in its status, that this is its Model."""
+    """Whether the run that it claims says, in its status, that this is its Model, and what is in it.
+
+    Of a name alone anybody can make another: with other bytes, or with an approval policy that waives everybody.
+    """
     claimed = model.spec.provenance.training_run_ref if model.spec.provenance is not None else None
     run = world.store.get(resources.TRAINING_RUNS, model.metadata.namespace, claimed.name) if claimed else None
-    return run is not None and model.metadata.name in by_made(run)
+    if run is None or model.metadata.name not in by_made(run):
+        return False
+    try:
+        return candidate.is_made_of(TrainingRun.model_validate(run), model.spec)
+    except ValidationError:
+        return False  # its own reconcile says so
 
 
 def _wanting(world: World, model: Model) -> Iterator[str]:
