@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import hashlib
 import hmac
 import json
@@ -38,6 +39,9 @@ OWN_FOLDERS = ("datasets", "models", "sources")
 POLICY_ATTRIBUTE = "user.policy"
 """Where versitygw keeps the policy of a bucket, which to it is a directory."""
 ACCOUNTS_FILE = "users.json"
+CROWDED = (
+    "the volume's file system has no room for the rules of so many. Use a bucket of your own: store.existingSecret"
+)
 _OBJECTS = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 
 
@@ -103,17 +107,33 @@ def policy(uri: str, namespaces: Iterable[str]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def confine(uri: str, data: Path, folder: Path, root: Account, namespaces: Sequence[str]) -> None:
-    """Write the bucket's directory with its policy, and the accounts. Raises OSError."""
+def confine(uri: str, data: Path, folder: Path, root: Account, namespaces: Sequence[str]) -> list[str]:
+    """Write the bucket's directory with its policy, and the accounts; returns the namespaces that have a place there.
+
+    Raises OSError.
+    """
     bucket = data / uri.removeprefix("s3://").partition("/")[0]
     bucket.mkdir(exist_ok=True)
-    if namespaces:
-        os.setxattr(bucket, POLICY_ATTRIBUTE, json.dumps(policy(uri, namespaces)).encode())
-    elif POLICY_ATTRIBUTE in os.listxattr(bucket):
+    placed = list(namespaces)
+    while placed and not _is_kept(bucket, policy(uri, placed)):
+        placed.pop()
+    if not placed and POLICY_ATTRIBUTE in os.listxattr(bucket):
         os.removexattr(bucket, POLICY_ATTRIBUTE)
     file = folder / ACCOUNTS_FILE
-    file.write_text(json.dumps(accounts(root, namespaces)), encoding="utf-8")
+    file.write_text(json.dumps(accounts(root, placed)), encoding="utf-8")
     file.chmod(0o600)
+    return placed
+
+
+def _is_kept(bucket: Path, rules: Mapping[str, Any]) -> bool:
+    """Whether the file system had room for it: ext4 keeps 4 KiB with a directory, XFS 64. Raises OSError."""
+    try:
+        os.setxattr(bucket, POLICY_ATTRIBUTE, json.dumps(rules, separators=(",", ":")).encode())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.E2BIG):
+            return False
+        raise
+    return True
 
 
 def known(environ: Mapping[str, str]) -> Account | None:
@@ -141,8 +161,10 @@ async def provide(identity: credentials.Credentials, options: argparse.Namespace
                 return _fail("another pod has just made them", "nothing: the kubelet starts this container again")
             _say(f"secret {own}/{options.secret} created")
         others = [namespace for namespace in dict.fromkeys(options.namespaces) if namespace != own]
-        confine(options.uri, options.data, options.accounts, root, others)
-        for namespace in others:
+        placed = confine(options.uri, options.data, options.accounts, root, others)
+        for namespace in others[len(placed) :]:
+            _say(f"namespace {namespace} is passed over: {CROWDED}")
+        for namespace in placed:
             body = manifest(options.secret, namespace, options.endpoint, of_namespace(root, namespace))
             try:
                 made = await ensure(kube, body)

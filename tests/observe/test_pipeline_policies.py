@@ -83,7 +83,7 @@ MADE = {
     "resolved": RESOLVED,
     "candidate": {name: MODEL[name] for name in ("artifact", "signature", "goldenSetUri", "referenceProfileUri")},
 }
-CLAIM = {
+CLAIM: Manifest = {
     **MODEL,
     "provenance": {"author": "ada", "trainingRunRef": {"name": "gb"}, "dataset": RESOLVED["dataset"]},
     "approvalPolicy": {"required": 1, "distinctFromAuthor": True},
@@ -96,7 +96,7 @@ CLAIM = {
         ({}, {"modelRef": {"name": "churn-7"}}, True),
         ({}, {"modelRef": {"name": "churn-6"}}, False),
         ({}, {}, False),
-        ({"artifact": {"storageUri": "s3://millrace/7.onnx", "digest": OTHER}}, {"modelRef": {"name": "churn-7"}}, False),
+        ({"artifact": {**CLAIM["artifact"], "digest": OTHER}}, {"modelRef": {"name": "churn-7"}}, False),
         ({"goldenSetUri": "s3://millrace/easy"}, {"modelRef": {"name": "churn-7"}}, False),
         ({"approvalPolicy": {"required": 0}}, {"modelRef": {"name": "churn-7"}}, False),
         ({"approvalPolicy": {"distinctFromAuthor": False}}, {"modelRef": {"name": "churn-7"}}, False),
@@ -118,8 +118,8 @@ def test_of_a_run_that_nobody_checked_the_model_waives_nothing(world: World) -> 
     waiving = {**RUN, "output": {"modelName": "churn", "approvalPolicy": {"required": 0}}}
     claim = {**CLAIM, "approvalPolicy": {"required": 0}}
     claimed = Model.model_validate({"metadata": {"name": "churn-7", "namespace": "ml"}, "spec": claim})
-    for version, admission, is_its in (("1", "Checked", True), ("2", "Unchecked", False)):
-        status = {**MADE, "modelRef": {"name": "churn-7"}, "admission": admission}
+    for version, checked, is_its in (("1", "Checked", True), ("2", "Unchecked", False)):
+        status = {**MADE, "modelRef": {"name": "churn-7"}, "admission": checked}
         put(world.store, resources.TRAINING_RUNS, "gb", spec=waiving, status=status, version=version)
         assert model._its_run_says_so(world, claimed) is is_its
 

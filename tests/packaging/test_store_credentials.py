@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import json
 import subprocess
@@ -140,6 +141,33 @@ def test_every_namespace_has_keys_of_its_own_which_stay_and_one_that_is_not_ther
     assert "namespace gone is passed over" in capsys.readouterr().out
     secret = {of(api, namespace)["AWS_SECRET_ACCESS_KEY"] for namespace in ("millrace-system", "ml", "fraud")}
     assert len(secret) == 3
+
+
+def test_where_the_volume_has_no_room_for_the_rules_of_all_the_first_are_served_and_the_others_named(
+    api: Secrets,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    written: list[bytes] = []
+
+    def ext4(path: Path, attribute: str, value: bytes) -> None:
+        if len(value) > 4000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(value)
+
+    monkeypatch.setattr(store_credentials.os, "setxattr", ext4)
+    teams = [f"team-{number}" for number in range(10)]
+    assert store_credentials.main([*arguments, *(f"--for={team}" for team in teams)]) == 0
+    served = [team for team in teams if f"/api/v1/namespaces/{team}/secrets millrace-store" in api.kept]
+    assert served == teams[: len(served)]
+    assert 6 <= len(served) < 10
+    told = capsys.readouterr().out
+    assert [team for team in teams if f"namespace {team} is passed over: the volume" in told] == teams[len(served) :]
+    accounts = json.loads((tmp_path / "accounts" / "users.json").read_text())["accessAccounts"]
+    assert set(accounts) == {f"namespace-{team}" for team in served}
+    assert json.loads(written[-1]) == store_credentials.policy("s3://millrace", served)
 
 
 @pytest.fixture
