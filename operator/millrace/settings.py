@@ -40,6 +40,14 @@ class Settings:
     watch: str = ""
     """Where people's objects are: names, separated by commas; `*` for all; `label=value`. Empty: the own namespace."""
 
+    others: str = ""
+    """Namespaces that another operator watches, separated by commas: not watched where all are, or all with a label."""
+
+    @property
+    def other_namespaces(self) -> frozenset[str]:
+        """Never watched, unless `watch` names them."""
+        return frozenset(name.strip() for name in self.others.split(",") if name.strip())
+
     @property
     def watched_label(self) -> str:
         """The label of the namespaces that are watched, or an empty string."""
@@ -69,6 +77,7 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_WORKERS": "workers",
     "MILLRACE_POLICIES": "policies",
     "MILLRACE_WATCH": "watch",
+    "MILLRACE_OTHER_NAMESPACES": "others",
     "MILLRACE_SNAPSHOTS_AT_A_TIME": "snapshots_at_a_time",
     "MILLRACE_UPGRADES_AT_A_TIME": "upgrades_at_a_time",
 }

@@ -14,8 +14,10 @@ from millrace.clients.territory import EVERYWHERE, Territory
 from millrace.settings import Settings
 
 
-def of(watch: str) -> Territory:
-    return Territory(Settings(namespace="home", trainer_image="t", server_image="s", router_image="r", watch=watch))
+def of(watch: str, others: str = "") -> Territory:
+    return Territory(
+        Settings(namespace="home", trainer_image="t", server_image="s", router_image="r", watch=watch, others=others)
+    )
 
 
 class Lists:
@@ -48,6 +50,15 @@ def test_what_is_watched_and_where_the_policies_are_tried(watch: str, held: list
     store.put(resources.NAMESPACES, {"metadata": {"name": "ml", "uid": "1", "resourceVersion": "1"}})
     assert [name for name in ("home", "ml", "other") if territory.holds(store, name)] == held
     assert territory.asked == asked
+
+
+@pytest.mark.parametrize("watch", ["*", "team=ml"])
+def test_a_namespace_of_another_operators_is_left_out_whatever_its_labels(watch: str) -> None:
+    territory, store = of(watch, others="fraud, lab"), Store()
+    for name in ("ml", "fraud", "lab"):
+        store.put(resources.NAMESPACES, {"metadata": {"name": name, "uid": name, "resourceVersion": "1"}})
+    assert [name for name in ("fraud", "lab", "ml") if territory.holds(store, name)] == ["ml"]
+    assert of("ml,fraud", others="fraud").holds(store, "fraud"), "who names it means it"
 
 
 async def test_of_several_namespaces_those_that_cannot_be_listed_are_left_out_until_they_can() -> None:

@@ -85,6 +85,18 @@ def test_what_would_let_an_editor_be_somebody_else_is_refused(settings: list[str
     assert says in done.stderr
 
 
+@pytest.mark.parametrize("watch", ["watchNamespaces={*}", "watchLabel=millrace.dev/watched=true"])
+def test_what_the_policies_do_not_rule_the_operator_does_not_watch(watch: str):
+    manifests = template(watch, "store.existingSecret=s", "admission.otherNamespaces={lab,fraud}")
+    environment = {
+        item["name"]: item.get("value") for item in dict(pods(manifests))["millrace-operator"]["containers"][0]["env"]
+    }
+    assert environment["MILLRACE_OTHER_NAMESPACES"] == "lab,fraud"
+    where = policies(manifests)["millrace-model-approvals"]["matchConstraints"]["namespaceSelector"]
+    assert where["matchExpressions"][0]["operator"] == "NotIn"
+    assert where["matchExpressions"][0]["values"] == ["lab", "fraud"]
+
+
 def test_an_older_installation_may_stay_where_its_objects_are():
     found = rights(template("watchNamespaces={millrace-system}", "operator.shareNamespace=true"))
     assert found.keys() == {"millrace-system", "*"}

@@ -4,6 +4,8 @@ names     each is listed and watched by itself, with a Role of its own; one that
           alone, and looked at again from time to time, while the others go on
 *         all but the operator's own
 a label   all that carry it; which these are is watched like any other kind
+
+Of all, and of those with a label, the ones that another operator watches are left out: our policies do not rule there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Territory:
     def __init__(self, settings: Settings) -> None:
         self._own = settings.namespace
         self._wanted = settings.watched_namespaces
+        self._others = settings.other_namespaces
         self.label = settings.watched_label
         # With one there is nothing to go on with while it is missing: whoever lists it finds out, and waits.
         self.open: tuple[str, ...] = self._wanted if len(self._wanted) < 2 else ()
@@ -50,6 +53,8 @@ class Territory:
 
     def holds(self, store: Store, namespace: str) -> bool:
         """Whether objects in that namespace are the operator's business."""
+        if self.is_everywhere and namespace in self._others:
+            return False
         if self.label:
             return store.get(resources.NAMESPACES, "", namespace) is not None
         return namespace != self._own if self.is_everywhere else namespace in self._wanted
