@@ -13,7 +13,7 @@ import yaml
 
 from millrace.observe import policy as policies
 from millrace.render import roles
-from millrace_demo import clusterwide, compatibility
+from millrace_demo import clusterwide, compatibility, marker
 from millrace_demo.kubectl import Kubectl
 
 Manifest = dict[str, Any]
@@ -104,7 +104,8 @@ class Policies(Kubectl):
 
 
 def policy(name: str, selector: Manifest) -> Manifest:
-    return {"metadata": {"name": name}, "spec": {"matchConstraints": {"namespaceSelector": selector}}}
+    spec = {"matchConstraints": {"namespaceSelector": selector}}
+    return {"kind": "ValidatingAdmissionPolicy", "metadata": {"name": name}, "spec": spec}
 
 
 def named(operator: str, *namespaces: str) -> Manifest:
@@ -136,6 +137,19 @@ def test_our_own_policies_are_nobody_elses():
     ours = {"metadata": {"name": f"millrace-statuses-{HOME}"}, "kind": "ValidatingAdmissionPolicy"}
     everybodys = {"metadata": {"name": "millrace-edit"}, "kind": "ClusterRole"}
     assert clusterwide.shared([ours, everybodys], HOME) == [everybodys]
+
+
+def test_what_an_earlier_version_left_is_ours_and_is_in_nobodys_way_once_it_goes():
+    left = Policies(old={})
+    (old,) = json.loads(left.run())["items"]
+    old["metadata"] |= {"labels": {marker.LABEL: "millrace-demo"}, "annotations": {
+        "meta.helm.sh/release-name": "millrace-demo", "meta.helm.sh/release-namespace": "millrace-demo"}}  # fmt: skip
+    object.__setattr__(left, "items", [old])
+    assert clusterwide.brought(left, "") == [old]
+    assert clusterwide.ruling(left, "millrace-demo") == old
+    assert clusterwide.ruling(left, "millrace-demo", [clusterwide.key(old)]) is None
+    old["metadata"]["annotations"]["meta.helm.sh/release-namespace"] = "ml"
+    assert clusterwide.brought(left, "") == [], "of another release"
 
 
 def test_what_is_made_here_waits_for_as_long_as_the_operator_asks_for():

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from . import compatibility
 from .kubectl import Kubectl, Manifest
-from .marker import LABEL, home, labelled
+from .marker import LABEL, home, labelled, namespaces
 
 RESOURCES = {
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings.admissionregistration.k8s.io",
@@ -52,10 +52,14 @@ def _is_of(manifest: Manifest, namespace: str) -> bool:
     return bool(namespace) and str(manifest["metadata"]["name"]).endswith(f"-{namespace}")
 
 
-def ruling(kubectl: Kubectl, name: str) -> Manifest | None:
-    """A policy of somebody else's that rules the team's namespace of release `name`, were it there."""
+def ruling(kubectl: Kubectl, name: str, removed: Collection[tuple[str, str]] = ()) -> Manifest | None:
+    """A policy of somebody else's that rules the team's namespace of release `name`, were it there.
+
+    Those that are `removed` before, by kind and name, count no more.
+    """
     found = _items(kubectl.run("get", RESOURCES["ValidatingAdmissionPolicy"], "-o", "json"))
     labels = {**labelled({"metadata": {}}, name)["metadata"]["labels"], _NAME: name}
+    found = [one for one in found if key(one) not in removed]
     others = [one for one in found if one["metadata"]["name"].startswith(_POLICY) and not _is_of(one, home(name))]
     return next((one for one in others if _selects(one["spec"]["matchConstraints"], labels)), None)
 
@@ -104,10 +108,17 @@ def _times(metadata: Manifest) -> list[datetime]:
 
 
 def brought(kubectl: Kubectl, selector: str) -> list[Manifest]:
-    """What was made here: marked as `selector` says, and still of the release that made it."""
+    """What was made here: marked as `selector` says, and still of the release that made it.
+
+    An earlier version's release was in the team's namespace.
+    """
     found = _items(kubectl.run("get", ",".join(RESOURCES.values()), "-l", selector, "-o", "json"))
     made_for = [one["metadata"]["labels"][LABEL] for one in found]
-    return [one for one, name in zip(found, made_for, strict=True) if _release(one) == (name, home(name))]
+    return [
+        one
+        for one, name in zip(found, made_for, strict=True)
+        if _release(one) in {(name, place) for place in namespaces(name)}
+    ]
 
 
 def users(kubectl: Kubectl, besides: Collection[str] = ()) -> list[str]:

@@ -224,7 +224,7 @@ def _shared(cluster: Cluster, kubectl: Kubectl, name: str, removed: Collection[t
 
     Raises Refused when it cannot use what is there.
     """
-    ruling = clusterwide.ruling(kubectl, name)
+    ruling = clusterwide.ruling(kubectl, name, removed)
     if ruling is not None:
         whose = f"the admission policy {ruling['metadata']['name']} of {clusterwide.owner(ruling)}"
         raise Refused(
