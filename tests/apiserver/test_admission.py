@@ -272,7 +272,8 @@ def test_automatic_approval_is_asked_for_by_those_who_may_approve(
     refused(api.create(run_by(samples, "alice", policy), user="alice", dry_run=True), "verb approve")
     for account in (FLUX, ARGO):
         applied = run_by(samples, account, policy)
-        refused(api.create(applied, user=account, dry_run=True), "is a service account, and these do not approve")
+        said = "is a service account or a trusted applier, and these do not approve"
+        refused(api.create(applied, user=account, dry_run=True), said)
     accepted(api.create(run_by(samples, "admin", policy), user="admin", dry_run=True))
     accepted(api.create(run_by(samples, "carol", policy), user="carol", dry_run=True))
 

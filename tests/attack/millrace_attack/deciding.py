@@ -46,6 +46,12 @@ def _(g: Ground) -> Answer:
     return g.decide(made, "admin", entry(made, "bob"))
 
 
+@add("robot", "approves what stands in Git, under a name that is no service account's", "robot is a service account or")
+def _(g: Ground) -> Answer:
+    made = g.model()
+    return g.decide(made, "robot", entry(made, "robot"))
+
+
 @add("carol", "approves the model of her own run", "carol is the author")
 def _(g: Ground) -> Answer:
     made = g.model("carol")
@@ -99,7 +105,7 @@ def _(g: Ground) -> Answer:
     return g.call("PATCH", where(made), body, user="alice", impersonate=BOT)
 
 
-@add("alice", "acts as bob", 'cannot impersonate resource "users"')
+@add("alice", "acts as bob", "cannot impersonate")
 def _(g: Ground) -> Answer:
     made = g.model()
     return g.call("PATCH", where(made), {"spec": {"approvals": [entry(made, "bob")]}}, user="alice", impersonate="bob")

@@ -2,6 +2,7 @@
 
 alice  edit in ml            bob   approver in ml        carol  both in ml        dave  edit in fraud
 admin  cluster administrator, as flux (a trusted applier) and argo (known to nobody) are
+robot  a trusted applier that is no service account, and cluster administrator
 ci     another trusted applier, that counts as an approver too      wanda  every verb on our kinds in ml, and no other
 bot    a service account of ml with the approver's role      operator, store  the accounts of millrace-system
 """
@@ -38,7 +39,7 @@ FLUX, ARGO = f"{PREFIX}:flux-system:kustomize-controller", f"{PREFIX}:argocd:arg
 CI: Final = f"{PREFIX}:ci:approver"
 BOT, OPERATOR, STORE = f"{PREFIX}:{ML}:bot", f"{PREFIX}:{HOME}:millrace-operator", f"{PREFIX}:{HOME}:millrace-store"
 USERS: Final = {
-    "alice": [], "bob": [], "carol": [], "dave": [], "wanda": [],
+    "alice": [], "bob": [], "carol": [], "dave": [], "wanda": [], "robot": ["system:masters"],
     "admin": ["system:masters"], FLUX: ["system:masters"], ARGO: ["system:masters"],
     CI: ["system:masters"], OPERATOR: [], STORE: [], BOT: [],
 }  # fmt: skip
@@ -50,7 +51,7 @@ BOUND: Final = (
 PLURALS: Final = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
 SHORT: Final = {CI: "ci", FLUX: "flux", ARGO: "argo", BOT: "bot", OPERATOR: "operator", STORE: "store"}
 API: Final = "/apis/millrace.dev/v1alpha1"
-VALUES: Final = (f"watchNamespaces={{{ML},{FRAUD}}}", f"admission.trustedAppliers={{{FLUX},{CI}}}",
+VALUES: Final = (f"watchNamespaces={{{ML},{FRAUD}}}", f"admission.trustedAppliers={{{FLUX},{CI},robot}}",
                  f"admission.approvingAccounts={{{CI}}}")  # fmt: skip
 PATIENCE: Final = 120.0
 

@@ -30,7 +30,8 @@ POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 
 
 # ------------------------------------------------------------------------------------------- the operator's identity
-@add("alice", "acts as the operator", 'cannot impersonate resource "serviceaccounts"')
+# Of what, the API server words by the right that it tried last: serviceaccounts, or impersonate-on:serviceaccount:list.
+@add("alice", "acts as the operator", "cannot impersonate")
 def _(g: Ground) -> Answer:
     return g.call("GET", f"{API}/namespaces/{ML}/models", user="alice", impersonate=OPERATOR)
 

@@ -19,7 +19,8 @@ _USER: Final = "request.userInfo.username"
 _CLAIMS: Final = f"['{keys.TRAINING_RUN}', '{keys.TRAINING_RUN_UID}']"
 _WRITES: Final = ("CREATE", "UPDATE")
 _NO_PERSON: Final = (
-    "' is a service account, and these do not approve unless the chart\\'s admission.approvingAccounts names them: "
+    "' is a service account or a trusted applier, and these do not approve unless the chart\\'s "
+    "admission.approvingAccounts names them: "
     "let a person do it'"
 )
 _STRICT: Final = ".required > 0 && variables.policy.distinctFromAuthor"

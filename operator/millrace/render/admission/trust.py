@@ -28,7 +28,7 @@ class Trust(Frozen):
     applies_for_others: str
     """Whether a trusted applier asks: it may state another person's `author`, and then states itself in `appliedBy`."""
     approves_as_account: str
-    """Whether a service account asks that counts as an approver where RBAC gives it the verb."""
+    """Whether one asks that is no person, and yet counts as an approver where RBAC gives it the verb."""
     stores: str
     """Whether the embedded store's account asks."""
     is_home: str
@@ -42,8 +42,12 @@ class Trust(Frozen):
 
     @property
     def person(self) -> dict[str, str]:
-        """A variable: whether a person asks, or an account that counts as one."""
-        return {"person": f"!request.userInfo.username.startsWith('{SERVICE_ACCOUNT}') || {self.approves_as_account}"}
+        """A variable: whether a person asks, or an account that counts as one.
+
+        Who applies for others says what others have written, whatever its name is, and so is none.
+        """
+        is_none = f"request.userInfo.username.startsWith('{SERVICE_ACCOUNT}') || {self.applies_for_others}"
+        return {"person": f"!({is_none}) || {self.approves_as_account}"}
 
 
 def account(namespace: str, name: str) -> str:
