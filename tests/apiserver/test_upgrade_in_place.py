@@ -26,9 +26,9 @@ def upgrade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
 
         def helm(*values: str) -> subprocess.CompletedProcess[str]:
             given = [f"--set={value}" for value in ("operator.replicas=0", *values)]
-            command = ["upgrade", "--install", PLACE, str(ROOT / "charts/millrace"), f"--namespace={PLACE}", *given]
+            arguments = ("upgrade", "--install", PLACE, str(ROOT / "charts/millrace"), f"--namespace={PLACE}", *given)
             return subprocess.run(
-                [str(millrace_cluster.binary("helm")), *command],
+                [str(millrace_cluster.binary("helm")), *arguments],
                 env={**os.environ, "KUBECONFIG": str(plane.kubeconfig)},
                 capture_output=True,
                 text=True,
