@@ -55,6 +55,7 @@ matchExpressions:
 
 {{/* Values that would put the operator where an editor can be it; rendered once, prints nothing. */}}
 {{- define "millrace.check" -}}
+{{- include "millrace.left" . }}
 {{- if not (include "millrace.everywhere" .) }}
 {{- if and (has .Release.Namespace .Values.watchNamespaces) (not .Values.operator.shareNamespace) }}
 {{- fail (printf "watchNamespaces holds %s, where the operator itself is: whoever may edit there can act as the operator. Install into a namespace of its own (helm install ... --namespace millrace-system --create-namespace), or accept it with operator.shareNamespace=true" .Release.Namespace) }}
@@ -68,6 +69,20 @@ matchExpressions:
 {{- $parts := splitList ":" . }}
 {{- if and (hasPrefix "system:serviceaccount:" .) (has (index $parts 2) $.Values.watchNamespaces) }}
 {{- fail (printf "%s lives in a namespace that is watched: whoever may edit there can act as it. Name an account of another namespace" .) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Refuses an upgrade after which nobody would look at what is there: objects in the release's own namespace, where they were
+     before there was watchNamespaces. `helm template` sees no cluster, and so nothing of this. */}}
+{{- define "millrace.left" -}}
+{{- if or (include "millrace.everywhere" .) (not (has .Release.Namespace .Values.watchNamespaces)) }}
+{{- range $kind := list "Deployment" "TrainingRun" "Dataset" "Model" }}
+{{- if $.Capabilities.APIVersions.Has (printf "millrace.dev/v1alpha1/%s" $kind) }}
+{{- range (lookup "millrace.dev/v1alpha1" $kind $.Release.Namespace "").items }}
+{{- fail (printf "the %s %s is in %s, which the operator would no longer watch. Upgrade in place with --set operator.shareNamespace=true --set watchNamespaces={%s}, or delete what is there first" $kind .metadata.name $.Release.Namespace $.Release.Namespace) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
