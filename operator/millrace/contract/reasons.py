@@ -20,6 +20,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_DENIED = "StoreDenied"
     SNAPSHOT_OUT_OF_MEMORY = "SnapshotOutOfMemory"
+    SNAPSHOT_OUT_OF_DISK = "SnapshotOutOfDisk"
     SNAPSHOT_CRASHED = "SnapshotCrashed"
 
     # A training run

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from millrace.contract.reading import ReadingSummary
 from millrace.contract.record import Record
 
 LIMIT_BYTES = 4096
@@ -17,7 +18,7 @@ LIMIT_BYTES = 4096
 EXIT_VERDICT = 2
 """Exit code of a stage whose failure another attempt cannot change: its Job is not tried again."""
 
-_PROSE = frozenset({"message", "observed"})
+_PROSE = frozenset({"message", "observed", "why", "leftOut", "dialect"})
 _SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3))
 """(characters of a sentence, elements of a list), tried in turn until the message fits."""
 
@@ -74,6 +75,8 @@ class SnapshotReport(Record):
     rules_failed: int = 0
     failed_rules: tuple[FailedRule, ...] = ()
     splits: Splits = Splits()
+    reading: ReadingSummary | None = None
+    """What was found in the source; None where it was not read again."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def _shortened(value: Any, characters: int, elements: int, key: str = "") -> Any
         return {name: _shortened(item, characters, elements, name) for name, item in value.items()}
     if isinstance(value, list):
         # A shape or a signature cut short would be a wrong one: only lists of findings shrink.
-        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics") else value
+        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics", "columns") else value
         return [_shortened(item, characters, elements) for item in kept]
     if key in _PROSE and isinstance(value, str) and len(value) > characters:
         return value[: characters - 1] + "…"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,7 @@ from millrace_runtime.snapshot.spec import Field, Role, Split
 
 FILE = "manifest.json"
 INDEX_FILE = "index.parquet"
+_CHUNK_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,15 @@ def read(uri: str, missing: Reason = Reason.STORE_UNAVAILABLE) -> bytes:
         return store.read_bytes(uri)
     except store.StoreError as error:
         raise store_error(error, missing, "the store's Secret") from error
+
+
+def download(uri: str, path: pathlib.Path) -> None:
+    """Bring one object of the store to this disk, a few megabytes at a time. Raises StageError."""
+    try:
+        with store.open(uri) as remote, path.open("wb") as local:
+            shutil.copyfileobj(remote, local, _CHUNK_BYTES)
+    except store.StoreError as error:
+        raise store_error(error, Reason.STORE_UNAVAILABLE, "the store's Secret") from error
 
 
 def read_part(folder: str, name: str, part: Part) -> bytes:

@@ -40,6 +40,24 @@ class Role(StrEnum):
     IGNORE = "Ignore"
 
 
+class Compression(StrEnum):
+    """How a file is packed."""
+
+    NONE = "None"
+    GZIP = "Gzip"
+    BZIP2 = "Bzip2"
+    XZ = "Xz"
+    ZSTD = "Zstd"
+
+
+class Quote(StrEnum):
+    """What a field begins and ends with that holds a delimiter, a line end or a quote (doubled)."""
+
+    DOUBLE = '"'
+    SINGLE = "'"
+    NONE = "None"
+
+
 class Mode(StrEnum):
     """What happens to a column that the schema does not name: refused, left out, or taken as a Feature."""
 
@@ -151,11 +169,25 @@ class Source(Record):
 
 
 @dataclass(frozen=True)
+class Csv(Record):
+    """How CSV files are written; what is None is found out per file."""
+
+    delimiter: str | None = None
+    quote: Quote | None = None
+    null_values: tuple[str, ...] | None = None
+    """Besides the empty field. None: the usual words (`texts.MISSING`), in columns that are not text."""
+    decimal: str | None = None
+    encoding: str | None = None
+    compression: Compression | None = None
+
+
+@dataclass(frozen=True)
 class DatasetSpec(Record):
     """What is read, checked and divided."""
 
     source: Source
     format: Format
+    csv: Csv = Csv()
     schema: Schema = Schema()
     validation: Validation = Validation()
     split: Split = Split()

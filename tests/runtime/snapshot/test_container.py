@@ -30,6 +30,7 @@ def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
         "index.parquet",
         "manifest.json",
         "profile.json",
+        "report.json",
         "test.parquet",
         "train.parquet",
         "validation.parquet",

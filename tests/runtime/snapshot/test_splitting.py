@@ -8,10 +8,10 @@ import random
 import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
-from data_kit import data
+from data_kit import data, stored
 from hypothesis import given, settings
 
-from millrace_runtime.snapshot import freeze, identity, split
+from millrace_runtime.snapshot import identity, split
 from millrace_runtime.snapshot.spec import Fractions, Method, Split
 
 NAMES = ("number", "text", "truth")
@@ -40,7 +40,7 @@ def divided(rows, how, known=None):
     full = identity.contents(table, NAMES)
     keys = identity.numbered(full, full)
     parts = split.assign(keys, how, table["text"].to_pylist(), known)
-    return freeze.read_index(freeze.index(keys, parts, known)), dict(zip(keys.tolist(), parts.tolist(), strict=True))
+    return stored.index(keys, parts, known), dict(zip(keys.tolist(), parts.tolist(), strict=True))
 
 
 @settings(deadline=None, max_examples=60)
@@ -133,12 +133,8 @@ def test_old_rows_keep_their_split_when_a_second_file_is_uploaded(dataset):
     first = dataset.look(split=how)
     (dataset.source / "b.csv").write_text(high.to_csv(index=False))
     second = dataset.look(split=how)
-    keys, parts = freeze.read_index(
-        (dataset.folder / "store" / first.uri.split("/store/")[1] / "index.parquet").read_bytes()
-    )
-    more, later = freeze.read_index(
-        (dataset.folder / "store" / second.uri.split("/store/")[1] / "index.parquet").read_bytes()
-    )
+    keys, parts = stored.read(dataset.folder / "store" / first.uri.split("/store/")[1] / "index.parquet")
+    more, later = stored.read(dataset.folder / "store" / second.uri.split("/store/")[1] / "index.parquet")
     after = dict(zip(more.tolist(), later.tolist(), strict=True))
     assert [after[key] for key in keys.tolist()] == parts.tolist()
     assert second.rows == len(low) + len(high)
