@@ -52,11 +52,10 @@ class Account:
             if one.role is not Role.IGNORE
         )
         left = {name: why for sheet in sheets for name, why in sheet.left_out.items()}
-        known = {one.name for one in contract.fields if one.role is not Role.IGNORE}
-        ignored = {one.name: "its role is Ignore" for one in contract.fields if one.role is Role.IGNORE}
-        unnamed = {n: "the schema does not name it" for sheet in sheets for n in sheet.names if n not in known}
+        named = {one.name for one in contract.fields}
+        unnamed = {n: "the schema does not name it" for sheet in sheets for n in sheet.names if n not in named}
         files = tuple(FileRead(sheet.name, sheet.dialect) for sheet in sheets)
-        return Reading(rows=self.rows, columns=columns, left_out={**unnamed, **ignored, **left}, files=files)
+        return Reading(rows=self.rows, columns=columns, left_out=unnamed | left, files=files)
 
 
 def _why(contract: Contract, name: str) -> str:

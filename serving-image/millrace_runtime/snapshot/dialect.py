@@ -24,7 +24,9 @@ DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _DECLARATION = re.compile(rb"(?i)sep=(.)\r?(\n|\r|$)")
+_HEADER = re.compile(rb'(?:"(?:[^"]|"")*"|[^"\r\n])*')
 _WRAPPED = re.compile(r"'[^']*'")
 
 
@@ -60,9 +62,9 @@ def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
     compression = streams.compression(file, asked.compression)
     encoding = streams.encoding(file, compression, asked.encoding)
     sample, whole = _sample(file, compression, encoding)
-    newline = b"\n" if b"\n" in sample or b"\r" not in sample else b"\r"
     skipped, declared = _preamble(sample)
     body = sample[skipped:]
+    newline = _newline(body)
     found = _Sample(file.name, body, newline, whole)
     if not body.strip():
         raise refusal(file.name, "it has no header. Write the columns' names into the first line")
@@ -87,6 +89,14 @@ def _sample(file: File, compression: Compression, encoding: str) -> tuple[bytes,
         if len(held) > SAMPLE_BYTES:
             return held[:SAMPLE_BYTES], False
     return held, True
+
+
+def _newline(body: bytes) -> bytes:
+    """What ends the header's line: a carriage return where no line feed follows, else a line feed, after one or not."""
+    at = _HEADER.match(body).end()  # type: ignore[union-attr] - it matches nothing too
+    if body[at : at + 1] in (b"\r", b"\n"):
+        return b"\r" if body[at : at + 1] == b"\r" and body[at + 1 : at + 2] != b"\n" else b"\n"
+    return b"\n" if b"\n" in body or b"\r" not in body else b"\r"
 
 
 def _preamble(sample: bytes) -> tuple[int, str]:
@@ -160,15 +170,19 @@ class _Sample:
         return next(self._rows(delimiter, quote, 1), [])
 
     def decimal(self, delimiter: str, quote: str) -> str:
-        """A comma where it cannot be what separates fields or thousands, else a point."""
+        """A comma where it separates neither fields nor thousands, else a point. Raises StageError where unsure."""
         if delimiter == ",":
             return "."
         fields = [field.strip() for row in self._rows(delimiter, quote, 1000) for field in row]
         commas = [field for field in fields if _DECIMAL_COMMA.fullmatch(field)]
-        points = any(_DECIMAL_POINT.fullmatch(field) for field in fields)
+        points = [field for field in fields if _DECIMAL_POINT.fullmatch(field)]
         # 1,234 may be a thousand and more: only another number of digits, or a leading zero, tells.
-        told = any(len(field.split(",")[1]) != 3 or field.lstrip("+-").startswith("0,") for field in commas)
-        return "," if told and not points else "."
+        comma = any(not _THOUSANDS.fullmatch(field) for field in commas)
+        point = any(not _THOUSANDS.fullmatch(field) for field in points)
+        if comma and points or (points and not point and delimiter == ";"):
+            shown = " and ".join(f'"{some[0]}"' for some in (points, commas) if some)
+            raise refusal(self.file, f"its decimal mark may be a point or a comma ({shown}). Set spec.csv.decimal")
+        return "," if comma else "."
 
     def names(self, delimiter: str, quote: str, line: int, known: Collection[str]) -> tuple[str, ...]:
         """The header's fields. Raises StageError for one that looks like a row of data."""

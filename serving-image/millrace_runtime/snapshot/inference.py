@@ -57,11 +57,11 @@ class Guess:
             return "no value to tell by"
         if self.type is FieldType.STRING:
             told = next((one for one in (CODES, LARGE, FINE) if one in self.barred.values()), "")
-            words = f"; {self.worded} words such as NA are text too" if self.worded else ""
+            words = f"; words such as NA ({self.worded}) are text too" if self.worded else ""
             return f"kept as text: {told}{words}" if told else f"text{words}"
         decimals = f": {DECIMALS}" if self.barred.get(_INT64) == DECIMALS else ""
         rounded = "; digits beyond the seventeenth are rounded" if self.rounded and self.type is _FLOAT64 else ""
-        missing = f"; {self.worded} words such as NA are missing" if self.worded else ""
+        missing = f"; words such as NA ({self.worded}) are missing" if self.worded else ""
         return f"every value is {article(self.type)}{decimals}{rounded}{missing}"
 
     def forget(self) -> None:
@@ -72,7 +72,7 @@ class Guess:
         """Take in a block of the column: a pyarrow.Array of text."""
         text = texts.without(texts.trimmed(text), ("",))
         known = texts.without(text, words.missing)
-        self.worded += known.null_count - text.null_count
+        self.worded += 0 if words.everywhere else known.null_count - text.null_count
         self.values += len(known) - known.null_count
         known = known.drop_null()
         if not len(known):

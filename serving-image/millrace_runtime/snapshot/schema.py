@@ -109,13 +109,12 @@ def resolve(schema: Schema, sheets: Sequence[Sheet], previous: Sequence[Field] =
     declared = {one.name: one for one in schema.fields}
     known = dict(declared)
     found: dict[str, list[FieldType]] = {}
-    findings: list[str] = []
     if schema.mode is Mode.INFER and previous:
         known |= {one.name: one for one in previous if one.name not in known}
     elif schema.mode is Mode.INFER:
-        found, findings = _found(sheets, set(known))
+        found = _found(sheets, set(known))
         known |= {name: Field(name=name, type=FieldType.STRING) for name in found}
-    findings += [finding for sheet in sheets for finding in _differences(known, schema.mode, sheet)]
+    findings = [finding for sheet in sheets for finding in _differences(known, schema.mode, sheet)]
     if findings:
         raise mismatch(findings)
     undeclared = frozenset(known) - frozenset(declared)
@@ -139,19 +138,15 @@ def look(contract: Contract, sheets: Sequence[Sheet], *, thoroughly: bool) -> Co
     return contract.settled(is_sure=thoroughly)
 
 
-def _found(sheets: Sequence[Sheet], declared: set[str]) -> tuple[dict[str, list[FieldType]], list[str]]:
+def _found(sheets: Sequence[Sheet], declared: set[str]) -> dict[str, list[FieldType]]:
     """The columns of the first file that nobody declared, each with what the files themselves say it is."""
     found: dict[str, list[FieldType]] = {}
-    findings = []
     for name in (name for name in sheets[0].names if name not in declared):
-        odd = next((sheet for sheet in sheets if name in sheet.unreadable), None)
-        if odd is not None:
-            text = f'{odd.name}, column "{name}": {odd.unreadable[name]} is of a type that no field can have'
-            findings.append(f"{text}. Declare it with role Ignore to leave it out")
-            continue
+        if any(name in sheet.unreadable for sheet in sheets):
+            continue  # said below
         kinds = {sheet.columns[name].kind for sheet in sheets if name in sheet.columns} - {None}
         found[name] = sorted(kind for kind in kinds if kind is not None)
-    return found, findings
+    return found
 
 
 def _joined(name: str, kinds: Sequence[FieldType], guess: Guess) -> FieldType:
@@ -175,9 +170,12 @@ def _differences(known: dict[str, Field], mode: Mode, sheet: Sheet) -> list[str]
         elif name not in present:
             findings.append(f'{sheet.name} has no column "{name}"')
     if mode is not Mode.ALLOW_NEW_FIELDS:
-        unknown = sorted(present - set(known))
+        unknown = sorted(set(sheet.columns) - set(known))
         whose = "neither the schema nor the version before names" if mode is Mode.INFER else "the schema does not name"
         findings += [f'{sheet.name} has a column "{name}" that {whose}' for name in unknown]
+        odd = [name for name in sheet.unreadable if name not in known]
+        advice = "a type that no field can have: declare it with role Ignore to leave it out"
+        findings += [f'{sheet.name}, column "{name}": {sheet.unreadable[name]} is {advice}' for name in odd]
     return findings
 
 
