@@ -26,6 +26,7 @@ _BOTH_HOLD = 2**53
 """Up to here a whole number is a Float64 too."""
 _SHORT, _DIGITS = 18, 17
 """A text of so many characters has no more digits than every Float64 is told by."""
+_CODED = "has a leading zero or a plus sign, which a number would lose. Declare what the column is"
 CODES = "its leading zeros or plus signs would be lost in a number"
 LARGE = "its whole numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
 FINE = "its times are finer than microseconds"
@@ -86,7 +87,7 @@ class Guess:
                 implied = _CHECKS[kind](known, words)
             except MisfitError as fault:
                 self.fitting.remove(kind)
-                self.barred[kind] = fault.problem
+                self.barred[kind] = CODES if fault.problem == _CODED else fault.problem
 
 
 def refuse_codes(text: Array) -> None:
@@ -98,7 +99,7 @@ def refuse_codes(text: Array) -> None:
     codes = pc.and_kleene(told, pc.match_substring_regex(pc.if_else(told, text, ""), _CODE))
     row = pc.index(codes, True).as_py()
     if row >= 0:
-        raise MisfitError(row, text[row].as_py(), CODES)
+        raise MisfitError(row, text[row].as_py(), _CODED)
 
 
 def _is_whole(known: Array, words: Words) -> bool:

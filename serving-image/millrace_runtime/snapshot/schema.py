@@ -84,8 +84,8 @@ class Contract:
 
     def _see(self, sheet: Sheet, one: Field, plain: Any) -> None:
         guess = self.guesses[one.name]
-        if sheet.columns[one.name].kind is None and pa.types.is_string(plain.type):
-            guess.see(plain, sheet.words)
+        if sheet.columns[one.name].kind is None:
+            guess.see(plain.cast(pa.string()), sheet.words)
             if not self.is_sure and one.type in inference.ORDER and one.type not in guess.fitting:
                 raise WidenedError(one.name)
 
@@ -131,8 +131,7 @@ def look(contract: Contract, sheets: Sequence[Sheet], *, thoroughly: bool) -> Co
         for table in sheet.tables(unsure) if unsure else ():
             for name in unsure:
                 plain = sheet.columns[name].plain(_array(table[name]))
-                if pa.types.is_string(plain.type):
-                    contract.guesses[name].see(plain, sheet.words)
+                contract.guesses[name].see(plain.cast(pa.string()), sheet.words)
             if not thoroughly:
                 break
     return contract.settled(is_sure=thoroughly)

@@ -19,6 +19,7 @@ from millrace_runtime.snapshot.source import File
 from millrace_runtime.snapshot.spec import Compression
 
 CHUNK_BYTES = 4 * 1024 * 1024
+_LOOKED_AT = 4096
 
 
 _MAGIC = {
@@ -50,7 +51,7 @@ def encoding(file: File, packed: Compression, asked: str | None) -> str:
     """What spec.csv.encoding says, else what a byte order mark says, else UTF-8. Raises StageError(SourceMalformed)."""
     if asked is not None:
         return asked
-    first = next(_unpacked(file, packed), b"")
+    first = _start(_unpacked(file, packed), _LOOKED_AT)
     for mark, name in _MARKS:
         if first.startswith(mark):
             return name
@@ -66,13 +67,18 @@ def decoded(file: File, packed: Compression, named: str) -> Iterator[bytes]:
     """
     if named == "UTF-8":
         chunks = _unpacked(file, packed)
-        first = next(chunks, b"")
-        while len(first) < len(codecs.BOM_UTF8) and (more := next(chunks, b"")):
-            first += more
-        yield first.removeprefix(codecs.BOM_UTF8)
+        yield _start(chunks, len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8)
         yield from chunks
         return
     yield from _transcoded(file, _unpacked(file, packed), named)
+
+
+def _start(chunks: Iterator[bytes], size: int) -> bytes:
+    """The first bytes: at least so many, if there are."""
+    first = b""
+    while len(first) < size and (more := next(chunks, b"")):
+        first += more
+    return first
 
 
 def _transcoded(file: File, chunks: Iterator[bytes], named: str) -> Iterator[bytes]:

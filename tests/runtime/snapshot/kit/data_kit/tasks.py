@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from millrace.contract.report import SnapshotReport
 from millrace_runtime.snapshot import run, spec
 
@@ -35,8 +38,16 @@ class Dataset:
     def store(self) -> str:
         return f"file://{self.folder}/store"
 
-    def write(self, name: str, text: str) -> None:
-        (self.source / name).write_text(text, encoding="utf-8")
+    def write(self, name: str, text: str | bytes) -> None:
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def put(self, name: str, table: pa.Table, **how: Any) -> None:
+        """Write a Parquet file."""
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(table, path, **how)
 
     def task(self, **changes: Any) -> dict[str, Any]:
         previous = None
@@ -108,3 +119,11 @@ def _message(log: Path) -> dict[str, Any]:
     assert len(message) <= 4096
     assert b"Traceback" not in message
     return dict(json.loads(message))
+
+
+def frozen(report: SnapshotReport) -> list[dict[str, Any]]:
+    """Every row of a version, in no order that means anything."""
+    folder = Path(report.uri.removeprefix("file://"))
+    parts = [pyarrow.parquet.read_table(folder / f"{name}.parquet") for name in ("train", "validation", "test")]
+    rows: list[dict[str, Any]] = pa.concat_tables(parts).to_pylist()
+    return sorted(rows, key=repr)
