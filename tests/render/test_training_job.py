@@ -6,6 +6,7 @@ from typing import Any
 
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
+from millrace.contract.task import ANNOTATION, DIRECTORY, unpack
 from millrace.render import training_job
 from millrace.simulation import PLATFORM
 
@@ -58,14 +59,15 @@ def test_the_trainer_never_holds_a_key_to_the_store() -> None:
 def test_only_the_trainer_is_held_to_the_runs_resources() -> None:
     fetch, train, evaluate = stages(render())
     assert train["resources"] == {"limits": {"memory": "1Gi"}}
-    assert "resources" not in fetch
-    assert "resources" not in evaluate
+    for own in (fetch, evaluate):
+        assert own["resources"] == {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
 
 
 def test_every_stage_is_told_what_was_resolved() -> None:
-    for stage in stages(render(CHAMPION)):
-        text = next(one["value"] for one in stage["env"] if one["name"] == "MILLRACE_SPEC")
-        task = TrainingTask.from_json(text)
+    job = render(CHAMPION)
+    task = TrainingTask.from_json(unpack(job["spec"]["template"]["metadata"]["annotations"][ANNOTATION]))
+    for stage in stages(job):
+        assert {"name": "task", "mountPath": DIRECTORY} in stage["volumeMounts"]
         assert (task.run, task.run_uid, task.seed) == ("gb", "u-2", 7)
         assert (task.dataset.version, task.dataset.uri) == (3, "s3://millrace/d/")
         assert task.champion is not None

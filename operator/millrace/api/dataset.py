@@ -10,6 +10,7 @@ from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Time
 from .conditions import Condition
 from .quantities import Count, Digest, DnsName, Duration, FieldName, Message, Seed, Uri
 from .refs import SecretRef
+from .training_run import ResourceRequirements, bounded
 
 FieldType = Literal["Int64", "Float32", "Float64", "String", "Bool", "Timestamp", "Category"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +23,50 @@ class Source(Shape):
     """A file, or a prefix ending in a slash, in an S3 bucket: `s3://bucket/key`."""
     secret_ref: SecretRef | None = None
     """Credentials of the source (`AWS_ACCESS_KEY_ID`, ...). Absent: those of the store."""
+
+
+class CsvFormat(Shape):
+    """How CSV files are written. What is absent is found out for each file and said in `status.reading`."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="!has(self.delimiter) || ((!has(self.quote) || self.delimiter != self.quote) && "
+            "(!has(self.decimal) || self.delimiter != self.decimal))",
+            message="delimiter must be neither the quote nor the decimal mark",
+            field=".delimiter",
+        ),
+    )
+    delimiter: Annotated[str, Field(pattern=r"^[\t !#$%&*+,./:;<=>?@^_|~-]$", max_length=1)] | None = None
+    """What separates fields: one character, such as `,` `;` or a tab."""
+    quote: Literal['"', "'", "None"] | None = None
+    """What fields begin and end with that hold a delimiter or a line end. None: quotes are ordinary characters."""
+    null_values: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64), SET] | None = None
+    """What means a missing value, beside the empty field. Absent: NA, NaN, null and the like, but not in text."""
+    decimal: Literal[".", ","] | None = None
+    """What comes before the fraction of a number."""
+    encoding: (
+        Literal[
+            "UTF-8",
+            "UTF-16",
+            "UTF-16LE",
+            "UTF-16BE",
+            "ISO-8859-1",
+            "ISO-8859-2",
+            "ISO-8859-15",
+            "Windows-1250",
+            "Windows-1251",
+            "Windows-1252",
+            "Shift_JIS",
+            "EUC-JP",
+            "EUC-KR",
+            "GB18030",
+            "Big5",
+        ]
+        | None
+    ) = None
+    """What the bytes mean. Absent: UTF-8, or what a byte order mark says."""
+    compression: Literal["None", "Gzip", "Bzip2", "Xz", "Zstd"] | None = None
+    """How files are packed. Absent: what their first bytes say."""
 
 
 class SchemaField(Shape):
@@ -193,13 +238,29 @@ class Split(Shape):
     """The share of each part."""
 
 
+class SnapshotWorker(Shape):
+    """The container that reads the source."""
+
+    resources: ResourceRequirements = bounded("100m", "256Mi", "1Gi")
+    """Requests and limits. Rows pass in blocks, by way of the container's disk, so memory does not grow with them."""
+
+
 class DatasetSpec(Shape):
     """What a user asks of a Dataset."""
 
+    RULES: ClassVar = (
+        Rule(
+            rule="!has(self.csv) || self.format == 'CSV'",
+            message="csv is for format CSV: remove it, or set format: CSV",
+            field=".csv",
+        ),
+    )
     source: Source
     """Where the rows are."""
     format: Literal["CSV", "Parquet"]
     """How the rows are written. CSV needs a header line."""
+    csv: CsvFormat | None = None
+    """How CSV files are written, where it cannot be found out by looking."""
     schema_: Annotated[Schema, Field(alias="schema")] = Schema()
     """What the columns must be."""
     refresh: Refresh | None = None
@@ -208,6 +269,8 @@ class DatasetSpec(Shape):
     """What the rows must satisfy."""
     split: Split = Split()
     """How the rows are divided into train, validation and test."""
+    worker: SnapshotWorker = SnapshotWorker()
+    """What reads the source."""
 
 
 class DatasetVersion(Shape):
@@ -246,6 +309,32 @@ class FailedRule(Shape):
     """What is wrong, and where."""
 
 
+class InferredColumn(Shape):
+    """A column that nobody declared."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """The column's name."""
+    type: Annotated[str, Field(max_length=32)]
+    """What it was taken for."""
+    missing: Count = 0
+    """Rows without a value."""
+    why: Annotated[str, Field(max_length=256)] = ""
+    """Why it was taken for that."""
+
+
+class SourceReading(Shape):
+    """What was found in the source of the newest version; `report.json` beside the version has all of it."""
+
+    dialect: Annotated[str, Field(max_length=256)] = ""
+    """How the CSV files are written."""
+    inferred_columns: Count = 0
+    """How many columns nobody declared."""
+    columns: Annotated[tuple[InferredColumn, ...], Field(max_length=20), ATOMIC] = ()
+    """The first of them."""
+    left_out: Annotated[str, Field(max_length=256)] = ""
+    """Columns that were not frozen although the schema does not leave them out."""
+
+
 class DatasetStatus(Shape):
     """Where a Dataset stands. `current` is the newest good version; a refused one never replaces it."""
 
@@ -263,6 +352,8 @@ class DatasetStatus(Shape):
     """The newest good versions, newest first."""
     failed_rules: Annotated[tuple[FailedRule, ...], Field(max_length=64), ATOMIC] = ()
     """Why the newest candidate was refused."""
+    reading: SourceReading | None = None
+    """What was found in the source when it was last read to the end."""
     job_name: DnsName | None = None
     """The Job that looks at the source, or looked last."""
     last_check_time: Time | None = None

@@ -9,7 +9,10 @@ from typing import Any, Self
 from millrace.contract.record import MalformedRecord, Record
 
 SPEC = "MILLRACE_SPEC"
-"""A task as JSON: SnapshotTask or TrainingTask."""
+"""A task as JSON, SnapshotTask or TrainingTask, of a container started by hand; else see `millrace.contract.task`."""
+
+LOG_LEVEL = "MILLRACE_LOG_LEVEL"
+"""DEBUG, INFO, WARNING or ERROR: what a container's log says."""
 
 SOURCE_PREFIX = "SOURCE_"
 """Prefix of the AWS_* variables that open a Dataset's source, when it has a Secret of its own."""
@@ -112,7 +115,7 @@ _SERVER_VARIABLES = {
     "max_body_bytes": "MILLRACE_MAX_BODY_BYTES",
     "max_requests": "MILLRACE_MAX_REQUESTS",
     "max_bytes": "MILLRACE_MAX_BYTES",
-    "log_level": "MILLRACE_LOG_LEVEL",
+    "log_level": LOG_LEVEL,
 }
 _REQUIRED = frozenset(name for name in list(_SERVER_VARIABLES)[:9])
 

@@ -132,6 +132,7 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "current": answer.current,
             "versions": answer.versions,
             "failed_rules": answer.failed_rules,
+            "reading": answer.reading or known.reading,
             "job_name": None,
             "last_check_time": answer.looked,
             "next_check_time": _after(dataset, answer.failure, answer.looked),

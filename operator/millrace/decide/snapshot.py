@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion, FailedRule
+from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion, FailedRule, SourceReading
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
 from millrace.decide import job as jobs
@@ -32,6 +32,8 @@ class Answer(Frozen):
     """Reason why the source could not be read: the look may be repeated."""
     frozen: str | None = None
     """The news of a new version."""
+    reading: SourceReading | None = None
+    """What was found in the source; None: what was known before holds."""
     looked: datetime
 
 
@@ -87,6 +89,7 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
             profile_uri=report.profile_uri or None,
             rules_passed=report.rules_passed,
         )
+        reading = _found(report)
     except ValidationError as error:
         return _failed(Reason.MalformedReport.name, f"The snapshot answered with {_first(error)}", case)
     parts = report.splits
@@ -97,8 +100,13 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
         valid=_holds(report),
         frozen=f"Version {number} is frozen: {report.rows:,} rows "
         f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).",
+        reading=reading,
         looked=case.looked,
     )
+
+
+def _found(report: SnapshotReport) -> SourceReading | None:
+    return SourceReading.model_validate(report.reading.to_dict()) if report.reading is not None else None
 
 
 def _unchanged(report: SnapshotReport, case: _Case) -> Answer:

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 from millrace.api.base import Frozen
 from millrace.api.training_run import ResourceRequirements
+from millrace.contract import environment, task
 
 Part = dict[str, Any]
 USER = 65532
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
 TMP_VOLUME = "tmp"
+TASK_VOLUME = "task"
 
 
 class Platform(Frozen):
@@ -23,6 +25,7 @@ class Platform(Frozen):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     store_uri: str
     store_secret: str
+    log_level: str = "INFO"
 
 
 def container(
@@ -72,6 +75,17 @@ def secret(name: str, prefix: str = "") -> Part:
     """An `envFrom` entry: every key of a Secret as a variable. The operator itself never reads it."""
     found: Part = {"secretRef": {"name": name}}
     return {"prefix": prefix, **found} if prefix else found
+
+
+def told(platform: Platform) -> dict[str, str]:
+    """Variables of a container that does a task."""
+    return {environment.LOG_LEVEL: platform.log_level, **environment.PROTECTIVE}
+
+
+def task_volume() -> Part:
+    """The volume with the task, which the kubelet writes from the pod's annotation."""
+    source = {"path": task.FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{task.ANNOTATION}']"}}
+    return {"name": TASK_VOLUME, "downwardAPI": {"items": [source]}}
 
 
 def spec(

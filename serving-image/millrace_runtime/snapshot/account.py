@@ -1,4 +1,4 @@
-"""What was found in the source: per column its type, why that one, missing values and examples; per file its dialect."""
+"""What was found in the source: per column type, reason, missing values and examples; per file the dialect."""
 
 from __future__ import annotations
 

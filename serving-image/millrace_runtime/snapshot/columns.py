@@ -136,7 +136,7 @@ def _clipped(limit: int | None) -> Any:
 
 
 def _allowed(field: Field) -> Array:
-    """allowedValues as values of the field's own type: `1.0` is 1, `True` is true. Raises MisfitError."""
+    """AllowedValues as values of the field's own type: `1.0` is 1, `True` is true. Raises MisfitError."""
     listed = pa.array(field.allowed_values, pa.string())
     try:
         return listed if field.type in TEXT else texts.parse(listed, field.type)

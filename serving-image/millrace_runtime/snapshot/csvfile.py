@@ -191,7 +191,9 @@ class CsvFile:
             return refusal(self.file.name, f"{said.strip().splitlines()[0][:200]} (below line {block.line})")
         at = block.line + structure.line(block.data, int(block.records.firsts[wrong[0]]))
         fields = f"{counts[wrong[0]]} field{'s' if counts[wrong[0]] != 1 else ''}"
-        return refusal(self.file.name, f"line {at} has {fields}, the header {len(self.names)}. Correct it, or set spec.csv")
+        return refusal(
+            self.file.name, f"line {at} has {fields}, the header {len(self.names)}. Correct it, or set spec.csv"
+        )
 
     def _check_quotes(self, block: Block, table: Table) -> None:
         """A field in single quotes: which quote is meant was not said, and the two readings differ."""

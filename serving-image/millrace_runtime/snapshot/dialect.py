@@ -179,7 +179,7 @@ class _Sample:
         # 1,234 may be a thousand and more: only another number of digits, or a leading zero, tells.
         comma = any(not _THOUSANDS.fullmatch(field) for field in commas)
         point = any(not _THOUSANDS.fullmatch(field) for field in points)
-        if comma and points or (points and not point and delimiter == ";"):
+        if (comma and points) or (points and not point and delimiter == ";"):
             shown = " and ".join(f'"{some[0]}"' for some in (points, commas) if some)
             raise refusal(self.file, f"its decimal mark may be a point or a comma ({shown}). Set spec.csv.decimal")
         return "," if comma else "."

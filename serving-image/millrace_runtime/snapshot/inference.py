@@ -125,7 +125,9 @@ def _is_float(known: Array, words: Words) -> bool:
     try:
         _read(known, _FLOAT64, words)
     except MisfitError as fault:
-        raise MisfitError(None, "", LARGE if "round" in fault.problem and _are_numerals(known, words) else OTHER) from fault
+        raise MisfitError(
+            None, "", LARGE if "round" in fault.problem and _are_numerals(known, words) else OTHER
+        ) from fault
     refuse_codes(known)
     return False
 

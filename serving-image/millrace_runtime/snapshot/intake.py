@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-
 
 from millrace_runtime.outcome import say
 from millrace_runtime.snapshot import identity, rules, schema, shuffle
@@ -68,6 +68,7 @@ def _read(
     intake = Intake(frozen, Shuffle(scratch / "table"), rules.checks(asked, names, scratch), Account(), contract)
     identifying = same.of(names)
     for sheet in sheets:
+        say(f"reading {sheet.name}: {sheet.dialect or sheet.held.schema}", logging.DEBUG)
         for table in _typed(contract, sheet):
             for check in intake.checks:
                 check.see(table)

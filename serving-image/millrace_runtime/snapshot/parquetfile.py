@@ -101,5 +101,7 @@ def _check_ancient(batch: Any, exact: Any, before: int, file: str) -> None:
         row = pc.index(lost, True).as_py()
         if row >= 0:
             fault = MisfitError(before + row, f"{fine[row]} ns", "is finer than the microseconds of a Timestamp")
-            text = f'{file}, row {before + row + 1}, column "{name}": "{fault.value}" {fault.problem}. Write microseconds.'
+            text = (
+                f'{file}, row {before + row + 1}, column "{name}": "{fault.value}" {fault.problem}. Write microseconds.'
+            )
             raise StageError(Reason.SCHEMA_MISMATCH, text)

@@ -44,9 +44,7 @@ class Contract:
     def settled(self, *, is_sure: bool) -> Contract:
         """The same with the types that the guesses stand for now."""
         types = {name: _joined(name, self.kinds[name], guess) for name, guess in self.guesses.items()}
-        fields = tuple(
-            Field(name=one.name, type=types[one.name]) if one.name in types else one for one in self.fields
-        )
+        fields = tuple(Field(name=one.name, type=types[one.name]) if one.name in types else one for one in self.fields)
         return Contract(fields, self.undeclared, self.guesses, self.kinds, is_sure)
 
     def typed(self, sheet: Sheet, table: Table, before: int) -> Table:

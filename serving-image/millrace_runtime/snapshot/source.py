@@ -32,9 +32,13 @@ class File:
 
     @property
     def partitions(self) -> dict[str, str | None]:
-        """Columns that the folders tell: `month=2026-01/part-0.parquet`, as Hive, Spark, DuckDB and Arrow write them."""
+        """Columns that the folders tell: `month=2026-01/part-0.parquet`, as Hive and Spark write them."""
         pairs = [folder.split("=", 1) for folder in self.name.split("/")[:-1] if "=" in folder.strip("=")]
-        return {urllib.parse.unquote(key): None if value == _NO_PARTITION else urllib.parse.unquote(value) for key, value in pairs if key}
+        return {
+            urllib.parse.unquote(key): None if value == _NO_PARTITION else urllib.parse.unquote(value)
+            for key, value in pairs
+            if key
+        }
 
 
 def fetch(source: Source, kind: Format, into: pathlib.Path) -> tuple[File, ...]:

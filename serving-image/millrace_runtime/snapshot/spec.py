@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from millrace.contract import environment
 from millrace.contract.environment import PreviousSnapshot, SnapshotTask
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime.outcome import TaskError
+from millrace_runtime.outcome import TaskError, task_text
 
 
 class Format(StrEnum):
@@ -206,10 +205,9 @@ class Task:
 
 def read(environ: Mapping[str, str]) -> Task:
     """Raises TaskError naming the field at fault."""
-    if environment.SPEC not in environ:
-        raise TaskError("not set")
+    text = task_text(environ)
     try:
-        task = SnapshotTask.from_json(environ[environment.SPEC])
+        task = SnapshotTask.from_json(text)
         spec = DatasetSpec.from_dict(task.spec, "spec")
     except MalformedRecord as error:
         raise TaskError(str(error)) from error

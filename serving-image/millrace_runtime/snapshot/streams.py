@@ -105,7 +105,9 @@ def _unpacked(file: File, packed: Compression) -> Iterator[bytes]:
         if packed is Compression.NONE:
             raise
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise _refusal(file, f"it cannot be unpacked as {packed}: {said}. Upload it again, or set spec.csv.compression") from error
+        raise _refusal(
+            file, f"it cannot be unpacked as {packed}: {said}. Upload it again, or set spec.csv.compression"
+        ) from error
 
 
 def _opened(file: File, packed: Compression) -> IO[bytes] | Any:

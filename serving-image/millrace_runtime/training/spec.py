@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from millrace.contract import environment
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime.outcome import TaskError
+from millrace_runtime.outcome import TaskError, task_text
 
 CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
@@ -99,10 +99,9 @@ class Volume:
 
 def read(environ: Mapping[str, str]) -> Task:
     """Raises TaskError naming the field at fault."""
-    if environment.SPEC not in environ:
-        raise TaskError("not set")
+    text = task_text(environ)
     try:
-        raw = environment.TrainingTask.from_json(environ[environment.SPEC])
+        raw = environment.TrainingTask.from_json(text)
         builtin = Trainer.from_dict(raw.trainer, "trainer").builtin
         metrics = Evaluation.from_dict(raw.evaluation, "evaluation").metrics
         output = Output.from_dict(raw.output, "output")

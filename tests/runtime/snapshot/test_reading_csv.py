@@ -134,7 +134,7 @@ def test_the_names_of_the_schema_settle_the_delimiter(dataset):
         ("a;b\n1,500;2\n", {"delimiter": ";", "decimal": ","}, [{"a": 1.5, "b": 2}]),
         ("a:b\n1:2\n", {"delimiter": ":"}, [{"a": 1, "b": 2}]),
         ("a,b\n'x,y',2\n", {"quote": "'"}, [{"a": "x,y", "b": 2}]),
-        ("a\tb\n\"x\t2\n", {"quote": "None", "delimiter": "\t"}, [{"a": '"x', "b": 2}]),
+        ('a\tb\n"x\t2\n', {"quote": "None", "delimiter": "\t"}, [{"a": '"x', "b": 2}]),
         ("a,b\n'x',2\n", {"quote": '"'}, [{"a": "'x'", "b": 2}]),
         ("a,b\n-,x\n1,-\n", {"nullValues": ["-"]}, [{"a": 1, "b": None}, {"a": None, "b": "x"}]),
         (gzip.compress(b"a,b\n1,2\n"), {"compression": "Gzip"}, [{"a": 1, "b": 2}]),

@@ -81,7 +81,10 @@ def test_every_scalar_type_is_read_as_what_the_file_says(dataset, array, kind, v
     "array,said",
     [
         (pa.array([1000, 1001], pa.timestamp("ns")), 'row 2, column "x": "1001 ns" is finer than the microseconds'),
-        (pa.array([0, 10**15], pa.timestamp("s")), 'row 2, column "x": "1000000000000000000 ms" is not within the years'),
+        (
+            pa.array([0, 10**15], pa.timestamp("s")),
+            'row 2, column "x": "1000000000000000000 ms" is not within the years',
+        ),
         (pa.array([0, 9 * 10**17], pa.timestamp("us")), 'row 2, column "x": "900000000000000000 us" is not within'),
         (pa.array([b"a", b"\xff"]), 'row 2, column "x": "ff" (hexadecimal) is not text in UTF-8'),
         (pa.array([1.0, float("inf")]), 'row 2, column "x": "inf" is not a finite Float64'),
@@ -218,12 +221,14 @@ CELLS = {
     "Float64": st.floats(-1e30, 1e30),
     "String": st.text("abé ,;\"'\n0NA", max_size=5),
     "Bool": st.booleans(),
-    "Timestamp": st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30)),
+    "Timestamp": st.datetimes(DAY.replace(year=1, tzinfo=None), DAY.replace(year=9999, tzinfo=None)),
 }
 ARROW = {"Int64": pa.int64(), "Float64": pa.float64(), "String": pa.string(), "Bool": pa.bool_()}
 
 
-@settings(deadline=None, max_examples=25, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=25, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(st.tuples(*(st.one_of(st.none(), cell) for cell in CELLS.values())), min_size=1, max_size=8))
 def test_csv_and_parquet_of_the_same_table_are_the_same_version(tmp_path_factory, rows):
     fields = [{"name": name.lower(), "type": name} for name in CELLS]
@@ -233,7 +238,9 @@ def test_csv_and_parquet_of_the_same_table_are_the_same_version(tmp_path_factory
     digests = set()
     for name in ("csv", "pandas", "need crlf"):
         one = tasks.Dataset(tmp_path_factory.mktemp("csv"))
-        one.write("a.csv", writers.WRITERS[name](names, [tuple("" if v is None else str(v) for v in row) for row in rows]))
+        one.write(
+            "a.csv", writers.WRITERS[name](names, [tuple("" if v is None else str(v) for v in row) for row in rows])
+        )
         digests.add(one.look(schema={"fields": fields}, csv={"quote": '"'}).digest)
     other = tasks.Dataset(tmp_path_factory.mktemp("parquet"))
     other.put("a.parquet", table)

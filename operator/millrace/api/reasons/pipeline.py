@@ -61,8 +61,12 @@ class DatasetReason(Reason):
         ("kubectl -n {namespace} get events --field-selector involvedObject.name={name}"),
     )
     SnapshotOutOfMemory = (
-        "The source does not fit into the snapshot container's memory.",
-        ("make the source smaller: " + _EDIT_DATASET),
+        "The snapshot used more memory than its limit.",
+        ("raise spec.worker.resources.limits.memory: " + _EDIT_DATASET),
+    )
+    SnapshotOutOfDisk = (
+        "The disk that the snapshot works on is full: it holds the source, its rows and the frozen files.",
+        ("make room on the nodes, or ask for it in spec.worker.resources.requests.ephemeral-storage: " + _EDIT_DATASET),
     )
     SnapshotCrashed = (
         "The snapshot ended with an error that is not the source's.",
@@ -114,8 +118,8 @@ class TrainingRunReason(Reason):
         (_NEW_RUN + " spec.trainer.resourcesPerNode.limits.memory"),
     )
     StageOutOfMemory = (
-        "A stage of the platform's own used more memory than the node has.",
-        ("kubectl -n {namespace} describe job {job}"),
+        "A stage of the platform's own used more memory than its limit.",
+        (_NEW_RUN + " spec.worker.resources.limits.memory"),
     )
     TrainerCrashed = "The trainer ended with an error.", _RUN_LOGS
     FetchFailed = "The training rows could not be fetched.", _RUN_LOGS + " --tail=20"
