@@ -142,6 +142,12 @@ DATASET = [
     ),
     Case("dataset", "spec.split", "Stratified needs field", "spec.split.field", {"spec.split.field": REMOVED}),
     Case("dataset", "spec.split", "Random takes no field", "spec.split.field", {"spec.split.method": "Random"}),
+    Case("dataset", "spec", "csv is for format CSV", "spec.csv", {"spec.csv": {"delimiter": ";"}}),
+    Case(
+        "dataset", "spec.csv", "delimiter must be neither", "spec.csv.delimiter",
+        {"spec.format": "CSV", "spec.csv": {"delimiter": ",", "decimal": ","}},
+    ),
+    *resources("dataset", "spec.worker.resources"),
 ]  # fmt: skip
 
 GATE = "spec.evaluation.gates[0]"
@@ -169,6 +175,7 @@ TRAINING_RUN = [
         "spec.evaluation.metrics", {"spec.evaluation.metrics": ["rmse", "mae", "r2", "accuracy"]},
     ),
     *resources("training-run", "spec.trainer.resourcesPerNode"),
+    *resources("training-run", "spec.worker.resources"),
     Case(
         "training-run", "spec.evaluation", "every gate's metric must be listed", "spec.evaluation.gates",
         {"spec.evaluation.metrics": ["roc_auc", "log_loss"]},
