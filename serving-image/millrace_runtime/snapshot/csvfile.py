@@ -130,7 +130,7 @@ class CsvFile:
     def _check_ends(self, data: bytes, line: int, held: structure.Structure) -> None:
         """A lone carriage return (or line feed, in a file that ends lines with the other) means two things."""
         if self.dialect.newline == b"\n":
-            if data.count(b"\r") == data.count(b"\r\n"):
+            if b"\r" not in data or data.count(b"\r") == data.count(b"\r\n"):
                 return
             lone = structure.find(data.replace(b"\r\n", b"\n\n"), "\r")
         else:

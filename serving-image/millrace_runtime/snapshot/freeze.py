@@ -28,7 +28,7 @@ ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 32 * 1024 * 1024
 DEPARTED_ROWS = 5_000_000
 """Rows that left the source are remembered up to this many, so that one which comes back keeps its part."""
-PROFILE_ROWS = 1_000_000
+PROFILE_ROWS = 250_000
 PROFILE_BYTES = 64 * 1024 * 1024
 """The profile is of the first rows in key order, up to so many rows and bytes: keys are hashes, so it is a sample."""
 

@@ -26,6 +26,7 @@ _BOTH_HOLD = 2**53
 """Up to here a whole number is a Float64 too."""
 _SHORT, _DIGITS = 18, 17
 """A text of so many characters has no more digits than every Float64 is told by."""
+_LOOKED_AT = 32
 _CODED = "has a leading zero or a plus sign, which a number would lose. Declare what the column is"
 CODES = "its leading zeros or plus signs would be lost in a number"
 LARGE = "its whole numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
@@ -49,7 +50,7 @@ class Guess:
     @property
     def type(self) -> FieldType:
         """The narrowest type; String where nothing else fits, or nothing is there to tell by."""
-        return self.fitting[0] if self.fitting and self.values else FieldType.STRING
+        return self.fitting[0] if self.fitting and (self.values or self.barred) else FieldType.STRING
 
     @property
     def why(self) -> str:
@@ -67,18 +68,38 @@ class Guess:
 
     def forget(self) -> None:
         """Begin again."""
-        self.__init__()  # type: ignore[misc]
+        self.fitting, self.barred = list(ORDER), {}
+        self.recount()
 
-    def see(self, text: Array, words: Words) -> None:
-        """Take in a block of the column: a pyarrow.Array of text."""
+    def recount(self) -> None:
+        """Begin again to count, and remember what the column may be."""
+        self.values = self.worded = 0
+        self.rounded = False
+
+    def count(self, plain: Array, column: Array, words: Words) -> None:
+        """Take in a block that was read as the type already: only for what `why` says."""
+        self.values += len(column) - column.null_count
+        if self.type is not FieldType.STRING:
+            self.worded += column.null_count - plain.null_count
+        elif not words.everywhere:
+            found = pc.is_in(column, pa.array(sorted(words.missing), pa.string()))
+            self.worded += int(pc.sum(found).as_py() or 0)
+        if self.type is _FLOAT64 and pa.types.is_string(plain.type):
+            self.rounded = self.rounded or _has_many_digits(plain)
+
+    def _known(self, text: Array, words: Words) -> Array:
         text = texts.without(texts.trimmed(text), ("",))
         known = texts.without(text, words.missing)
         self.worded += 0 if words.everywhere else known.null_count - text.null_count
         self.values += len(known) - known.null_count
-        known = known.drop_null()
+        self.rounded = self.rounded or (self.type is _FLOAT64 and _has_many_digits(known))
+        return known
+
+    def see(self, text: Array, words: Words) -> None:
+        """Take in a block of the column, a pyarrow.Array of text, and try what it may be."""
+        known = self._known(text, words).drop_null()
         if not len(known):
             return
-        self.rounded = self.rounded or (_FLOAT64 in self.fitting and _has_many_digits(known))
         implied = False
         for kind in tuple(self.fitting):
             if kind is _FLOAT64 and implied:
@@ -133,10 +154,10 @@ def _is_float(known: Array, words: Words) -> bool:
 
 
 def _has_many_digits(known: Array) -> bool:
-    longest = pc.max(pc.binary_length(known)).as_py()
-    if longest <= _SHORT:
+    long = pc.greater(pc.binary_length(known), _SHORT)
+    if not pc.any(long).as_py():
         return False
-    some = known.filter(pc.greater(pc.binary_length(known), _SHORT)).slice(0, 1000).to_pylist()
+    some = known.filter(long).slice(0, _LOOKED_AT).to_pylist()
     return any(sum(one.isdigit() for one in text.lower().split("e")[0].lstrip("+-0.")) > _DIGITS for text in some)
 
 
@@ -151,15 +172,20 @@ def _is_truth(known: Array, _: Words) -> bool:
 
 
 def _is_instant(known: Array, _: Words) -> bool:
+    _check_instant(known[0].as_py())
     try:
         texts.instants(known)
     except (pa.ArrowInvalid, ValueError):
         for value in known.unique().to_pylist():
-            try:
-                texts.instant(value)
-            except ValueError as error:
-                raise MisfitError(None, "", FINE if error.args else OTHER) from error
+            _check_instant(value)
     return False
+
+
+def _check_instant(value: str) -> None:
+    try:
+        texts.instant(value)
+    except ValueError as error:
+        raise MisfitError(None, "", FINE if error.args else OTHER) from error
 
 
 def _read(known: Array, kind: FieldType, words: Words) -> Array:

@@ -62,7 +62,7 @@ def _read(
     contract: Contract, sheets: Sequence[Sheet], asked: Sequence[Rule], same: Identity, scratch: pathlib.Path
 ) -> Intake:
     for guess in contract.guesses.values():
-        guess.forget()
+        guess.recount()
     frozen = tuple(one for one in contract.fields if one.role is not Role.IGNORE)
     names = [one.name for one in frozen]
     intake = Intake(frozen, Shuffle(scratch / "table"), rules.checks(asked, names, scratch), Account(), contract)
@@ -75,10 +75,6 @@ def _read(
             intake.account.see(table)
             intake.rows.add(_keyed(table, names, identifying))
         say(f"read {sheet.name}: {intake.account.rows} rows so far")
-    settled = contract.settled(is_sure=contract.is_sure)
-    changed = next((one.name for one in settled.fields if one not in contract.fields), None)
-    if changed is not None:
-        raise schema.WidenedError(changed)
     return intake
 
 

@@ -40,12 +40,15 @@ class Contract:
     kinds: dict[str, list[FieldType]] = field(default_factory=dict)
     is_sure: bool = False
     """The guesses are of all values, not of the first."""
+    blank: frozenset[str] = frozenset()
+    """Columns of which no value was seen yet."""
 
     def settled(self, *, is_sure: bool) -> Contract:
         """The same with the types that the guesses stand for now."""
         types = {name: _joined(name, self.kinds[name], guess) for name, guess in self.guesses.items()}
         fields = tuple(Field(name=one.name, type=types[one.name]) if one.name in types else one for one in self.fields)
-        return Contract(fields, self.undeclared, self.guesses, self.kinds, is_sure)
+        blank = frozenset(name for name, guess in self.guesses.items() if not guess.values and not self.kinds[name])
+        return Contract(fields, self.undeclared, self.guesses, self.kinds, is_sure, blank)
 
     def typed(self, sheet: Sheet, table: Table, before: int) -> Table:
         """Return a block as one pyarrow.Table without the Ignore columns; `before` rows of the file came before it.
@@ -71,20 +74,25 @@ class Contract:
     def _column(self, sheet: Sheet, table: Table, one: Field) -> Any:
         plain = sheet.columns[one.name].plain(_array(table[one.name]))
         is_text = pa.types.is_string(plain.type)
+        try:
+            if one.name in self.undeclared and is_text and one.type in _NUMBERS:
+                inference.refuse_codes(plain)
+            column = columns.coerce(plain, one.type, sheet.words)
+        except MisfitError as fault:
+            if one.name in self.guesses and not self.is_sure:
+                raise WidenedError(one.name) from fault
+            raise
         if one.name in self.guesses:
-            self._see(sheet, one, plain)
-        elif one.name in self.undeclared and is_text and one.type in _NUMBERS:
-            inference.refuse_codes(plain)
-        column = columns.coerce(plain, one.type, sheet.words)
+            self._count(sheet, one, plain, column)
         self._check_partition(sheet, one, column)
         columns.check(column, one)
         return column
 
-    def _see(self, sheet: Sheet, one: Field, plain: Any) -> None:
+    def _count(self, sheet: Sheet, one: Field, plain: Any, column: Any) -> None:
         guess = self.guesses[one.name]
         if sheet.columns[one.name].kind is None:
-            guess.see(plain.cast(pa.string()), sheet.words)
-            if not self.is_sure and one.type in inference.ORDER and one.type not in guess.fitting:
+            guess.count(plain, column, sheet.words)
+            if guess.values and one.name in self.blank and not self.is_sure:
                 raise WidenedError(one.name)
 
     def _check_partition(self, sheet: Sheet, one: Field, column: Any) -> None:

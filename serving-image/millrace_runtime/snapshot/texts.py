@@ -77,7 +77,7 @@ def parse(text: Array, to: FieldType, words: Words = PLAIN) -> Array:
     """Return a pyarrow.Array of `ARROW[to]`; the empty text is missing. Raises MisfitError."""
     if to in TEXT:
         text = without(text, words.missing) if words.everywhere else text
-        return without(text, ("",))
+        return text if pc.min(pc.binary_length(text)).as_py() else without(text, ("",))
     text = trimmed(text)
     try:
         return _at_once(text, to, words)

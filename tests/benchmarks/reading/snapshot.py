@@ -117,9 +117,10 @@ def _limited(mib: int) -> Path | None:
     """A memory cgroup, without swap; None without a limit."""
     if not mib:
         return None
-    group = CGROUPS / f"millrace-bench-{os.getpid()}"
+    is_second = (CGROUPS / "cgroup.controllers").exists()
+    group = (CGROUPS if is_second else CGROUPS / "memory") / f"millrace-bench-{os.getpid()}"
     group.mkdir()
-    (group / "memory.max").write_text(str(mib << 20))
+    (group / ("memory.max" if is_second else "memory.limit_in_bytes")).write_text(str(mib << 20))
     return group
 
 
