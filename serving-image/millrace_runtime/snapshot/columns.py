@@ -141,7 +141,7 @@ def _allowed(field: Field) -> Array:
     try:
         return listed if field.type in TEXT else texts.parse(listed, field.type)
     except MisfitError as fault:
-        raise MisfitError(None, f'"{fault.value}" of its allowedValues', fault.problem) from fault
+        raise MisfitError(None, f'"{fault.value[:30]}" of its allowedValues', fault.problem) from fault
 
 
 def refuse(column: Array, bad: Array, problem: str, value: str | None = None) -> None:

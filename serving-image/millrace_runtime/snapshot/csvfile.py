@@ -17,6 +17,7 @@ import pyarrow.csv
 from millrace_runtime.snapshot import dialect, streams, structure
 from millrace_runtime.snapshot.dialect import Dialect, refusal
 from millrace_runtime.snapshot.source import File
+from millrace_runtime.snapshot.spec import Csv
 
 Table = Any
 RECORD_BYTES = 64 * 1024 * 1024
@@ -210,7 +211,7 @@ class CsvFile:
                 raise refusal(self.file.name, f"{why}. Set spec.csv.quote")
 
 
-def opened(file: File, asked: dialect.Csv, known: frozenset[str]) -> CsvFile:
+def opened(file: File, asked: Csv, known: frozenset[str]) -> CsvFile:
     """Find out how the file is written. Raises StageError(SourceMalformed)."""
     found = dialect.detect(file, asked, known)
     return CsvFile(file, found, asked.quote is None and found.quote == '"')

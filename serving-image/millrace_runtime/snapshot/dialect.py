@@ -93,7 +93,8 @@ def _sample(file: File, compression: Compression, encoding: str) -> tuple[bytes,
 
 def _newline(body: bytes) -> bytes:
     """What ends the header's line: a carriage return where no line feed follows, else a line feed, after one or not."""
-    at = _HEADER.match(body).end()  # type: ignore[union-attr] - it matches nothing too
+    header = _HEADER.match(body)
+    at = header.end() if header is not None else 0
     if body[at : at + 1] in (b"\r", b"\n"):
         return b"\r" if body[at : at + 1] == b"\r" and body[at + 1 : at + 2] != b"\n" else b"\n"
     return b"\n" if b"\n" in body or b"\r" not in body else b"\r"
@@ -156,8 +157,10 @@ class _Sample:
 
     def _rows(self, delimiter: str, quote: str, limit: int) -> Iterator[list[str]]:
         text = io.StringIO(self.data.decode("utf-8", "replace"), newline="")
-        quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-        reader = csv.reader(text, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+        if quote:
+            reader = csv.reader(text, delimiter=delimiter, quotechar=quote)
+        else:
+            reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         try:
             for number, row in enumerate(reader):
                 if number == limit:

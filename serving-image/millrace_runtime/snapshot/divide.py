@@ -51,7 +51,9 @@ def divided(rows: Shuffle, old: Shuffle, asked: Split) -> Iterator[Divided]:
         else:
             own = parts[done : done + len(keys)]
             done += len(keys)
-        yield Divided(_data(held).take(order), keys, full, own, known)
+        table = _data(held).take(order)
+        del held
+        yield Divided(table, keys, full, own, known)
 
 
 def blocks(rows: Shuffle) -> Iterator[Table]:

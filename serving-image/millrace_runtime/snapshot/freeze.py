@@ -83,7 +83,7 @@ def _group(table: Table) -> int:
         else:
             sizes += 8
     fitting = int(np.searchsorted(np.cumsum(sizes), ROW_GROUP_BYTES, side="right"))
-    return max(1, min(rows, fitting))
+    return int(max(1, min(rows, fitting)))
 
 
 class Content:

@@ -68,7 +68,7 @@ def _read(
     intake = Intake(frozen, Shuffle(scratch / "table"), rules.checks(asked, names, scratch), Account(), contract)
     identifying = same.of(names)
     for sheet in sheets:
-        say(f"reading {sheet.name}: {sheet.dialect or sheet.held.schema}", logging.DEBUG)
+        say(f"reading {sheet.name}: {sheet.dialect or sheet.names}", logging.DEBUG)
         for table in _typed(contract, sheet):
             for check in intake.checks:
                 check.see(table)

@@ -15,8 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Table = Any
-MEMORY_BYTES = 96 * 1024 * 1024
-"""Held at once: of what comes in before it is spilled, and of what comes back in order."""
+MEMORY_BYTES = 64 * 1024 * 1024
+"""Held at once of what comes in; then it is spilled."""
+SPAN_BYTES = 32 * 1024 * 1024
+"""Held at once of what comes back in order, several times over while it is sorted and divided."""
 RANGES = 256
 KEY = "\x00key"
 """Name of the column, 16 bytes a row, that decides the order; no column of a source is called so."""
@@ -52,7 +54,7 @@ class Shuffle:
             writer.close()
         start, size = 0, 0
         for first, added in enumerate(self._sizes):
-            if size and size + added > MEMORY_BYTES:
+            if size and size + added > SPAN_BYTES:
                 yield range(start, first)
                 start, size = first, 0
             size += added
@@ -83,6 +85,7 @@ class Shuffle:
         order = np.argsort(first, kind="stable")
         bounds = np.searchsorted(first[order], np.arange(RANGES + 1))
         table = table.take(pa.array(order))
+        pa.default_memory_pool().release_unused()
         for number, writer in enumerate(self._writers):
             chosen = table.slice(bounds[number], bounds[number + 1] - bounds[number])
             if chosen.num_rows:

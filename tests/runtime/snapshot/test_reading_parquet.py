@@ -254,6 +254,7 @@ def test_the_same_rows_are_the_same_version_however_little_memory_there_is(datas
     low.to_parquet(dataset.source / "a.parquet", index=False)
     one = look(dataset)
     monkeypatch.setattr(shuffle, "MEMORY_BYTES", 20_000)
+    monkeypatch.setattr(shuffle, "SPAN_BYTES", 10_000)
     monkeypatch.setattr(parquetfile, "BATCH_BYTES", 5_000)
     other = tasks.Dataset(tmp_path / "other")
     low.sample(frac=1, random_state=1).to_parquet(other.source / "b.parquet", index=False, row_group_size=999)

@@ -107,11 +107,11 @@ def in_a_process(
 
 
 def _environment(task: object, folder: Path) -> dict[str, str]:
-    return {
+    found = {
         "MILLRACE_TERMINATION_LOG": str(folder / "termination-log"),
         "MILLRACE_WORK_DIR": str(folder / "work"),
-        "MILLRACE_SPEC": task if isinstance(task, str) else json.dumps(task),
     }
+    return found if task is None else found | {"MILLRACE_SPEC": task if isinstance(task, str) else json.dumps(task)}
 
 
 def _message(log: Path) -> dict[str, Any]:
