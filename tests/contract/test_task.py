@@ -7,13 +7,14 @@ import random
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millrace.contract import task
 from millrace.contract.record import MalformedRecord
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.sampled_from([1, 1000]))
 def test_a_task_comes_out_as_it_went_in(text: str, times: int) -> None:
     told = json.dumps({"told": text * times}, ensure_ascii=False)

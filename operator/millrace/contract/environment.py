@@ -156,7 +156,9 @@ class SnapshotTask(Record):
 
 @dataclass(frozen=True)
 class DatasetVersion(Record):
-    """One frozen snapshot: a folder with train, validation and test Parquet files, manifest.json and profile.json."""
+    """One frozen snapshot: a folder with train, validation and test Parquet files, manifest.json,
+    profile.json and report.json.
+    """
 
     name: str
     version: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from millrace.contract.reasons import Reason
@@ -12,7 +13,9 @@ from millrace_runtime.snapshot import spec
 
 
 def main() -> int:
-    """Read the task from the environment and leave a SnapshotReport in the termination message."""
+    """Read the task and leave a SnapshotReport in the termination message."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # rows are spilled to hundreds of files at a time
     try:
         task = spec.read(os.environ)
         from millrace_runtime.snapshot import run  # pyarrow only once the task is known to be good

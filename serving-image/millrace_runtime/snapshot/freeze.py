@@ -114,7 +114,7 @@ class Index:
 
     def add(self, keys: Keys, parts: Parts, known: tuple[Keys, Parts]) -> None:
         """Take in the next range of keys, sorted, and what was known of it. A range gets its share of departed rows."""
-        gone = ~np.isin(known[0], keys)
+        gone = _absent(known[0], keys)
         departed, left = _first_of_each_range(known[0][gone], known[1][gone])
         every, all_parts = np.concatenate([keys, departed]), np.concatenate([parts, left])
         order = np.argsort(every)
@@ -124,6 +124,13 @@ class Index:
     def close(self) -> None:
         """Write what is left."""
         self._file.close()
+
+
+def _absent(some: Keys, keys: Keys) -> Any:
+    """Which of some keys are not among the sorted ones."""
+    if not len(some) or not len(keys):
+        return np.ones(len(some), bool)
+    return keys[np.minimum(np.searchsorted(keys, some), len(keys) - 1)] != some
 
 
 def _first_of_each_range(keys: Keys, parts: Parts) -> tuple[Keys, Parts]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,7 +28,8 @@ _BOTH_HOLD = 2**53
 """Up to here a whole number is a Float64 too."""
 _SHORT, _DIGITS = 18, 17
 """A text of so many characters has no more digits than every Float64 is told by."""
-_LOOKED_AT = 32
+_LOOKED_AT = 64
+_PLUS, _MINUS, _ZERO, _NINE = b"+-09"
 _CODED = "has a leading zero or a plus sign, which a number would lose. Declare what the column is"
 CODES = "its leading zeros or plus signs would be lost in a number"
 LARGE = "its whole numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
@@ -114,13 +117,24 @@ class Guess:
 def refuse_codes(text: Array) -> None:
     """Raises MisfitError for the first value that is a code rather than a number."""
     text = texts.trimmed(text)
-    told = pc.or_(pc.starts_with(text, "0"), pc.or_(pc.starts_with(text, "-0"), pc.starts_with(text, "+")))
-    if not pc.any(told).as_py():
+    suspects = np.flatnonzero(_begins_like_a_code(text))
+    if not len(suspects):
         return
-    codes = pc.and_kleene(told, pc.match_substring_regex(pc.if_else(told, text, ""), _CODE))
-    row = pc.index(codes, True).as_py()
-    if row >= 0:
+    codes = np.asarray(pc.match_substring_regex(text.take(pa.array(suspects)), _CODE))
+    if codes.any():
+        row = int(suspects[codes.argmax()])
         raise MisfitError(row, text[row].as_py(), _CODED)
+
+
+def _begins_like_a_code(text: Array) -> npt.NDArray[np.bool_]:
+    """Whether a value begins with a zero and a digit, after a sign or not, or with a plus sign."""
+    data, starts, lengths = texts.layout(text)
+    padded = np.concatenate([data, np.zeros(3, np.uint8)])
+    first, second, third = (np.where(lengths > at, padded[starts + at], 0) for at in range(3))
+    signed = (first == _MINUS) | (first == _PLUS)
+    second_digit, third_digit = ((one >= _ZERO) & (one <= _NINE) for one in (second, third))
+    zeros = ((first == _ZERO) & second_digit) | (signed & (second == _ZERO) & third_digit)
+    return zeros | (first == _PLUS)
 
 
 def _is_whole(known: Array, words: Words) -> bool:
@@ -154,10 +168,7 @@ def _is_float(known: Array, words: Words) -> bool:
 
 
 def _has_many_digits(known: Array) -> bool:
-    long = pc.greater(pc.binary_length(known), _SHORT)
-    if not pc.any(long).as_py():
-        return False
-    some = known.filter(long).slice(0, _LOOKED_AT).to_pylist()
+    some = [text for text in known.slice(0, _LOOKED_AT).to_pylist() if text is not None and len(text) > _SHORT]
     return any(sum(one.isdigit() for one in text.lower().split("e")[0].lstrip("+-0.")) > _DIGITS for text in some)
 
 

@@ -18,6 +18,8 @@ from millrace_runtime.snapshot.texts import MisfitError
 Table = Any
 BATCH_BYTES = 32 * 1024 * 1024
 BATCH_ROWS = 65_536
+ROW_BYTES = 64 * 1024 * 1024
+"""Wider rows are refused before any is read."""
 _STEP_ROWS = 4_096
 """Decoded at a time: a text that the file holds once may be the value of every row."""
 _NS = 1000
@@ -26,13 +28,13 @@ _READ_BUFFER = 1024 * 1024
 
 
 class ParquetFile:
-    """One open file. Raises StageError(SourceMalformed) when made of something else."""
+    """One file, open only while its rows are read. Raises StageError(SourceMalformed) when made of something else."""
 
     def __init__(self, file: File) -> None:
         self.file = file
-        self._held = self._opened("us")
-        self.schema: pa.Schema = self._held.schema_arrow
-        leaves = [self._held.schema.column(index) for index in range(len(self._held.schema))]
+        with self._opened("us") as held:
+            self.schema: pa.Schema = held.schema_arrow
+            leaves = [held.schema.column(index) for index in range(len(held.schema))]
         self._ancient = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
 
     @property
@@ -46,15 +48,9 @@ class ParquetFile:
 
     def tables(self, names: Sequence[str]) -> Iterator[Table]:
         """Yield pyarrow.Tables of the columns. Raises StageError(SourceMalformed)."""
-        steps = self._steps(self._held, names)
-        ancient = [name for name in names if name in self._ancient]
-        twins = self._steps(self._opened("ns"), ancient) if ancient else None
         held: list[Any] = []
-        before = rows = size = 0
-        for batch in steps:
-            if twins is not None:
-                _check_ancient(batch, next(twins), before, self.file.name)
-            before += batch.num_rows
+        rows = size = 0
+        for batch in self._checked(names):
             held.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows >= BATCH_ROWS or size >= BATCH_BYTES:
@@ -63,14 +59,32 @@ class ParquetFile:
         if held:
             yield pa.Table.from_batches(held).combine_chunks()
 
-    def _steps(self, held: Any, names: Sequence[str]) -> Iterator[Any]:
+    def _checked(self, names: Sequence[str]) -> Iterator[Any]:
+        ancient = [name for name in names if name in self._ancient]
+        twins = self._steps("ns", ancient) if ancient else None
+        before = 0
+        for batch in self._steps("us", names):
+            if twins is not None:
+                _check_ancient(batch, next(twins), before, self.file.name)
+            before += batch.num_rows
+            yield batch
+
+    def _steps(self, unit: str, names: Sequence[str]) -> Iterator[Any]:
+        with self._opened(unit) as held:
+            yield from self._batches(held, names)
+
+    def _batches(self, held: Any, names: Sequence[str]) -> Iterator[Any]:
         try:
             for group in range(held.num_row_groups):
                 told = held.metadata.row_group(group)
                 wide = max(1, told.total_byte_size // max(1, told.num_rows))
+                if wide > ROW_BYTES:
+                    raise self._too_wide(wide)
                 step = max(1, min(_STEP_ROWS, BATCH_BYTES // wide))
                 for batch in held.iter_batches(step, row_groups=[group], columns=list(names), use_threads=True):
                     yield batch.select(list(names))
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise self._malformed(error) from error
 
@@ -84,8 +98,14 @@ class ParquetFile:
                 page_checksum_verification=True,
                 arrow_extensions_enabled=True,
             )
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise self._malformed(error) from error
+
+    def _too_wide(self, wide: int) -> StageError:
+        text = f"{self.file.name} has rows of {wide >> 20} MiB, at most {ROW_BYTES >> 20} are read. Leave columns out."
+        return StageError(Reason.SOURCE_MALFORMED, text)
 
     def _malformed(self, error: Exception) -> StageError:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -127,8 +127,7 @@ def _is_same_reading(previous: manifest.Manifest, source_digest: str, spec: Data
 
 def _spec_digest(spec: DatasetSpec) -> str:
     decisive = spec.to_dict()
-    for source_only in ("source", "worker"):
-        decisive.pop(source_only, None)
+    decisive.pop("source")
     return manifest.of(decisive)
 
 

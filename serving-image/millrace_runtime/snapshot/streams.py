@@ -101,6 +101,8 @@ def _unpacked(file: File, packed: Compression) -> Iterator[bytes]:
         with _opened(file, packed) as held:
             while chunk := held.read(CHUNK_BYTES):
                 yield bytes(chunk)
+    except MemoryError:
+        raise
     except _FAILURES as error:
         if packed is Compression.NONE:
             raise

@@ -114,6 +114,14 @@ def leftover(text: Array, allowed: bytes) -> int:
     return len(bytes(_flat(text)).translate(None, allowed))
 
 
+def layout(text: Array) -> tuple[Any, Any, Any]:
+    """The bytes of all values together, and each value's first byte in them and its length, as numpy arrays."""
+    if not len(text):
+        return (np.empty(0, np.uint8), np.empty(0, np.int64), np.empty(0, np.int64))
+    bounds = np.frombuffer(text.buffers()[1], np.int32, count=len(text) + 1, offset=4 * text.offset).astype(np.int64)
+    return np.frombuffer(_flat(text), np.uint8), bounds[:-1] - bounds[0], np.diff(bounds)
+
+
 def _flat(text: Array) -> memoryview:
     _, offsets, data = text.buffers()
     if data is None or len(text) == 0:
