@@ -82,12 +82,12 @@ class Guess:
     def count(self, plain: Array, column: Array, words: Words) -> None:
         """Take in a block that was read as the type already: only for what `why` says."""
         self.values += len(column) - column.null_count
-        if self.type is not FieldType.STRING:
+        if not pa.types.is_string(column.type):
             self.worded += column.null_count - plain.null_count
         elif not words.everywhere:
             found = pc.is_in(column, pa.array(sorted(words.missing), pa.string()))
             self.worded += int(pc.sum(found).as_py() or 0)
-        if self.type is _FLOAT64 and pa.types.is_string(plain.type):
+        if pa.types.is_floating(column.type) and pa.types.is_string(plain.type):
             self.rounded = self.rounded or _has_many_digits(plain)
 
     def _known(self, text: Array, words: Words) -> Array:
