@@ -134,7 +134,7 @@ def _begins_like_a_code(text: Array) -> npt.NDArray[np.bool_]:
     signed = (first == _MINUS) | (first == _PLUS)
     second_digit, third_digit = ((one >= _ZERO) & (one <= _NINE) for one in (second, third))
     zeros = ((first == _ZERO) & second_digit) | (signed & (second == _ZERO) & third_digit)
-    return zeros | (first == _PLUS)
+    return np.asarray(zeros | (first == _PLUS))
 
 
 def _is_whole(known: Array, words: Words) -> bool:
