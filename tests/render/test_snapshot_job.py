@@ -1,4 +1,4 @@
-"""The snapshot Job: restricted, keyless where it can be, and told everything in one file."""
+"""The snapshot Job: restricted, without credentials where it can be, and told everything in one file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from millrace.api.dataset import Dataset, DatasetVersion
 from millrace.contract import task
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
 
@@ -113,7 +113,8 @@ def test_the_container_has_a_limit_that_the_spec_may_change() -> None:
     dataset = make_dataset()
     worker = {"resources": {"limits": {"memory": "3Gi"}}}
     changed = Dataset.model_validate({**dataset.wire(), "spec": {**dataset.spec.wire(), "worker": worker}})
-    assert container(snapshot_job.render(changed, "j", None, PLATFORM))["resources"] == {"limits": {"memory": "3Gi"}}
+    resources = container(snapshot_job.render(changed, "j", None, PLATFORM))["resources"]
+    assert resources == {"requests": {"cpu": "100m"}, "limits": {"memory": "3Gi"}}
 
 
 def test_the_container_logs_as_much_as_the_operator() -> None:

@@ -13,7 +13,7 @@ from millrace_runtime.snapshot import spec
 
 
 def main() -> int:
-    """Read the task and leave a SnapshotReport in the termination message."""
+    """Read the task and write a SnapshotReport as the termination message."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # rows are spilled to hundreds of files at a time
     try:
@@ -30,7 +30,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
         report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
         code = 1
-    outcome.leave(report)
+    outcome.write_termination_message(report)
     return code
 
 

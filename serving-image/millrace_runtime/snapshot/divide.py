@@ -83,7 +83,7 @@ def _ordered(held: Table) -> tuple[Keys, Keys, npt.NDArray[np.int64]]:
     """Distinct keys in order, the hashes of the rows' contents in that order, and the order."""
     same = shuffle.as_bytes(held[KEY])
     full = shuffle.as_bytes(held[FULL]) if FULL in held.column_names else same
-    keys = identity.numbered(same, full)
+    keys = identity.distinct(same, full)
     if len(keys):
         # The n-th of equal rows stays in the range of the first.
         keys = np.ascontiguousarray(keys)

@@ -1,4 +1,4 @@
-"""Stage 3: vet, measure, describe, upload. Nothing the trainer wrote is believed but the model's answers."""
+"""Stage 3: vet, measure, describe, upload. Of what the trainer wrote, only the model's answers count."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Scores:
     """One model on the test rows."""
 
     values: dict[str, float]
     outputs: features.Tensors
 
-    def listed(self) -> tuple[Measurement, ...]:
+    def measurements(self) -> tuple[Measurement, ...]:
         """As the report carries them."""
         return tuple(Measurement(name, metrics.decimal(value)) for name, value in self.values.items())
 
@@ -47,19 +47,19 @@ def evaluate(task: Task, volume: Volume) -> TrainingReport:
     """Return the report of a run that succeeded. Raises StageError for every other end."""
     data = vetting.read(volume.model / "model.onnx")
     held = _fetch(task)
-    candidate = subject.of(data, held.layout, held.classes)
+    candidate = subject.from_bytes(data, held.layout, held.classes)
     say(f"vetted {len(data)} bytes, opset {candidate.opset}; measuring on {held.test.num_rows} test rows")
     train_rows = candidate.rows(held.train)
     golden_rows = golden.rows(train_rows)
     answers = _answers(candidate, held, {"train": train_rows, "golden": golden_rows})
     measured = _measure(task, candidate, held, answers.outputs["test"])
-    rival = _measure_champion(task, held)
-    say(f"candidate {measured.values}" + (f", champion {rival.values}" if rival else ""))
+    champion = _measure_champion(task, held)
+    say(f"candidate {measured.values}" + (f", champion {champion.values}" if champion else ""))
     profile = reference.profile(
         train_rows, answers.outputs["train"], candidate.layout, answers.signature, candidate.classes
     )
     made = golden.make(golden_rows, answers.outputs["golden"], answers.signature)
-    report = _report(task, candidate, answers.signature, measured, rival)
+    report = _report(task, candidate, answers.signature, measured, champion)
     page = card.Card(task, report, _facts(volume), held.truth, measured.outputs, candidate.classes, profile)
     objects = {
         "model.onnx": data,
@@ -102,7 +102,7 @@ def _answers(model: subject.Subject, held: Held, more: dict[str, features.Tensor
         raise StageError(reason, f"The model could not be run: {error}. Correct its export.") from error
 
 
-def _measure(task: Task, model: subject.Subject, held: Held, outputs: features.Tensors) -> Measured:
+def _measure(task: Task, model: subject.Subject, held: Held, outputs: features.Tensors) -> Scores:
     try:
         if task.is_classification:
             labels, probabilities = _class_outputs(model, outputs)
@@ -111,7 +111,7 @@ def _measure(task: Task, model: subject.Subject, held: Held, outputs: features.T
             values = metrics.regression(task.metrics, held.truth, _prediction(outputs))
     except metrics.Undefined as error:
         raise StageError(Reason.EVALUATION_FAILED, f"{error}. Add rows to the Dataset, or drop the metric.") from error
-    return Measured(values, outputs)
+    return Scores(values, outputs)
 
 
 def _class_outputs(model: subject.Subject, outputs: features.Tensors) -> tuple[Any, Any]:
@@ -137,23 +137,23 @@ def _prediction(outputs: features.Tensors) -> npt.NDArray[np.float64]:
     return np.asarray(prediction, dtype=np.float64).ravel()
 
 
-def _measure_champion(task: Task, held: Held) -> Measured | None:
+def _measure_champion(task: Task, held: Held) -> Scores | None:
     """On the same test rows, read in the champion's own order of columns."""
     if task.raw.champion is None:
         return None
-    rival = subject.champion(task.raw.champion, held.layout, held.classes)
+    champion = subject.champion(task.raw.champion, held.layout, held.classes)
     try:
-        return _measure(task, rival, held, _answers(rival, held, {}).outputs["test"])
+        return _measure(task, champion, held, _answers(champion, held, {}).outputs["test"])
     except StageError as error:
         text = f"The champion {task.raw.champion.name} cannot be measured: {error.message}"
         raise StageError(Reason.EVALUATION_FAILED, text) from error
 
 
 def _report(
-    task: Task, model: subject.Subject, signature: Signature, own: Measured, rival: Measured | None
+    task: Task, model: subject.Subject, signature: Signature, own: Scores, champion: Scores | None
 ) -> TrainingReport:
     folder = task.folder
-    said = ", ".join(f"{each.name} {each.value}" for each in own.listed())
+    said = ", ".join(f"{each.name} {each.value}" for each in own.measurements())
     return TrainingReport(
         TrainingOutcome.SUCCEEDED,
         message=f"Measured on test rows: {said}.",
@@ -162,14 +162,14 @@ def _report(
         golden_set_uri=manifest.join(folder, "golden.json"),
         reference_profile_uri=manifest.join(folder, "profile.json"),
         card_uri=manifest.join(folder, "card.html"),
-        metrics=own.listed(),
-        champion_metrics=rival.listed() if rival else (),
+        metrics=own.measurements(),
+        champion_metrics=champion.measurements() if champion else (),
         opset=model.opset,
     )
 
 
 def _facts(volume: Volume) -> dict[str, Any]:
-    """What the trainer says about itself: shown, never believed."""
+    """What the trainer reports about itself: shown on the card, and used for nothing else."""
     try:
         with (volume.model / "train.json").open("rb") as file:
             facts = json.loads(file.read(MAX_FACTS_BYTES))
