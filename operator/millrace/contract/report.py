@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from millrace.contract.quality import Quality
 from millrace.contract.record import Record
 
 LIMIT_BYTES = 4096
@@ -74,6 +75,8 @@ class SnapshotReport(Record):
     rules_failed: int = 0
     failed_rules: tuple[FailedRule, ...] = ()
     splits: Splits = Splits()
+    quality: Quality | None = None
+    """Of a version that was frozen."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def _shortened(value: Any, characters: int, elements: int, key: str = "") -> Any
         return {name: _shortened(item, characters, elements, name) for name, item in value.items()}
     if isinstance(value, list):
         # A shape or a signature cut short would be a wrong one: only lists of findings shrink.
-        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics") else value
+        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics", "leakageSuspects") else value
         return [_shortened(item, characters, elements) for item in kept]
     if key in _PROSE and isinstance(value, str) and len(value) > characters:
         return value[: characters - 1] + "…"

@@ -8,25 +8,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet
 
 from millrace.contract.profile import CATEGORICAL, MAX_FEATURES, NUMERIC, FeatureHistogram, OutputHistogram, Profile
 from millrace_runtime.snapshot import histograms
-from millrace_runtime.snapshot.identity import KEY_BYTES, Keys
+from millrace_runtime.snapshot.hashing import Numbers
 from millrace_runtime.snapshot.manifest import Part, of_bytes, schema_digest
 from millrace_runtime.snapshot.spec import Field, FieldType, Role
 from millrace_runtime.snapshot.split import PARTS, Parts
 
 Table = Any
+Order = npt.NDArray[np.intp]
 ROW_GROUP_ROWS = 65_536
-DEPARTED_ROWS = 5_000_000
-"""Rows that left the source are remembered up to this many, so that one which comes back keeps its part."""
 
 
-def files(table: Table, keys: Keys, parts: Parts) -> dict[str, bytes]:
-    """Return the Parquet bytes per part, rows in key order."""
-    order = np.argsort(keys)
+def files(table: Table, order: Order, parts: Parts) -> dict[str, bytes]:
+    """Return the Parquet bytes per part, rows in this order."""
     chosen = {name: order[parts[order] == code] for code, name in enumerate(PARTS)}
     return {name: parquet(table.take(pa.array(rows))) for name, rows in chosen.items()}
 
@@ -47,37 +46,13 @@ def describe(written: dict[str, bytes], parts: Parts) -> dict[str, Part]:
     }
 
 
-def content_digest(fields: Sequence[Field], full: Keys, parts: Parts) -> str:
+def content_digest(fields: Sequence[Field], content: Numbers, parts: Parts) -> str:
     """`sha256:<hex>` over the schema and every row's content and part, whatever wrote the files."""
     total = hashlib.sha256(schema_digest(fields).encode())
-    order = np.lexsort((parts, full))
-    total.update(full[order].tobytes())
+    order = np.lexsort((parts, content))
+    total.update(content[order].astype("<u8").tobytes())
     total.update(parts[order].tobytes())
     return f"sha256:{total.hexdigest()}"
-
-
-def index(keys: Keys, parts: Parts, known: tuple[Keys, Parts] | None) -> bytes:
-    """Return index.parquet: key and part of every row, then of rows that are no longer there."""
-    if known is not None:
-        departed = np.flatnonzero(~np.isin(known[0], keys))[:DEPARTED_ROWS]
-        keys = np.concatenate([keys, known[0][departed]])
-        parts = np.concatenate([parts, known[1][departed]])
-        present = len(keys) - len(departed)
-        order = np.concatenate([np.argsort(keys[:present]), present + np.arange(len(departed))])
-    else:
-        order = np.argsort(keys)
-    flat = pa.py_buffer(keys[order].tobytes())
-    column = pa.Array.from_buffers(pa.binary(KEY_BYTES), len(order), [None, flat])
-    return parquet(pa.table({"row": column, "part": pa.array(parts[order], pa.int8())}))
-
-
-def read_index(data: bytes) -> tuple[Keys, Parts]:
-    """Return the keys and parts of an index.parquet."""
-    table = pyarrow.parquet.read_table(io.BytesIO(data)).combine_chunks()
-    rows = table["row"].combine_chunks()
-    flat = rows.buffers()[1].to_pybytes() if len(rows) else b""
-    keys = np.frombuffer(flat, dtype=f"S{KEY_BYTES}", count=len(rows), offset=rows.offset * KEY_BYTES)
-    return keys, np.asarray(table["part"], dtype=np.int8)
 
 
 def profile(table: Table, fields: Sequence[Field]) -> Profile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.contract.reasons import Reason
@@ -15,7 +15,30 @@ from millrace_runtime.outcome import StageError, store_error
 from millrace_runtime.snapshot.spec import Field, Role, Split
 
 FILE = "manifest.json"
-INDEX_FILE = "index.parquet"
+
+
+@dataclass(frozen=True)
+class Identity(Record):
+    """Columns that tell a row from others. Where the `ids` of a row are all missing, its other columns count."""
+
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    salts: tuple[str, ...] = ()
+    """What `ids` were called when they were first used: an Id column may be given another name."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that keys are made of."""
+        return tuple(dict.fromkeys((*self.ids, *self.groups, *self.features)))
+
+
+@dataclass(frozen=True)
+class Ancestor(Record):
+    """An earlier version."""
+
+    uri: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,14 @@ class Manifest(Record):
     source_digest: str
     spec_digest: str
     """Over everything else that decides what is frozen."""
+    eras: tuple[Identity, ...] = ()
+    """How rows are told apart, then how they were. Empty: an operator before 0.2 divided rows, equal ones apart."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """File name to digest of what `history` keeps."""
+    departed: int = 0
+    """Units of the memory that no row belongs to any more: the last of its file."""
+    lineage: tuple[Ancestor, ...] = ()
+    """Versions before whose rows are not all in the memory under the present identity, the oldest first."""
 
     @property
     def digest(self) -> str:

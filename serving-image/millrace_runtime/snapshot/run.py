@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+from millrace.contract import quality as recorded
+from millrace.contract.quality import Quality
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, say, store_error
-from millrace_runtime.snapshot import freeze, identity, manifest, rules, schema, source, split, tables
-from millrace_runtime.snapshot.spec import DatasetSpec, Method, Task
+from millrace_runtime.snapshot import division, freeze, history, manifest, quality, rules, schema, source, tables
+from millrace_runtime.snapshot.history import Previous
+from millrace_runtime.snapshot.spec import DatasetSpec, Task
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
 )
-
-
-@dataclass(frozen=True)
-class _Previous:
-    """The version before: what it holds, and every row's part."""
-
-    folder: str
-    manifest: manifest.Manifest
 
 
 def snapshot(task: Task) -> SnapshotReport:
@@ -48,11 +43,11 @@ def snapshot(task: Task) -> SnapshotReport:
         return SnapshotReport(outcome, error.reason, error.message, source_digest=source_digest)
 
 
-def _load_previous(task: Task) -> _Previous | None:
+def _load_previous(task: Task) -> Previous | None:
     if task.previous is None:
         return None
     try:
-        return _Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
+        return Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
     except StageError as error:
         if error.retry or error.reason == Reason.STORE_DENIED:
             raise
@@ -61,7 +56,7 @@ def _load_previous(task: Task) -> _Previous | None:
         raise StageError(error.reason, f"The version before cannot be read: {error.message} {advice}.") from error
 
 
-def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: _Previous | None) -> SnapshotReport:
+def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: Previous | None) -> SnapshotReport:
     known_fields = previous.manifest.fields if previous else ()
     fields = schema.resolve(task.spec.schema, held, known_fields)
     table = schema.typed(fields, held)
@@ -75,36 +70,41 @@ def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: 
     return _write(task, table, fields, source_digest, previous)
 
 
-def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: _Previous | None) -> SnapshotReport:
-    names = tuple(field.name for field in fields)
-    same = previous.manifest.identity if previous else names
-    # A new column must not make every row a new row; without one of the old columns there is no telling.
-    same = same if set(same) <= set(names) else names
-    full = identity.contents(table, names)
-    keys = identity.numbered(full if set(same) == set(names) else identity.contents(table, same), full)
-    known = freeze.read_index(_read_index(previous)) if previous else None
-    parts = split.assign(keys, task.spec.split, _strata(task.spec, table), known)
-    content = freeze.content_digest(fields, full, parts)
-    if previous and previous.manifest.content_digest == content:
+def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: Previous | None) -> SnapshotReport:
+    divided = division.divide(table, fields, task.spec.split, previous)
+    content = freeze.content_digest(fields, divided.content, divided.parts)
+    if previous and _is_same_version(previous.manifest, content, task.spec):
         return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
-    written = freeze.files(table, keys, parts)
+    found = quality.inspect(table, fields, divided.keys, divided.parts, divided.moved)
+    written = freeze.files(table, divided.order, divided.parts)
+    remembered, departed = history.files(divided.recalled, divided.keys, divided.parts)
+    eras = divided.recalled.eras
     made = manifest.Manifest(
-        files=freeze.describe(written, parts),
+        files=freeze.describe(written, divided.parts),
         fields=fields,
         split=task.spec.split,
-        identity=same,
+        identity=eras[0].columns,
         content_digest=content,
         source_digest=source_digest,
         spec_digest=_spec_digest(task.spec),
+        eras=eras,
+        memory={name: manifest.of_bytes(data) for name, data in remembered.items()},
+        departed=departed,
+        lineage=divided.recalled.lineage,
     )
     folder = manifest.location(task.store_uri, task.namespace, task.name, made.digest)
     say(f"writing {folder}")
-    objects = {f"{name}.parquet": data for name, data in written.items()}
-    objects[manifest.INDEX_FILE] = freeze.index(keys, parts, known)
+    objects = {f"{name}.parquet": data for name, data in written.items()} | remembered
     objects["profile.json"] = freeze.profile(table, fields).to_json().encode()
+    objects[recorded.FILE] = found.to_json().encode()
     objects[manifest.FILE] = made.to_json().encode()  # last: a version without it was never finished
     _store(folder, objects)
-    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest)
+    told = replace(found, leakage_suspects=found.leakage_suspects[: recorded.MAX_SUSPECTS])
+    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, told)
+
+
+def _is_same_version(previous: manifest.Manifest, content: str, spec: DatasetSpec) -> bool:
+    return bool(previous.eras) and previous.content_digest == content and previous.split == spec.split
 
 
 def _store(folder: str, objects: dict[str, bytes]) -> None:
@@ -117,21 +117,9 @@ def _store(folder: str, objects: dict[str, bytes]) -> None:
         raise store_error(error, Reason.STORE_UNAVAILABLE, "the store's Secret") from error
 
 
-def _read_index(previous: _Previous) -> bytes:
-    return manifest.read(manifest.join(previous.folder, manifest.INDEX_FILE))
-
-
-def _strata(spec: DatasetSpec, table: Any) -> list[Any] | None:
-    if spec.split.method is not Method.STRATIFIED or spec.split.field is None:
-        return None
-    if spec.split.field not in table.column_names:
-        text = f'Rows are divided by column "{spec.split.field}", which is not frozen. Correct spec.split.field.'
-        raise StageError(Reason.SCHEMA_MISMATCH, text)
-    return list(table[spec.split.field].to_pylist())
-
-
 def _is_same_reading(previous: manifest.Manifest, source_digest: str, spec: DatasetSpec) -> bool:
-    return previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
+    is_ours = bool(previous.eras)  # else rows that are equal may be in two parts
+    return is_ours and previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
 
 
 def _spec_digest(spec: DatasetSpec) -> str:
@@ -156,7 +144,12 @@ def _rejected(task: Task, failed: tuple[FailedRule, ...], source_digest: str, ro
 
 
 def _report(
-    outcome: SnapshotOutcome, folder: str, made: manifest.Manifest, task: Task, source_digest: str
+    outcome: SnapshotOutcome,
+    folder: str,
+    made: manifest.Manifest,
+    task: Task,
+    source_digest: str,
+    found: Quality | None = None,
 ) -> SnapshotReport:
     counts = {name: part.rows for name, part in made.files.items()}
     verb = "are frozen" if outcome is SnapshotOutcome.FROZEN else "are what the current version already holds"
@@ -172,4 +165,5 @@ def _report(
         profile_uri=manifest.join(folder, "profile.json"),
         rules_passed=len(task.spec.validation.rules),
         splits=Splits(**counts),
+        quality=found,
     )

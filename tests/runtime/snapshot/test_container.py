@@ -27,9 +27,10 @@ def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
     assert (code, report["outcome"], report["rows"]) == (0, "Frozen", 60)
     names = sorted(path.rsplit("/", 1)[1] for path in store.files.find(report["uri"]))
     assert names == [
-        "index.parquet",
+        "assignment.parquet",
         "manifest.json",
         "profile.json",
+        "quality.json",
         "test.parquet",
         "train.parquet",
         "validation.parquet",
