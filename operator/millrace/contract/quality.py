@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from millrace.contract.record import Record
 
 FILE = "quality.json"
-MAX_SUSPECTS = 5
-"""So many suspects are named in the report and in status; quality.json names all."""
+MAX_SUSPECTS, MAX_NAME = 5, 128
+"""So many suspects are named in the report and in status, with so much of their names; quality.json names all."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +42,9 @@ class Quality(Record):
     compared_held_out: int = 0
     compared_train: int = 0
     leakage_suspects: tuple[LeakageSuspect, ...] = ()
+
+
+def told(found: Quality) -> Quality:
+    """What of it goes into the report."""
+    named = (replace(one, field=one.field[:MAX_NAME]) for one in found.leakage_suspects[:MAX_SUSPECTS])
+    return replace(found, leakage_suspects=tuple(named))

@@ -19,7 +19,7 @@ EXIT_VERDICT = 2
 """Exit code of a stage whose failure another attempt cannot change: its Job is not tried again."""
 
 _PROSE = frozenset({"message", "observed"})
-_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3))
+_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3), (30, 1))
 """(characters of a sentence, elements of a list), tried in turn until the message fits."""
 
 

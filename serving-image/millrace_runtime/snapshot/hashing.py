@@ -1,9 +1,9 @@
 """Values and rows as 64-bit numbers, a column at a time: the same on every machine, in every version.
 
 Numbers and instants go through the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-generators", 2014, with Stafford's variant 13), texts through SipHash-2-4 (Aumasson and Bernstein, 2012) as
-`pandas.util.hash_array` computes it. Neither keeps a secret: who can write the source may make two rows collide, and
-gains only that the two stay together.
+generators", 2014, with Stafford's variant 13), texts through SipHash-2-4 (Aumasson and Bernstein, 2012) and the same
+finaliser, which is what `pandas.util.hash_array` computes. Neither keeps a secret: who can write the source may make
+two rows collide, and gains only that the two stay together.
 
 A row is the sum of its values' numbers, each mixed with its column's name: the order of columns does not matter, a
 missing value counts nothing, and one column can be left out by subtraction.
@@ -67,7 +67,7 @@ def values(column: Column, *, exact: bool) -> Numbers:
     """Return one number per value, 0 for a missing one; 1, 1.0 and True are one value, as are 0.0 and -0.0.
 
     `exact=False` makes it a value's identity whatever its type was: the text `007` and the integer 7, `2024-01-31` and
-    that instant are one; so are fractions that agree as 32-bit floats, which is all that a model is fed.
+    that instant are one; so are fractions that agree as 32-bit floats.
     """
     made = np.empty(len(column), dtype=np.uint64)
     at = 0

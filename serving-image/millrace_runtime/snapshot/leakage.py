@@ -23,9 +23,10 @@ from millrace_runtime.snapshot.spec import Field, FieldType, Role
 
 Table = Any
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.intp]
 SUSPICIOUS = 0.99
-ROWS = 100_000
-"""Taken evenly from larger tables."""
+ROWS, CELLS = 100_000, 40_000_000
+"""So many rows, and fewer where rows, features and classes make more than so many cells, evenly taken."""
 FEWEST_ROWS = 40
 FEWEST_OF_A_CLASS = 10
 """Below these, chance alone can look like this."""
@@ -39,20 +40,22 @@ _NUMBERS = (FieldType.FLOAT32, FieldType.FLOAT64, FieldType.TIMESTAMP)
 def suspects(table: Table, fields: Sequence[Field], same: Numbers) -> tuple[LeakageSuspect, ...]:
     """Return the features whose AUC or R2 is 0.99 or more, the worst first. `same` is a number per row's features."""
     label = next((field for field in fields if field.role is Role.LABEL), None)
-    if label is None:
+    features = [field for field in fields if field.role is Role.FEATURE]
+    if label is None or not features:
         return ()
-    rows = np.flatnonzero(np.asarray(table[label.name].is_valid()))
-    rows = rows if len(rows) <= ROWS else rows[np.linspace(0, len(rows) - 1, ROWS).astype(np.intp)]
-    if len(rows) < FEWEST_ROWS:
-        return ()
-    half = (hashing.mixed(same[rows] + hashing.named("half")) & np.uint64(1)).astype(bool)
-    taken = table.take(pa.array(rows))
-    truth = _truth(taken[label.name], label.type)
+    told = np.flatnonzero(np.asarray(table[label.name].is_valid()))
+    truth = _truth(table[label.name].take(pa.array(told)), label.type)
     if truth is None:
         return ()
     measure, targets = truth
-    features = [field for field in fields if field.role is Role.FEATURE]
-    found = [(_value(taken[field.name], field.type, measure, targets, half), field.name) for field in features]
+    most = min(ROWS, max(FEWEST_ROWS, CELLS // (len(features) * targets.shape[1])))
+    chosen = np.linspace(0, len(told) - 1, most).astype(np.intp) if len(told) > most else np.arange(len(told))
+    rows, targets = told[chosen], targets[chosen]
+    half = (hashing.mixed(same[rows] + hashing.named("half")) & np.uint64(1)).astype(np.intp)
+    found = []
+    for field in features:
+        column = table[field.name].take(pa.array(rows))
+        found.append((_value(column, field.type, measure, targets, half), field.name))
     guilty = sorted((-value, name) for value, name in found if value >= SUSPICIOUS)
     return tuple(LeakageSuspect(name, measure, f"{-value:.4f}") for value, name in guilty)
 
@@ -61,30 +64,29 @@ def _truth(column: Any, kind: FieldType) -> tuple[str, Floats] | None:
     """What to predict, a column a class (one for two of them) or a number; None where there is too little to judge."""
     codes = hashing.values(column, exact=True)
     values, counts = np.unique(codes, return_counts=True)
+    if len(codes) < FEWEST_ROWS or len(values) < 2:
+        return None
     if kind in _NUMBERS or (kind is FieldType.INT64 and len(values) > MOST_CLASSES):
-        numbers = as_floats(column, kind)
-        return ("R2", numbers.reshape(-1, 1)) if numbers.std() > 0 else None
+        return "R2", as_floats(column, kind).reshape(-1, 1)
     often = np.argsort(-counts, kind="stable")
     told = [values[at] for at in often if counts[at] >= FEWEST_OF_A_CLASS][:MOST_CLASSES]
     if len(values) == 2 and len(told) == 2:
         told = told[1:]  # one against the other says it all
-    elif len(values) <= 2 or not told:
+    elif len(values) == 2 or not told:
         return None
     return "AUC", np.stack([codes == one for one in told], axis=1).astype(np.float64)
 
 
-def _value(column: Any, kind: FieldType, measure: str, targets: Floats, half: npt.NDArray[np.bool_]) -> float:
-    numbers = None if kind in _TEXT else as_floats(column, kind)
-    bins = _bins(numbers) if numbers is not None else _labels(column)
-    found = [_binned(bins, targets[:, at], half, measure) for at in range(targets.shape[1])]
-    best = float(np.mean(found))
-    if numbers is None:
-        return best
-    # A missing number may be what tells; it is put below all others.
-    filled = np.where(np.isnan(numbers), np.nanmin(numbers, initial=0.0) - 1.0, numbers)
+def _value(column: Any, kind: FieldType, measure: str, targets: Floats, half: Codes) -> float:
+    if kind in _TEXT:
+        bins = np.unique(hashing.values(column, exact=True), return_inverse=True)[1]
+        return _binned(bins, targets, half, measure)
+    numbers = as_floats(column, kind)
+    best = _binned(_bins(numbers), targets, half, measure)
     if measure == "AUC":
-        ordered = [_auc(filled, targets[:, at] > 0) for at in range(targets.shape[1])]
-        return max(best, float(np.mean([max(area, 1 - area) for area in ordered])))
+        # A missing number may be what tells; it is put below all others.
+        filled = np.where(np.isnan(numbers), np.nanmin(numbers, initial=0.0) - 1.0, numbers)
+        return max(best, float(np.mean(_areas(_ranks(filled), targets))))
     whole = np.isfinite(numbers)
     if whole.mean() < 0.5:
         return best
@@ -93,47 +95,60 @@ def _value(column: Any, kind: FieldType, measure: str, targets: Floats, half: np
     return max(best, ranked, _squared_correlation(numbers[whole], truth))
 
 
-def _labels(column: Any) -> npt.NDArray[np.intp]:
-    return np.unique(hashing.values(column, exact=True), return_inverse=True)[1]
-
-
-def _bins(numbers: Floats) -> npt.NDArray[np.intp]:
+def _bins(numbers: Floats) -> Codes:
     finite = numbers[np.isfinite(numbers)]
-    distinct = np.unique(finite)
-    edges = distinct if len(distinct) <= _BINS else np.unique(np.quantile(finite, np.arange(1, _BINS) / _BINS))
+    edges = np.unique(finite)
+    if len(edges) > _BINS:
+        cuts = np.quantile(finite, np.arange(1, _BINS) / _BINS, method="inverted_cdf")
+        # A value that fills a bin by itself is not mixed with the next ones.
+        often = np.unique(cuts[1:][cuts[1:] == cuts[:-1]])
+        edges = np.unique(np.concatenate([cuts, np.nextafter(often, np.inf)]))
     return np.where(np.isnan(numbers), len(edges) + 1, np.searchsorted(edges, numbers, side="right"))
 
 
-def _binned(bins: npt.NDArray[np.intp], truth: Floats, half: npt.NDArray[np.bool_], measure: str) -> float:
-    """What the mean of one half's bins says of the other half, both ways."""
-    said = np.empty(len(truth))
-    for learn, judge in ((half, ~half), (~half, half)):
-        count = np.bincount(bins[learn], minlength=int(bins.max()) + 1)
-        total = np.bincount(bins[learn], weights=truth[learn], minlength=len(count))
-        overall = truth[learn].mean() if learn.any() else truth.mean()
-        said[judge] = np.where(count > 0, total / np.maximum(count, 1), overall)[bins[judge]]
-    if measure == "AUC":
-        return _auc(said, truth > 0)
-    return 1.0 - float(((truth - said) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
+def _binned(bins: Codes, targets: Floats, half: Codes, measure: str) -> float:
+    """What the mean of one half's bins says of the other half, both ways: the mean over the targets."""
+    count = int(bins.max()) + 1
+    cells = half * count + bins
+    rows = np.bincount(cells, minlength=2 * count)
+    found = []
+    for truth in targets.T:
+        total = np.bincount(cells, weights=truth, minlength=2 * count)
+        halves = rows.reshape(2, count), total.reshape(2, count)
+        overall = halves[1].sum(axis=1, keepdims=True) / np.maximum(halves[0].sum(axis=1, keepdims=True), 1)
+        means = np.where(halves[0] > 0, halves[1] / np.maximum(halves[0], 1), overall)
+        said = means[::-1].ravel()  # each half is told by the other
+        if measure == "AUC":
+            found.append(_area(said, total, rows - total))
+        else:
+            found.append(1.0 - float(((truth - said[cells]) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()))
+    return float(np.mean(found))
 
 
-def _auc(score: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """The area under the ROC curve, by ranks (Mann and Whitney, 1947), ties counting half."""
-    count = int(positive.sum())
-    others = len(positive) - count
-    if not count or not others:
-        return 0.5
-    return float((_ranks(score)[positive].sum() - count * (count + 1) / 2) / (count * others))
+def _area(score: Floats, positive: Floats, negative: Floats) -> float:
+    """The area under the ROC curve of bins with so many rows of either kind, equal scores counting half."""
+    _, at = np.unique(score, return_inverse=True)
+    ours, theirs = np.bincount(at, weights=positive), np.bincount(at, weights=negative)
+    pairs = ours.sum() * theirs.sum()
+    return float((ours * (np.cumsum(theirs) - theirs / 2)).sum() / pairs) if pairs else 0.5
+
+
+def _areas(ranks: Floats, targets: Floats) -> Floats:
+    """The area under the ROC curve of each class, by ranks (Mann and Whitney, 1947), in whichever order is better."""
+    ours = targets.sum(axis=0)
+    pairs = ours * (len(ranks) - ours)
+    area = (ranks @ targets - ours * (ours + 1) / 2) / np.maximum(pairs, 1)
+    return np.where(pairs > 0, np.maximum(area, 1 - area), 0.5)
 
 
 def _ranks(values: Floats) -> Floats:
     """Ranks from 1, equal values sharing their mean rank."""
     _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[at], dtype=np.float64)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[at], dtype=np.float64)
 
 
 def _squared_correlation(one: Floats, other: Floats) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else 0.0
+    if one.std() == 0 or other.std() == 0:
+        return 0.0
+    found = float(np.corrcoef(one, other)[0, 1])
     return found * found if np.isfinite(found) else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
-from dataclasses import replace
 from typing import Any
 
 from millrace.contract import quality as recorded
@@ -99,8 +98,7 @@ def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: Pr
     objects[recorded.FILE] = found.to_json().encode()
     objects[manifest.FILE] = made.to_json().encode()  # last: a version without it was never finished
     _store(folder, objects)
-    told = replace(found, leakage_suspects=found.leakage_suspects[: recorded.MAX_SUSPECTS])
-    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, told)
+    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, recorded.told(found))
 
 
 def _is_same_version(previous: manifest.Manifest, content: str, spec: DatasetSpec) -> bool:
