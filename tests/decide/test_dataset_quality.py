@@ -18,8 +18,8 @@ from millrace.decide.dataset import Observation
 B = f"sha256:{'c' * 64}"
 
 
-def with_quality(found: Quality, digest: str = B, splits: Splits = Splits(80, 10, 10)) -> SnapshotReport:
-    return dataclasses.replace(frozen(digest), quality=found, splits=splits)
+def with_quality(found: Quality, digest: str = B, splits: tuple[int, int, int] = (80, 10, 10)) -> SnapshotReport:
+    return dataclasses.replace(frozen(digest), quality=found, splits=Splits(*splits))
 
 
 def message(seen: Observation, kind: str) -> str:
@@ -67,12 +67,14 @@ def test_rows_that_moved_are_counted_in_the_event() -> None:
 
 
 def test_a_train_part_that_cannot_shrink_says_why() -> None:
-    assert "Rows that were trained on stay so: train has 90%, not 80%" in news(with_quality(Quality(), splits=Splits(90, 5, 5)))
-    assert "trained on" not in news(with_quality(Quality(), splits=Splits(82, 9, 9)))
+    assert "Rows that were trained on stay so: train has 90%, not 80%" in news(
+        with_quality(Quality(), splits=(90, 5, 5))
+    )
+    assert "trained on" not in news(with_quality(Quality(), splits=(82, 9, 9)))
 
 
 def test_a_version_with_nothing_to_test_on_says_so() -> None:
-    assert "None is left to test on" in news(with_quality(Quality(), splits=Splits(100, 0, 0)))
+    assert "None is left to test on" in news(with_quality(Quality(), splits=(100, 0, 0)))
 
 
 @pytest.mark.parametrize("value", ["nan", "", "one"])
@@ -85,7 +87,9 @@ def test_a_suspect_that_no_status_can_hold_ends_as_an_answer_of_another_version(
 def test_a_report_with_suspects_of_any_name_fits_into_the_termination_message(names: list[str], count: int) -> None:
     suspects = tuple(LeakageSuspect(name, "R2", "0.9912") for name in names)
     told = dataclasses.replace(
-        with_quality(Quality(*[count] * 8, leakage_suspects=suspects)), uri="s3://" + "u" * 900, profile_uri="s3://" + "u" * 900
+        with_quality(Quality(*[count] * 8, leakage_suspects=suspects)),
+        uri="s3://" + "u" * 900,
+        profile_uri="s3://" + "u" * 900,
     )
     read = SnapshotReport.from_json(termination_message(told))
     assert read.quality is not None

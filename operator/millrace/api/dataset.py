@@ -212,7 +212,10 @@ class Split(Shape):
     field: FieldName | None = None
     """The column that Stratified looks at, or the event time of Time (default: the field with role EventTime)."""
     group_by: Annotated[list[FieldName], Field(min_length=1, max_length=16), SET] | None = None
-    """Rows that agree in all of these columns are never divided: those of one customer, one patient, one machine."""
+    """Rows that agree in all of these columns are never divided: those of one customer, one patient, one machine.
+
+    One of role Id is not trained on, and identifies the group instead of the row.
+    """
     seed: Seed = 0
     """Where the random order of new rows starts."""
     fractions: Fractions = Fractions(train=0.8, validation=0.1, test=0.1)

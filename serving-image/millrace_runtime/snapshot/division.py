@@ -1,4 +1,4 @@
-"""A typed table to its parts: who is who, what each row was before, and where it goes now."""
+"""Typed rows to their parts: who is who, what each row was before, and where it goes now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import hashing, history, identity, split
 from millrace_runtime.snapshot.freeze import as_floats
 from millrace_runtime.snapshot.hashing import Numbers
-from millrace_runtime.snapshot.history import Previous, Recalled
+from millrace_runtime.snapshot.history import Previous, Recalled, Ways
 from millrace_runtime.snapshot.identity import RowKeys
 from millrace_runtime.snapshot.spec import Field, FieldType, Method, Role, Split
 from millrace_runtime.snapshot.split import Parts
@@ -25,42 +25,76 @@ _ORDERED = (FieldType.TIMESTAMP, FieldType.INT64, FieldType.FLOAT64, FieldType.F
 
 
 @dataclass(frozen=True)
+class Numbered:
+    """Rows as numbers: all that is needed to divide them. Rows may be numbered in pieces, and joined."""
+
+    keys: RowKeys
+    bridge: tuple[Numbers, ...]
+    before: tuple[Numbers, ...]
+    """Keys by which rows were told apart by earlier versions."""
+    content: Numbers
+    """Over all frozen columns."""
+    features: Numbers
+    labels: Numbers
+    strata: Numbers | None = None
+    times: npt.NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
 class Division:
     """Every row's part, and what led to it."""
 
+    rows: Numbered
     parts: Parts
-    keys: RowKeys
     recalled: Recalled
-    content: Numbers
-    """Each row's number over all frozen columns."""
+    moved: int
+    """Rows that have another part than in the version before."""
     order: npt.NDArray[np.intp]
     """The rows in an order that does not depend on the source's: units, then content."""
 
-    @property
-    def moved(self) -> int:
-        """Rows that have another part than in the version before."""
-        return history.moved(self.recalled, self.parts)
 
-
-def divide(table: Table, fields: Sequence[Field], how: Split, previous: Previous | None) -> Division:
-    """Raises StageError: SchemaMismatch for a split by columns that are not there or cannot divide."""
+def ways(fields: Sequence[Field], how: Split, previous: Previous | None) -> Ways:
+    """How rows with these frozen fields are told apart, and were. Raises StageError for groups that cannot be."""
     groups = how.group_by or ()
-    _check(table, fields, groups)
+    _check(fields, groups)
     past = previous.manifest if previous else None
-    now = identity.of(fields, groups, past)
-    keys = identity.keys(table, now)
-    recalled = history.recall(previous, now, table, keys) if previous else history.first(now, table.num_rows)
-    codes, own = identity.units(keys)
-    units = split.Units(codes, own, recalled.parts, _strata(table, fields, how), _times(table, fields, how))
-    parts = split.assign(units, how, past.split.fractions if past else None)
-    content = hashing.mixed(hashing.rows(table, table.column_names, exact=True))
-    return Division(parts, keys, recalled, content, np.lexsort((content, own[codes])))
+    return history.ways(identity.of(fields, groups, past), past)
 
 
-def _check(table: Table, fields: Sequence[Field], groups: Sequence[str]) -> None:
+def number(table: Table, fields: Sequence[Field], how: Split, told: Ways) -> Numbered:
+    """Number the rows of a table. Raises StageError(SchemaMismatch) for a split by a column that cannot divide."""
+    features = [field.name for field in fields if field.role is Role.FEATURE]
+    labels = [field.name for field in fields if field.role is Role.LABEL]
+    before = [keys for era in told.before for keys in identity.keys_left(table, era)]
+    return Numbered(
+        keys=identity.keys(table, told.now),
+        bridge=identity.keys(table, told.bridge).kinds if told.bridge else (),
+        before=tuple(before),
+        content=hashing.mixed(hashing.rows(table, table.column_names, exact=True)),
+        features=hashing.rows(table, features, exact=True),
+        labels=hashing.rows(table, labels, exact=True),
+        strata=_strata(table, fields, how),
+        times=_times(table, fields, how),
+    )
+
+
+def divide(rows: Numbered, how: Split, told: Ways, previous: Previous | None) -> Division:
+    """Raises StageError when what earlier versions know cannot be read."""
+    if previous is None:
+        recalled = history.first(told.now, rows.keys)
+    else:
+        recalled = history.recall(previous, told, rows.keys, rows.bridge, rows.before)
+    codes, own = identity.units(rows.keys)
+    units = split.Units(codes, own, recalled.parts, rows.strata, rows.times)
+    parts = split.assign(units, how, previous.manifest.split.fractions if previous else None)
+    order = np.lexsort((rows.content, own[codes]))
+    return Division(rows, parts, recalled, history.moved(recalled, rows.bridge, parts), order)
+
+
+def _check(fields: Sequence[Field], groups: Sequence[str]) -> None:
     roles = {field.name: field.role for field in fields}
     for name in groups:
-        if name not in table.column_names:
+        if name not in roles:
             text = f'Rows are grouped by column "{name}", which is not frozen. Correct spec.split.groupBy.'
             raise StageError(Reason.SCHEMA_MISMATCH, text)
         if roles[name] is Role.LABEL:

@@ -49,6 +49,28 @@ def named(name: str) -> Numbers:
     return np.asarray(pd.util.hash_array(np.asarray([name], dtype=object), categorize=False), dtype=np.uint64)
 
 
+def distinct(numbers: Numbers) -> Numbers:
+    """Return each number once, sorted. `numpy.unique` hashes integers, which is slower."""
+    ordered = np.sort(numbers)
+    fresh = np.ones(len(ordered), dtype=bool)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    return ordered[fresh]
+
+
+def among(numbers: Numbers, others: Numbers) -> npt.NDArray[np.bool_]:
+    """Return whether each number is one of the others; the fewer of the two are sorted."""
+    if not len(numbers) or not len(others):
+        return np.zeros(len(numbers), dtype=bool)
+    if len(others) <= len(numbers):
+        held = distinct(others)
+        return np.equal(held[np.minimum(np.searchsorted(held, numbers), len(held) - 1)], numbers)
+    held = distinct(numbers)
+    place = np.minimum(np.searchsorted(held, others), len(held) - 1)
+    seen = np.zeros(len(held), dtype=bool)
+    seen[place[held[place] == others]] = True
+    return seen[np.searchsorted(held, numbers)]
+
+
 def rows(table: Table, names: Sequence[str], *, exact: bool) -> Numbers:
     """Return one number per row over the named columns; a row in which all of them are missing is 0."""
     total = np.zeros(table.num_rows, dtype=np.uint64)
@@ -172,7 +194,8 @@ def _fits(digits: Any) -> npt.NDArray[np.bool_]:
     bare = pc.replace_substring_regex(digits, "^-", "")
     length = np.asarray(pc.binary_length(bare))
     edge = np.asarray(pc.or_(pc.less_equal(bare, _LARGEST_INT64), pc.equal(digits, _SMALLEST_INT64)))
-    return (length < len(_LARGEST_INT64)) | ((length == len(_LARGEST_INT64)) & edge)
+    fits: npt.NDArray[np.bool_] = (length < len(_LARGEST_INT64)) | ((length == len(_LARGEST_INT64)) & edge)
+    return fits
 
 
 def _truths(texts: Any) -> _Read:

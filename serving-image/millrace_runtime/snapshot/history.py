@@ -70,71 +70,89 @@ class Known:
 
     def without(self, lookups: Sequence[Numbers]) -> Known:
         """Return what none of the keys means."""
-        rest = ~np.isin(self.keys, np.unique(np.concatenate([*lookups])))
+        rest = ~np.logical_or.reduce([hashing.among(self.keys, keys) for keys in lookups])
         return Known(self.keys[rest], self.parts[rest], self.age[rest])
 
 
 @dataclass(frozen=True)
+class Ways:
+    """How rows are told apart, and how they were: what keys a row is looked up by."""
+
+    now: Identity
+    bridge: Identity | None = None
+    """How rows of earlier versions are read again, where their keys were made otherwise."""
+    before: tuple[Identity, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recalled:
-    """What is known of the rows of a table that is about to be frozen."""
+    """What is known of rows that are about to be frozen."""
 
     parts: Parts
     """Each row's part of old, or UNKNOWN."""
     departed: Known
-    """Units that no row of the table belongs to."""
+    """Units that none of the rows belongs to."""
     eras: tuple[Identity, ...]
     """How rows are told apart now, then how they were before."""
     lineage: tuple[Ancestor, ...] = ()
     """Versions whose rows would have to be read again, should rows be told apart by other columns."""
+    by_features: bool = False
+    """Whether a unit is remembered by its features alone."""
     forgotten: bytes = b""
     reread: tuple[Reread, ...] = ()
     """The rows of the version before, one by one, where they were read again."""
-    bridge: tuple[Numbers, ...] = ()
-    """The table's rows by the same kinds of key."""
 
 
-def first(now: Identity, rows: int) -> Recalled:
+def ways(now: Identity, past: Manifest | None) -> Ways:
+    """How rows of the next version are looked up in this one and those before."""
+    if past is None:
+        return Ways(now)
+    before = tuple(era for era in past.eras if era != now)
+    if past.eras and _tells_alike(now, past):
+        return Ways(now, None, before)
+    common = _common(now, [one.name for one in past.fields])
+    return Ways(now, common if common.columns else None, before)
+
+
+def first(now: Identity, keys: RowKeys) -> Recalled:
     """What is known before the first version."""
-    return Recalled(np.full(rows, UNKNOWN, dtype=np.int8), _known([]), (now,))
+    unknown = np.full(len(keys.kinds[0]), UNKNOWN, dtype=np.int8)
+    return Recalled(unknown, _known([]), (now,), by_features=keys.by_features)
 
 
-def recall(previous: Previous, now: Identity, table: Table, row_keys: RowKeys) -> Recalled:
-    """Look the rows of a table up in everything that was frozen before. Raises StageError."""
-    past = previous.manifest
-    held = [_assignment(previous)] if past.eras else []
-    eras = [now, *(era for era in past.eras if era != now)]
-    reread: list[Reread] = []
-    bridge: tuple[Numbers, ...] = ()
-    if not past.eras or not _tells_alike(now, past.eras[0], row_keys):
-        common = _common(now, [one.name for one in past.fields])
-        eras.append(common)
-        if common.columns:
-            bridge = identity.keys(table, common).kinds
-            reread = list(_reread(Ancestor(previous.folder, past.digest), common, past))
-            older = [rows for each in past.lineage for rows in _reread(each, common)]
-            held += [(keys, parts) for kinds, parts in (*reread, *older) for keys in kinds]
-        say(f"rows are told apart as never before; {sum(len(parts) for _, parts in reread)} rows were read again")
+def recall(
+    previous: Previous, how: Ways, keys: RowKeys, bridge: Sequence[Numbers], before: Sequence[Numbers]
+) -> Recalled:
+    """Look rows up in everything that was frozen before, by their keys of each way. Raises StageError."""
+    past, held, reread = previous.manifest, [], []
+    if past.eras:
+        held.append(_assignment(previous))
+    if how.bridge is not None:
+        reread = list(_reread(Ancestor(previous.folder, past.digest), how.bridge, past))
+        older = [rows for each in past.lineage for rows in _reread(each, how.bridge)]
+        held += [(each, parts) for kinds, parts in (*reread, *older) for each in kinds]
+        say(f"rows are told apart by other columns: {sum(len(parts) for _, parts in reread)} were read again")
     known = _known(held)
-    lookups = [*row_keys.kinds, *bridge, *(keys for era in eras[1:] for keys in identity.keys_left(table, era))]
-    parts = np.full(table.num_rows, UNKNOWN, dtype=np.int8)
-    for keys in lookups:
-        np.minimum(parts, known.part_of(keys), out=parts)
+    lookups = (*keys.kinds, *bridge, *before)
+    parts = np.minimum.reduce([known.part_of(each) for each in lookups])
     forgotten = _forgotten(previous)
     if forgotten:
         strange = np.flatnonzero(parts == UNKNOWN)
-        parts[strange[np.logical_or.reduce([_holds(forgotten, keys[strange]) for keys in lookups])]] = TRAIN
+        parts[strange[np.logical_or.reduce([_holds(forgotten, each[strange]) for each in lookups])]] = TRAIN
     departed = known.without(lookups)
     if not len(departed.keys) and not forgotten:
-        return Recalled(parts, departed, (now,), reread=tuple(reread), bridge=bridge)
+        return Recalled(parts, departed, (how.now,), by_features=keys.by_features, reread=tuple(reread))
+    eras = dict.fromkeys((how.now, *([how.bridge] if how.bridge else []), *how.before))
     lineage = (*past.lineage, Ancestor(previous.folder, past.digest))[-LINEAGE:]
-    return Recalled(parts, departed, tuple(dict.fromkeys(eras))[:ERAS], lineage, forgotten, tuple(reread), bridge)
+    by_features = keys.by_features or past.by_features
+    return Recalled(parts, departed, tuple(eras)[:ERAS], lineage, by_features, forgotten, tuple(reread))
 
 
-def moved(recalled: Recalled, parts: Parts) -> int:
-    """Return how many rows have another part than in the version before."""
+def moved(recalled: Recalled, bridge: Sequence[Numbers], parts: Parts) -> int:
+    """Return how many rows have another part than in the version before; `bridge` are the rows' keys of that way."""
     if not recalled.reread:
         return int(((recalled.parts != UNKNOWN) & (recalled.parts != parts)).sum())
-    now = _known([(keys, parts) for keys in recalled.bridge])
+    now = _known([(keys, parts) for keys in bridge])
     found = [(np.minimum.reduce([now.part_of(keys) for keys in kinds]), were) for kinds, were in recalled.reread]
     return sum(int(((are != UNKNOWN) & (are != were)).sum()) for are, were in found)
 
@@ -162,11 +180,12 @@ def files(recalled: Recalled, row_keys: RowKeys, parts: Parts) -> tuple[dict[str
     return made, len(order)
 
 
-def _tells_alike(now: Identity, last: Identity, row_keys: RowKeys) -> bool:
-    """Whether the keys of these rows are made as the last version's were."""
+def _tells_alike(now: Identity, past: Manifest) -> bool:
+    """Whether the keys of old that are remembered are made as they are now."""
+    last = past.eras[0]
     if (now.salts, now.groups) != (last.salts, last.groups):
         return False
-    return now.features == last.features or not row_keys.by_features
+    return now.features == last.features or not past.by_features
 
 
 def _common(now: Identity, old: Sequence[str]) -> Identity:
@@ -238,7 +257,7 @@ def _forget(forgotten: bytes, keys: Numbers) -> bytes:
 
 def _holds(forgotten: bytes, keys: Numbers) -> npt.NDArray[np.bool_]:
     bits = np.frombuffer(forgotten, dtype=np.uint8)
-    held = keys != NO_KEY
+    held: npt.NDArray[np.bool_] = keys != NO_KEY
     for place in _places(keys):
         held &= (bits[place >> 3] >> (place & 7).astype(np.uint8)) & 1 == 1
     return held

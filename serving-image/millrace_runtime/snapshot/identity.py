@@ -36,10 +36,11 @@ def of(fields: Sequence[Field], group_by: Sequence[str], past: Manifest | None =
     """Return how rows with these frozen fields are told apart, after a version that may have done it otherwise.
 
     Features stay those that the Dataset began with, so that a new column does not make every row a new one; one that is
-    no longer a Feature is left out. Id columns that only got another name go on as if they had the old one.
+    no longer a Feature is left out. Id columns that only got another name go on as if they had the old one. An Id that
+    rows are grouped by is the group's, not the row's.
     """
     features = tuple(sorted(field.name for field in fields if field.role is Role.FEATURE))
-    ids = tuple(sorted(field.name for field in fields if field.role is Role.ID))
+    ids = tuple(sorted(field.name for field in fields if field.role is Role.ID and field.name not in group_by))
     began = _kept(features, past) or features
     now = Identity(ids=ids, groups=tuple(sorted(group_by)), features=began, salts=ids)
     if past is None or not past.eras:

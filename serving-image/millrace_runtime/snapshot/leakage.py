@@ -110,10 +110,10 @@ def _binned(bins: Codes, targets: Floats, half: Codes, measure: str) -> float:
     """What the mean of one half's bins says of the other half, both ways: the mean over the targets."""
     count = int(bins.max()) + 1
     cells = half * count + bins
-    rows = np.bincount(cells, minlength=2 * count)
+    rows = np.bincount(cells, minlength=2 * count).astype(np.float64)
     found = []
     for truth in targets.T:
-        total = np.bincount(cells, weights=truth, minlength=2 * count)
+        total: Floats = np.bincount(cells, weights=truth, minlength=2 * count)
         halves = rows.reshape(2, count), total.reshape(2, count)
         overall = halves[1].sum(axis=1, keepdims=True) / np.maximum(halves[0].sum(axis=1, keepdims=True), 1)
         means = np.where(halves[0] > 0, halves[1] / np.maximum(halves[0], 1), overall)

@@ -69,6 +69,8 @@ class Manifest(Record):
     """File name to digest of what `history` keeps."""
     departed: int = 0
     """Units of the memory that no row belongs to any more: the last of its file."""
+    by_features: bool = True
+    """Whether a unit of the memory has neither an Id nor a group."""
     lineage: tuple[Ancestor, ...] = ()
     """Versions before whose rows are not all in the memory under the present identity, the oldest first."""
 

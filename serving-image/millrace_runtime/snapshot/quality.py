@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from millrace.contract.quality import Quality
 from millrace_runtime.snapshot import hashing, leakage
+from millrace_runtime.snapshot.division import Division
 from millrace_runtime.snapshot.hashing import Numbers
-from millrace_runtime.snapshot.identity import RowKeys
 from millrace_runtime.snapshot.spec import Field, Role
-from millrace_runtime.snapshot.split import TRAIN, Parts
+from millrace_runtime.snapshot.split import TRAIN
 
 Table = Any
 HELD_OUT_ROWS = 20_000
@@ -31,37 +31,44 @@ _FEWEST_TO_LEAVE_ONE_OUT = 4
 _DIGITS = 3
 
 
-def inspect(table: Table, fields: Sequence[Field], row_keys: RowKeys, parts: Parts, moved: int) -> Quality:
+def inspect(table: Table, fields: Sequence[Field], divided: Division) -> Quality:
     """Return what is striking about the rows; exact but for near copies, which are sought in a sample of many rows."""
     features = [field for field in fields if field.role is Role.FEATURE]
-    labels = [field.name for field in fields if field.role is Role.LABEL]
     names = [field.name for field in features]
-    same = hashing.rows(table, names, exact=True)
-    label = hashing.rows(table, labels, exact=True)
+    same, parts = divided.rows.features, divided.parts
     held_out, train = np.flatnonzero(parts != TRAIN), np.flatnonzero(parts == TRAIN)
-    copied = np.isin(same[held_out], same[train])
+    copied = hashing.among(same[held_out], same[train])
     distinct = held_out[~copied]
     sampled, near, compared = _near(table, names, distinct, train)
+    duplicates, conflicts = _repeated(same, divided.rows.labels)
     return Quality(
-        duplicate_rows=table.num_rows - len(np.unique(hashing.mixed(same) + label)),
-        conflicting_rows=_conflicts(same, label) if labels else 0,
-        shared_rows=_shared(row_keys.kinds[0]) if any(field.role is Role.ID for field in fields) else 0,
+        duplicate_rows=duplicates,
+        conflicting_rows=conflicts,
+        shared_rows=_shared(divided.rows.keys.kinds[0]) if divided.recalled.eras[0].ids else 0,
         copied_rows=int(copied.sum()),
         near_copied_rows=round(near * len(distinct) / max(1, sampled)),
-        moved_rows=moved,
+        moved_rows=divided.moved,
         compared_held_out=sampled,
         compared_train=compared,
         leakage_suspects=leakage.suspects(table, fields, same),
     )
 
 
-def _conflicts(same: Numbers, label: Numbers) -> int:
-    """Rows of which another one has the same features and another label; rows without a label contradict nobody."""
-    told = np.flatnonzero(label != hashing.MISSING)
-    _, groups = np.unique(same[told], return_inverse=True)
-    pairs = np.unique(hashing.mixed(same[told]) + label[told], return_index=True)[1]
-    labels_of = np.bincount(groups[pairs], minlength=int(groups.max()) + 1) if len(told) else np.empty(0, int)
-    return int((labels_of[groups] > 1).sum()) if len(told) else 0
+def _repeated(same: Numbers, label: Numbers) -> tuple[int, int]:
+    """Rows that repeat another one with its label, and rows that repeat one with another label.
+
+    A row without a label contradicts nobody.
+    """
+    order = np.lexsort((label, same))
+    ordered, labels = same[order], label[order]
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = (ordered[1:] != ordered[:-1]) | (labels[1:] != labels[:-1])
+    ordered, labels = ordered[labels != hashing.MISSING], labels[labels != hashing.MISSING]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(ordered) else np.empty(0, int)
+    sizes = np.diff(np.append(first, len(ordered)))
+    # Labels are sorted within a group: two that differ show in its ends.
+    is_torn = labels[first] != labels[first + sizes - 1]
+    return int(len(fresh) - fresh.sum()), int(sizes[is_torn].sum())
 
 
 def _shared(ids: Numbers) -> int:
@@ -77,13 +84,13 @@ def _near(
         return 0, 0, 0
     few, many = _spaced(held_out, HELD_OUT_ROWS), _spaced(train, CELLS // len(names))
     total, other = (_sum(table, names, rows) for rows in (few, many))
-    found = np.isin(total, other)
+    found = hashing.among(total, other)
     if len(names) >= _FEWEST_TO_LEAVE_ONE_OUT:
         for name in names:
             left = np.flatnonzero(~found)
             if len(left):
                 ours, theirs = (_rounded(table, name, rows) for rows in (few[left], many))
-                found[left] = np.isin(total[left] - ours, other - theirs)
+                found[left] = hashing.among(total[left] - ours, other - theirs)
     return len(few), int(found.sum()), len(many)
 
 

@@ -70,13 +70,15 @@ def _freeze(task: Task, held: schema.NamedTables, source_digest: str, previous: 
 
 
 def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: Previous | None) -> SnapshotReport:
-    divided = division.divide(table, fields, task.spec.split, previous)
-    content = freeze.content_digest(fields, divided.content, divided.parts)
+    how = task.spec.split
+    told = division.ways(fields, how, previous)
+    divided = division.divide(division.number(table, fields, how, told), how, told, previous)
+    content = freeze.content_digest(fields, divided.rows.content, divided.parts)
     if previous and _is_same_version(previous.manifest, content, task.spec):
         return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
-    found = quality.inspect(table, fields, divided.keys, divided.parts, divided.moved)
+    found = quality.inspect(table, fields, divided)
     written = freeze.files(table, divided.order, divided.parts)
-    remembered, departed = history.files(divided.recalled, divided.keys, divided.parts)
+    remembered, departed = history.files(divided.recalled, divided.rows.keys, divided.parts)
     eras = divided.recalled.eras
     made = manifest.Manifest(
         files=freeze.describe(written, divided.parts),
@@ -89,6 +91,7 @@ def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: Pr
         eras=eras,
         memory={name: manifest.of_bytes(data) for name, data in remembered.items()},
         departed=departed,
+        by_features=divided.recalled.by_features,
         lineage=divided.recalled.lineage,
     )
     folder = manifest.location(task.store_uri, task.namespace, task.name, made.digest)

@@ -14,7 +14,7 @@ import numpy as np
 from millrace.contract.environment import DatasetVersion
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
-from millrace_runtime.snapshot import identity
+from millrace_runtime.snapshot import hashing, identity
 from millrace_runtime.snapshot.identity import NO_KEY
 from millrace_runtime.snapshot.manifest import Identity, Manifest
 
@@ -33,7 +33,7 @@ def check(dataset: DatasetVersion, version: Manifest, tables: Mapping[str, Table
     found = np.zeros(len(tested[0]), dtype=bool)
     for name in TRAINERS:
         for ours, theirs in zip(tested, identity.keys(tables[name], how).kinds, strict=True):
-            found |= np.isin(ours, theirs) & (ours != NO_KEY)
+            found |= hashing.among(ours, theirs) & (ours != NO_KEY)
     if found.any():
         raise StageError(Reason.TEST_ROWS_TRAINED, _said(dataset, how, int(found.sum()), len(found)))
 

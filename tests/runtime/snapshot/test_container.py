@@ -81,6 +81,7 @@ def test_wrong_keys_are_named_without_being_shown(store, tmp_path):
         (task_on("file:///x", format="XML"), "spec.format: 'XML' is not one of CSV, Parquet"),
         (task_on("file:///x", split={"fractions": {"train": 0.5, "validation": 0.1, "test": 0.1}}), "add up to 1"),
         (task_on("file:///x", split={"method": "Stratified"}), "split.field"),
+        (task_on("file:///x", split={"method": "Time", "field": "t", "groupBy": ["a"]}), "split.groupBy"),
         (task_on("file:///x", schema={"mode": "Strict"}), "schema.fields"),
         (task_on("file:///x", validation={"rules": [{"name": "r"}]}), "exactly one of"),
     ],

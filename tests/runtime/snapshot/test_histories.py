@@ -73,7 +73,8 @@ class History(RuleBasedStateMachine):
     @rule(chance=st.randoms(use_true_random=False), column=st.sampled_from(["a", "truth", "t"]))
     def values_are_edited(self, chance: Any, column: str) -> None:
         self.rows = {
-            who: row | ({column: not row[column] if column == "truth" else row[column] + 1} if chance.random() < 0.5 else {})
+            who: row
+            | ({column: not row[column] if column == "truth" else row[column] + 1} if chance.random() < 0.5 else {})
             for who, row in self.rows.items()
         }
 
@@ -91,7 +92,11 @@ class History(RuleBasedStateMachine):
     def a_column_gets_another_type(self, kind: str) -> None:
         self.columns["a"] = kind
 
-    @rule(fractions=st.sampled_from(FRACTIONS), seed=st.integers(0, 2), method=st.sampled_from(["Random", "Stratified", "Time"]))
+    @rule(
+        fractions=st.sampled_from(FRACTIONS),
+        seed=st.integers(0, 2),
+        method=st.sampled_from(["Random", "Stratified", "Time"]),
+    )
     def the_split_changes(self, fractions: dict[str, float], seed: int, method: str) -> None:
         field = {"Random": None, "Stratified": "truth", "Time": "t"}[method]
         self.split = {"method": method, "seed": seed, "fractions": fractions, "field": field}
@@ -112,7 +117,10 @@ class History(RuleBasedStateMachine):
             {"name": name, "type": kind, "role": "Ignore" if name in self.ignored else "Feature"}
             for name, kind in self.columns.items()
         ]
-        fields += [{"name": "t", "type": "Int64", "role": "EventTime"}, {"name": "truth", "type": "Bool", "role": "Label"}]
+        fields += [
+            {"name": "t", "type": "Int64", "role": "EventTime"},
+            {"name": "truth", "type": "Bool", "role": "Label"},
+        ]
         if self.has_id:
             fields.append({"name": self.id_name, "type": self.id_type, "role": "Id"})
         report = self.dataset.look(schema={"mode": "Strict", "fields": fields}, split=self.split)
@@ -146,7 +154,8 @@ class ById(History):
         self.id_name = name
 
     def known(self, rows: Any) -> list[dict[str, str]]:
-        return [{"id": str(int(float(who)))} for who in rows[[name for name in ("id", "customer") if name in rows][0]]]
+        name = next(name for name in ("id", "customer") if name in rows)
+        return [{"id": str(int(float(who)))} for who in rows[name]]
 
     def is_same(self, one: dict[str, str], other: dict[str, str]) -> bool:
         return one == other
@@ -156,7 +165,10 @@ class ByFeatures(History):
     def known(self, rows: Any) -> list[dict[str, str]]:
         names = [name for name in (*FEATURES, "d") if name in rows]
         return [
-            {name: f"{value:g}" if isinstance(value, float) else str(value).removesuffix(".0") for name, value in row.items()}
+            {
+                name: f"{value:g}" if isinstance(value, float) else str(value).removesuffix(".0")
+                for name, value in row.items()
+            }
             for row in rows[names].to_dict("records")
         ]
 

@@ -52,7 +52,7 @@ def corrected(rows):
         (lambda rows: rows.assign(region="north"), [ID, {"name": "region", "type": "String"}]),
         (lambda rows: rows[rows.columns[::-1]].sample(frac=1, random_state=0), [ID]),
         (lambda rows: rows.drop(columns="plan"), [ID, {"name": "plan", "type": "Category", "role": "Ignore"}]),
-        (lambda rows: rows.rename(columns={"customer": "client"}), [{**ID, "name": "client"}]),
+        (lambda rows: rows.rename(columns={"customer": "client"}).assign(age=3), [{**ID, "name": "client"}]),
         (lambda rows: pd.concat([rows, rows.assign(age=5)]), [ID]),
     ],
     ids=[
@@ -107,7 +107,9 @@ def test_a_row_without_an_id_keeps_its_part_as_long_as_its_old_features_stay(dat
     second = look(dataset, edited, schema={"mode": "Strict", "fields": [LABEL, *columns]})
     assert (second.outcome, second.rows, second.quality.moved_rows) == ("Frozen", len(rows), 0)
     names = ["plan", "age"] if "spend" not in versions.parts(second)["train"] else ["spend"]
-    before, after = ({part: held.astype({"age": int}) for part, held in versions.parts(each).items()} for each in (first, second))
+    before, after = (
+        {part: held.astype({"age": int}) for part, held in versions.parts(each).items()} for each in (first, second)
+    )
     for part in versions.PARTS:
         assert set(map(tuple, after[part][names].to_numpy())) == set(map(tuple, before[part][names].to_numpy()))
 
@@ -139,7 +141,12 @@ def test_a_group_stays_together_over_versions_with_or_without_an_id(dataset, fie
     rows["family"] = rows.customer // 3
     how = {"split": {"groupBy": ["family"], "fractions": FRACTIONS, **method}}
     before = versions.part_of(look(dataset, rows, *fields, **how), "family")
-    grown = pd.concat([rows, customers(300, 1).assign(customer=lambda new: new.customer + 500_000, family=rows.family[::3].to_numpy())])
+    grown = pd.concat(
+        [
+            rows,
+            customers(300, 1).assign(customer=lambda new: new.customer + 500_000, family=rows.family[::3].to_numpy()),
+        ]
+    )
     second = look(dataset, grown.assign(age=grown.age + 1), *fields, **how)
     assert versions.part_of(second, "family") == before
     assert second.rows == 1200
@@ -157,11 +164,28 @@ def test_a_row_that_changes_its_group_takes_no_trained_row_to_the_test_part(data
     assert not versions.values(first, "customer")["train"] & versions.values(second, "customer")["test"]
 
 
+def test_an_id_that_rows_are_grouped_by_is_the_groups_and_not_the_rows(dataset):
+    rows = customers(900)
+    rows["family"] = rows.customer // 3
+    fields, how = (
+        [ID, {"name": "family", "type": "Int64", "role": "Id"}],
+        {"split": {"groupBy": ["family"], "fractions": FRACTIONS}},
+    )
+    first = look(dataset, rows, *fields, **how)
+    assert first.quality.shared_rows == 0
+    chance = np.random.default_rng(3)
+    second = look(dataset, rows.assign(family=chance.permutation(rows.family)), *fields, **how)
+    versions.part_of(second, "family")
+    assert not versions.values(first, "customer")["train"] & versions.values(second, "customer")["test"]
+
+
 def test_rows_are_grouped_although_no_earlier_version_was(dataset):
     rows = customers(900).drop(columns="customer")
     rows["family"] = [f"F{number}" for number in range(300)] * 3
     first = look(dataset, rows)
-    second = look(dataset, rows, split={"groupBy": ["family"], "fractions": {"train": 0.2, "validation": 0.0, "test": 0.8}})
+    second = look(
+        dataset, rows, split={"groupBy": ["family"], "fractions": {"train": 0.2, "validation": 0.0, "test": 0.8}}
+    )
     versions.part_of(second, "family")
     ours = ("age", "spend", "plan")
     assert not versions.values(first, *ours)["train"] & versions.values(second, *ours)["test"]
@@ -233,6 +257,18 @@ def test_a_row_that_left_is_known_again_though_rows_are_told_apart_by_other_colu
     assert not ever & versions.values(last, "age", "spend")["test"]
 
 
+def test_a_row_that_left_before_there_was_an_id_is_known_again_by_its_features(dataset):
+    rows = customers().drop(columns="customer")
+    first = look(dataset, rows)
+    with_ids = rows.assign(customer=range(len(rows)))
+    how = {"split": {"fractions": FRACTIONS, "seed": 9}}
+    look(dataset, with_ids[500:], ID, **how)
+    last = look(dataset, with_ids, ID, **how)
+    names = ("age", "spend", "plan")
+    assert not versions.values(first, *names)["train"] & versions.values(last, *names)["test"]
+    assert last.splits.test > 100
+
+
 def test_a_version_of_long_ago_that_is_gone_from_the_store_stops_nothing(dataset):
     rows = customers().drop(columns="customer")
     first = look(dataset, rows)
@@ -280,8 +316,12 @@ def test_a_version_of_an_older_operator_is_read_and_its_copies_come_together(dat
     assert report.outcome == "Frozen", report.message
     names = ["customer"] if fields else ["age", "spend", "plan"]
     keys = list(rows[names].itertuples(index=False, name=None))
-    after = {tuple(row): name for name, held in versions.parts(report).items() for row in held[names].to_numpy().tolist()}
-    best = {key: min((p for k, p in zip(keys, part, strict=True) if k == key), key=versions.PARTS.index) for key in keys}
+    after = {
+        tuple(row): name for name, held in versions.parts(report).items() for row in held[names].to_numpy().tolist()
+    }
+    best = {
+        key: min((p for k, p in zip(keys, part, strict=True) if k == key), key=versions.PARTS.index) for key in keys
+    }
     assert {key: after[key] for key in best} == best
     assert report.quality.moved_rows == sum(best[key] != was for key, was in zip(keys, part, strict=True))
     again = look(dataset, pd.concat([rows, new]), *fields)

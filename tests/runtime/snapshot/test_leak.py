@@ -20,15 +20,21 @@ MORE = {"train": 0.65, "validation": 0.1, "test": 0.25}
 def edited(rows, column, chance):
     """A third of the rows with another value in one feature, a tenth with another's label."""
     changed = rows[column].where(chance.random(len(rows)) > 0.3, rows[column].to_numpy()[::-1])
-    return rows.assign(**{column: changed, "label": rows.label.where(chance.random(len(rows)) > 0.1, rows.label.to_numpy()[::-1])})
+    return rows.assign(
+        **{column: changed, "label": rows.label.where(chance.random(len(rows)) > 0.1, rows.label.to_numpy()[::-1])}
+    )
 
 
 def schema(rows, has_id, ignored=(), types=None):
     label = "Float64" if rows.label.nunique() > 20 else "Int64"
     roles = {"label": "Label", "row": "Id" if has_id else "Ignore", **dict.fromkeys(ignored, "Ignore")}
-    kinds = {name: "String" if rows[name].dtype == object else "Float64" for name in rows} | {"label": label, "row": "Int64"}
+    kinds = {name: "String" if rows[name].dtype == object else "Float64" for name in rows} | {
+        "label": label,
+        "row": "Int64",
+    }
     fields = [
-        {"name": name, "type": (types or {}).get(name, kinds[name]), "role": roles.get(name, "Feature")} for name in rows
+        {"name": name, "type": (types or {}).get(name, kinds[name]), "role": roles.get(name, "Feature")}
+        for name in rows
     ]
     return {"mode": "Strict", "fields": fields}
 
@@ -55,7 +61,10 @@ def test_no_row_of_a_test_part_was_ever_trained_on(dataset, name, method, has_id
     most = rows[chance.random(len(rows)) < 0.8]
     first = look(dataset, most, schema=schema(rows, has_id), split=how)
     second = look(
-        dataset, edited(rows, features[0], chance).sample(frac=0.9, random_state=1), schema=schema(rows, has_id), split=how
+        dataset,
+        edited(rows, features[0], chance).sample(frac=0.9, random_state=1),
+        schema=schema(rows, has_id),
+        split=how,
     )
     grown = pd.concat([rows, rows.assign(row=rows.row + len(rows), **{features[-1]: rows[features[-1]] + 1})])
     grown = grown.assign(**{NEW: chance.normal(size=len(grown)), "row": grown.row.map("{:06}".format)})

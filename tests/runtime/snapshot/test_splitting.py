@@ -14,8 +14,12 @@ from millrace_runtime.snapshot import split
 from millrace_runtime.snapshot.spec import Fractions, Method, Split
 from millrace_runtime.snapshot.split import TEST, TRAIN, UNKNOWN, VALIDATION, Units
 
-keys_ = st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=80, unique=True).map(lambda one: np.array(sorted(one), "u8"))
-shares = st.sampled_from([Fractions(), Fractions(0.5, 0.25, 0.25), Fractions(0.7, 0.0, 0.3), Fractions(0.9, 0.05, 0.05)])
+keys_ = st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=80, unique=True).map(
+    lambda one: np.array(sorted(one), "u8")
+)
+shares = st.sampled_from(
+    [Fractions(), Fractions(0.5, 0.25, 0.25), Fractions(0.7, 0.0, 0.3), Fractions(0.9, 0.05, 0.05)]
+)
 splits = st.builds(Split, method=st.sampled_from(list(Method)), seed=st.integers(0, 5), fractions=shares)
 parts_ = st.sampled_from([TRAIN, VALIDATION, TEST, UNKNOWN])
 

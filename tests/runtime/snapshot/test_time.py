@@ -17,7 +17,12 @@ def days(first, count, per_day=10):
     rows = count * per_day
     when = pd.Timestamp("2025-01-01") + pd.to_timedelta(first + np.arange(rows) // per_day, unit="D")
     return pd.DataFrame(
-        {"id": np.arange(rows) + first * per_day, "when": when, "x": chance.normal(size=rows), "y": chance.integers(0, 2, rows)}
+        {
+            "id": np.arange(rows) + first * per_day,
+            "when": when,
+            "x": chance.normal(size=rows),
+            "y": chance.integers(0, 2, rows),
+        }
     )
 
 
@@ -81,7 +86,9 @@ def test_rows_that_come_late_are_trained_on(dataset):
 def test_a_trained_row_whose_time_is_set_forward_stays_trained_on(dataset):
     rows = days(0, 100)
     first = look(dataset, rows)
-    moved = rows.assign(when=rows.when.where(rows.id % 7 > 0, pd.Timestamp("2030-01-01") + pd.to_timedelta(rows.id, unit="h")))
+    moved = rows.assign(
+        when=rows.when.where(rows.id % 7 > 0, pd.Timestamp("2030-01-01") + pd.to_timedelta(rows.id, unit="h"))
+    )
     second = look(dataset, moved)
     assert not versions.values(first, "id")["train"] & versions.values(second, "id")["test"]
     assert second.splits.test > 0

@@ -26,7 +26,7 @@ def parts(report: SnapshotReport) -> dict[str, Any]:
 
 
 def values(report: SnapshotReport, *columns: str) -> dict[str, set[Any]]:
-    """Per part, which values of a column, or tuples of several, stand in it; numbers and texts that look alike as one."""
+    """Per part, which values of a column stand in it, as text, or which tuples of several."""
     held = parts(report)
     if len(columns) == 1:
         return {name: set(rows[columns[0]].map(str)) for name, rows in held.items()}
@@ -46,7 +46,9 @@ def quality(report: SnapshotReport) -> Quality:
     return Quality.from_json(store.read_bytes(f"{report.uri}quality.json"))
 
 
-def frozen_by_an_older_operator(folder: Path, rows: Any, part: list[str], fields: list[dict[str, Any]]) -> SnapshotReport:
+def frozen_by_an_older_operator(
+    folder: Path, rows: Any, part: list[str], fields: list[dict[str, Any]]
+) -> SnapshotReport:
     """A version as 0.1 wrote it: no word about who is who, and an index of 16 bytes a row. `part` is each row's."""
     place = folder / "store/datasets/ml/churn/old"
     place.mkdir(parents=True)
@@ -67,7 +69,8 @@ def frozen_by_an_older_operator(folder: Path, rows: Any, part: list[str], fields
         "specDigest": "sha256:" + "0" * 64,
     }
     pyarrow.parquet.write_table(
-        pa.table({"row": pa.array([bytes(16)], pa.binary(16)), "part": pa.array([0], pa.int8())}), place / "index.parquet"
+        pa.table({"row": pa.array([bytes(16)], pa.binary(16)), "part": pa.array([0], pa.int8())}),
+        place / "index.parquet",
     )
     (place / "manifest.json").write_text(json.dumps(made))
     digest = manifest.Manifest.from_json(json.dumps(made)).digest
