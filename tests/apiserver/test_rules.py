@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from apiserver_kit import splits
 
 from millrace.api import crds
 
@@ -91,7 +92,6 @@ def resources(sample: str, where: str) -> list[Case]:
 
 
 FRACTIONS = "spec.split.fractions"
-TIME = {"method": "Time"}
 DATASET = [
     *names("dataset", 52),
     Case(
@@ -143,49 +143,7 @@ DATASET = [
     ),
     Case("dataset", "spec.split", "Stratified needs field", "spec.split.field", {"spec.split.field": REMOVED}),
     Case("dataset", "spec.split", "Random takes no field", "spec.split.field", {"spec.split.method": "Random"}),
-    Case(
-        "dataset", "spec.split", "Time takes no groupBy", "spec.split.groupBy",
-        {"spec.split": {**TIME, "field": "tenure", "groupBy": ["plan"]}},
-    ),
-    Case(
-        "dataset", "spec.schema.fields[]", "role EventTime needs type Timestamp or a number",
-        "spec.schema.fields[4].type", {"spec.schema.fields[4].role": "EventTime"},
-    ),
-    Case(
-        "dataset", "spec.schema", "at most one field may have role EventTime", "spec.schema.fields",
-        {"spec.schema.fields[1].role": "EventTime", "spec.schema.fields[2].role": "EventTime"},
-    ),
-    Case("dataset", "spec", "Time needs an event time", "spec.split.field", {"spec.split": TIME}),
-    Case(
-        "dataset", "spec", "Time needs an event time", "spec.split.field",
-        {"spec.schema": {"mode": "Infer"}, "spec.split": TIME},
-    ),
-    *(
-        Case("dataset", "spec", "Time needs a Timestamp or a number", "spec.split.field",
-             {"spec.split": {**TIME, "field": field}})
-        for field in ("plan", "churned")
-    ),
-    Case(
-        "dataset", "spec", "split.field must be in schema.fields", "spec.split.field",
-        {"spec.split.field": "ghost"},
-    ),
-    Case(
-        "dataset", "spec", "split.field must be in schema.fields", "spec.split.field",
-        {"spec.split": {**TIME, "field": "ghost"}, "spec.schema.mode": "AllowNewFields"},
-    ),
-    Case(
-        "dataset", "spec", "split.field must not have role Ignore", "spec.split.field",
-        {"spec.split.field": "joined", "spec.schema.mode": "Infer"},
-    ),
-    Case(
-        "dataset", "spec", "every column of split.groupBy must be in schema.fields", "spec.split.groupBy",
-        {"spec.split.groupBy": ["household", "ghost"]},
-    ),
-    *(
-        Case("dataset", "spec", "a column of split.groupBy must not have role Ignore or Label", "spec.split.groupBy",
-             {"spec.split.groupBy": ["household", column], "spec.schema.mode": mode})
-        for column in ("joined", "churned") for mode in ("Strict", "Infer")
-    ),
+    *(Case("dataset", *case) for case in splits.REFUSED),
 ]  # fmt: skip
 
 GATE = "spec.evaluation.gates[0]"
@@ -417,17 +375,7 @@ def test_durations_at_the_edge_are_accepted(interval: str, api: Any) -> None:
     assert answer.ok, answer.message
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"spec.split": {"method": "Time", "field": "tenure"}},
-        {"spec.split": {"method": "Time"}, "spec.schema.fields[1].role": "EventTime"},
-        {"spec.split": {"method": "Time", "field": "anything"}, "spec.schema": {"mode": "Infer"}},
-        {"spec.split": {"groupBy": ["household", "plan"]}},
-        {"spec.split": {"groupBy": ["anything"]}, "spec.schema": {"mode": "Infer"}},
-        {"spec.split": {"method": "Stratified", "field": "plan", "groupBy": ["customer_id"]}},
-    ],
-)
+@pytest.mark.parametrize("changes", splits.ACCEPTED)
 def test_a_split_by_columns_that_there_are_or_may_be_is_accepted(changes: dict[str, Any], api: Any) -> None:
     answer = api.create(changed(SAMPLES["dataset"], changes), dry_run=True)
     assert answer.ok, answer.message
