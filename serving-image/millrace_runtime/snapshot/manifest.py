@@ -64,7 +64,7 @@ class Manifest(Record):
     spec_digest: str
     """Over everything else that decides what is frozen."""
     eras: tuple[Identity, ...] = ()
-    """How rows are told apart, then how they were. Empty: an operator before 0.2 divided rows, equal ones apart."""
+    """How rows are told apart, then how they were. Empty: an older operator divided rows, equal ones apart."""
     memory: Mapping[str, str] = field(default_factory=dict)
     """File name to digest of what `history` keeps."""
     departed: int = 0

@@ -1,4 +1,4 @@
-"""What stands in a frozen version, and versions as operators before 0.2 left them."""
+"""What stands in a frozen version, and versions as older operators left them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def quality(report: SnapshotReport) -> Quality:
 def frozen_by_an_older_operator(
     folder: Path, rows: Any, part: list[str], fields: list[dict[str, Any]]
 ) -> SnapshotReport:
-    """A version as 0.1 wrote it: no word about who is who, and an index of 16 bytes a row. `part` is each row's."""
+    """A version as they wrote it: no word about who is who, and an index of 16 bytes a row. `part` is each row's."""
     place = folder / "store/datasets/ml/churn/old"
     place.mkdir(parents=True)
     held: dict[str, Any] = {}
