@@ -113,7 +113,7 @@ def _binned(bins: Codes, targets: Floats, half: Codes, measure: str) -> float:
     rows = np.bincount(cells, minlength=2 * count).astype(np.float64)
     found = []
     for truth in targets.T:
-        total: Floats = np.bincount(cells, weights=truth, minlength=2 * count)
+        total = np.bincount(cells, weights=truth, minlength=2 * count).astype(np.float64)
         halves = rows.reshape(2, count), total.reshape(2, count)
         overall = halves[1].sum(axis=1, keepdims=True) / np.maximum(halves[0].sum(axis=1, keepdims=True), 1)
         means = np.where(halves[0] > 0, halves[1] / np.maximum(halves[0], 1), overall)

@@ -47,7 +47,8 @@ _TOGETHER: dict[tuple[str, str, tuple[str | int, ...]], list[Changes]] = {
     ("Dataset", "full", ("schema", "fields", 1, "type")): [{("schema", "fields", 1, "type"): "String"}],
     ("Dataset", "full", (*_SPLIT, "method")): [{(*_SPLIT, "method"): "Random", (*_SPLIT, "field"): ABSENT}],
     ("Dataset", "full", (*_SPLIT, "field")): [
-        *({(*_SPLIT, "field"): name} for name in ("tenure", "plan")),
+        {(*_SPLIT, "field"): "tenure"},
+        {(*_SPLIT, "field"): "plan"},
         {(*_SPLIT, "field"): "gone", ("schema", "fields", 2, "name"): "gone"},
     ],
     ("Dataset", "full", ("schema", "fields", 2, "name")): [
