@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from apiserver_kit import splits
 
 from millrace.api import crds
 
@@ -148,6 +149,7 @@ DATASET = [
         {"spec.format": "CSV", "spec.csv": {"delimiter": ",", "decimal": ","}},
     ),
     *resources("dataset", "spec.worker.resources"),
+    *(Case("dataset", *case) for case in splits.REFUSED),
 ]  # fmt: skip
 
 GATE = "spec.evaluation.gates[0]"
@@ -377,4 +379,10 @@ def test_what_is_not_immutable_may_change(api: Any, made: Any) -> None:
 @pytest.mark.parametrize("interval", ["5s", "5000ms", "1m0s", "999999h"])
 def test_durations_at_the_edge_are_accepted(interval: str, api: Any) -> None:
     answer = api.create(changed(SAMPLES["dataset"], {"spec.refresh.interval": interval}), dry_run=True)
+    assert answer.ok, answer.message
+
+
+@pytest.mark.parametrize("changes", splits.ACCEPTED)
+def test_a_split_by_columns_that_there_are_or_may_be_is_accepted(changes: dict[str, Any], api: Any) -> None:
+    answer = api.create(changed(SAMPLES["dataset"], changes), dry_run=True)
     assert answer.ok, answer.message

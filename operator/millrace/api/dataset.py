@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Time
 from .conditions import Condition
-from .quantities import Count, Digest, DnsName, Duration, FieldName, Message, Seed, Uri
+from .quantities import Count, Decimal, Digest, DnsName, Duration, FieldName, Message, Seed, Uri
 from .refs import SecretRef
 from .training_run import ResourceRequirements, bounded
 
@@ -83,13 +83,22 @@ class SchemaField(Shape):
             message="minimum and maximum are for Int64, Float32 and Float64: nothing else is compared with them",
             field=".type",
         ),
+        Rule(
+            rule="self.role != 'EventTime' || self.type in ['Timestamp', 'Int64', 'Float32', 'Float64']",
+            message="role EventTime needs type Timestamp or a number: rows are put in its order",
+            field=".type",
+        ),
     )
     name: FieldName
     """The column's name in the source."""
     type: FieldType
     """What every value must be readable as."""
-    role: Literal["Feature", "Label", "Id", "Ignore"] = "Feature"
-    """What training does with the column. Id columns identify a row and are never trained on."""
+    role: Literal["Feature", "Label", "Id", "EventTime", "Ignore"] = "Feature"
+    """What training does with the column: only Features are trained on.
+
+    Id columns together tell a row from all others, so that it keeps its part whatever else changes; EventTime is when
+    it happened.
+    """
     nullable: bool = True
     """Whether values may be missing."""
     minimum: float | None = None
@@ -113,6 +122,11 @@ class Schema(Shape):
         Rule(
             rule="!has(self.fields) || self.fields.filter(f, f.role == 'Label').size() <= 1",
             message="at most one field may have role Label",
+            field=".fields",
+        ),
+        Rule(
+            rule="!has(self.fields) || self.fields.filter(f, f.role == 'EventTime').size() <= 1",
+            message="at most one field may have role EventTime",
             field=".fields",
         ),
     )
@@ -207,7 +221,12 @@ class Fractions(Shape):
 
 
 class Split(Shape):
-    """How new rows are divided. A row that was divided once keeps its part in every later version."""
+    """How rows are divided. A row goes by its Id, else by `groupBy`, else by its features, never by its label.
+
+    Rows that share an Id or a group stay together, as do rows with the same features where there is neither. A row that
+    was divided once keeps its part in every later version, but for rows that other fractions or Time move towards
+    training. A row that was once in train is never tested on.
+    """
 
     RULES: ClassVar = (
         Rule(
@@ -221,21 +240,35 @@ class Split(Shape):
             message="train and test fractions must be above 0: a model is judged on rows it never saw",
             field=".fractions",
         ),
-        Rule(rule="self.method == 'Random' || has(self.field)", message="Stratified needs field", field=".field"),
+        Rule(rule="self.method != 'Stratified' || has(self.field)", message="Stratified needs field", field=".field"),
         Rule(
             rule="self.method != 'Random' || !has(self.field)",
-            message="Random takes no field: remove it, or set method: Stratified",
+            message="Random takes no field: remove it, or set method: Stratified or Time",
             field=".field",
         ),
+        Rule(
+            rule="self.method != 'Time' || !has(self.groupBy)",
+            message="Time takes no groupBy, as a group has old rows and new ones: remove it, or set method: Random",
+            field=".groupBy",
+        ),
     )
-    method: Literal["Random", "Stratified"] = "Random"
-    """Stratified keeps the shares of the values of `field` equal in every part."""
+    method: Literal["Random", "Stratified", "Time"] = "Random"
+    """Stratified keeps the shares of the values of `field` equal in every part; Time tests on the newest rows."""
     field: FieldName | None = None
-    """The column that Stratified looks at."""
+    """The column that Stratified looks at, or the event time of Time (default: the field with role EventTime)."""
+    group_by: Annotated[list[FieldName], Field(min_length=1, max_length=16), SET] | None = None
+    """Rows that agree in all of these columns are never divided: those of one customer, one patient, one machine.
+
+    One of role Id is not trained on, and identifies the group instead of the row.
+    """
     seed: Seed = 0
-    """Where the random order starts."""
+    """Where the random order of new rows starts."""
     fractions: Fractions = Fractions(train=0.8, validation=0.1, test=0.1)
-    """The share of each part."""
+    """The share of each part. Other fractions move as few rows as it takes, and none out of train."""
+
+
+_UNDECLARED = "!has(self.schema.fields) || self.schema.mode == 'Infer'"
+_FIELD = "self.schema.fields.exists(f, f.name == self.split.field"
 
 
 class SnapshotWorker(Shape):
@@ -254,6 +287,40 @@ class DatasetSpec(Shape):
             message="csv is for format CSV: remove it, or set format: CSV",
             field=".csv",
         ),
+        Rule(
+            rule="self.split.method != 'Time' || has(self.split.field) || (has(self.schema.fields) && "
+            "self.schema.fields.exists(f, f.role == 'EventTime'))",
+            message="Time needs an event time: name a column, or give one role EventTime in schema.fields",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.field) || {_UNDECLARED} || {_FIELD})",
+            message="split.field must be in schema.fields",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.field) || !has(self.schema.fields) || !{_FIELD} && f.role == 'Ignore')",
+            message="split.field must not have role Ignore: such columns are not frozen",
+            field=".split.field",
+        ),
+        Rule(
+            rule="self.split.method != 'Time' || !has(self.split.field) || !has(self.schema.fields) || "
+            f"!{_FIELD} && (f.role == 'Label' || !(f.type in ['Timestamp', 'Int64', 'Float32', 'Float64'])))",
+            message="Time needs a Timestamp or a number, and not the label",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.groupBy) || {_UNDECLARED} || "
+            "self.split.groupBy.all(c, self.schema.fields.exists(f, f.name == c))",
+            message="every column of split.groupBy must be in schema.fields",
+            field=".split.groupBy",
+        ),
+        Rule(
+            rule="!has(self.split.groupBy) || !has(self.schema.fields) || self.split.groupBy.all(c, "
+            "!self.schema.fields.exists(f, f.name == c && f.role in ['Ignore', 'Label']))",
+            message="a column of split.groupBy must not have role Ignore or Label",
+            field=".split.groupBy",
+        ),
     )
     source: Source
     """Where the rows are."""
@@ -271,6 +338,39 @@ class DatasetSpec(Shape):
     """How the rows are divided into train, validation and test."""
     worker: SnapshotWorker = SnapshotWorker()
     """What reads the source."""
+
+
+class LeakageSuspect(Shape):
+    """A feature that alone predicts the label: is it known when a prediction is asked for?"""
+
+    field: FieldName
+    """The feature."""
+    measure: Literal["AUC", "R2"]
+    """What `value` is: the area under the ROC curve, or the share of the label's variance that is explained."""
+    value: Decimal
+    """From 0.99 to 1."""
+
+
+class DataQuality(Shape):
+    """What is striking about a version's rows; `quality.json` beside its files says more. Nothing is refused for it."""
+
+    duplicate_rows: Count = 0
+    """Rows with the same features and label as another one that is counted already."""
+    conflicting_rows: Count = 0
+    """Rows with the same features as another one, but another label."""
+    shared_rows: Count = 0
+    """Rows whose Id another row has too."""
+    copied_rows: Count = 0
+    """Rows of validation and test whose features a train row has too, under another Id or in another group."""
+    near_copied_rows: Count = 0
+    """Rows of validation and test that differ from a train row in one feature of four or more, or by rounding alone.
+
+    Of many rows a sample was compared.
+    """
+    moved_rows: Count = 0
+    """Rows that have another part than in the version before."""
+    leakage_suspects: Annotated[tuple[LeakageSuspect, ...], Field(max_length=5), ATOMIC] = ()
+    """Features that alone predict the label, the worst first."""
 
 
 class DatasetVersion(Shape):
@@ -296,6 +396,8 @@ class DatasetVersion(Shape):
     """Where the profile of the columns is."""
     rules_passed: Count = 0
     """How many rules it passed."""
+    quality: DataQuality | None = None
+    """What is striking about its rows."""
 
 
 class FailedRule(Shape):

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     UNKNOWN_PARAMETER = "UnknownParameter"
     UNKNOWN_ESTIMATOR = "UnknownEstimator"
     LABEL_MISSING = "LabelMissing"
+    TEST_ROWS_TRAINED = "TestRowsTrained"
     EVALUATION_FAILED = "EvaluationFailed"
 
     # Frozen bytes and a server

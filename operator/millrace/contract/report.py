@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from millrace.contract.quality import Quality
 from millrace.contract.reading import ReadingSummary
 from millrace.contract.record import Record
 
@@ -19,7 +20,8 @@ EXIT_VERDICT = 2
 """Exit code of a stage whose failure another attempt cannot change: its Job is not tried again."""
 
 _PROSE = frozenset({"message", "observed", "why", "leftOut", "dialect"})
-_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3))
+_LISTS = frozenset({"failedRules", "metrics", "championMetrics", "columns", "leakageSuspects"})
+_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3), (30, 1))
 """(characters of a sentence, elements of a list), tried in turn until the message fits."""
 
 
@@ -77,6 +79,8 @@ class SnapshotReport(Record):
     splits: Splits = Splits()
     reading: ReadingSummary | None = None
     """What was found in the source; None where it was not read again."""
+    quality: Quality | None = None
+    """Of a version that was frozen."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def _shortened(value: Any, characters: int, elements: int, key: str = "") -> Any
         return {name: _shortened(item, characters, elements, name) for name, item in value.items()}
     if isinstance(value, list):
         # A shape or a signature cut short would be a wrong one: only lists of findings shrink.
-        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics", "columns") else value
+        kept = value[:elements] if key in _LISTS else value
         return [_shortened(item, characters, elements) for item in kept]
     if key in _PROSE and isinstance(value, str) and len(value) > characters:
         return value[: characters - 1] + "…"

@@ -6,29 +6,22 @@ import errno
 import pathlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from millrace.contract import quality as recorded
+from millrace.contract.quality import Quality
 from millrace.contract.reading import Reading
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
 from millrace_runtime.outcome import StageError, say
-from millrace_runtime.snapshot import divide, intake, manifest, schema, source, tables, version
-from millrace_runtime.snapshot.intake import Identity, Intake
-from millrace_runtime.snapshot.shuffle import Shuffle
+from millrace_runtime.snapshot import division, intake, manifest, schema, source, tables, version
+from millrace_runtime.snapshot.history import Previous
+from millrace_runtime.snapshot.intake import Dividing, Intake
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import DatasetSpec, Method, Role, Task
+from millrace_runtime.snapshot.spec import DatasetSpec, Task
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
 )
-
-
-@dataclass(frozen=True)
-class _Previous:
-    """The version before: what it holds, and every row's part."""
-
-    folder: str
-    manifest: manifest.Manifest
 
 
 def snapshot(task: Task) -> SnapshotReport:
@@ -56,11 +49,11 @@ def snapshot(task: Task) -> SnapshotReport:
         return SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_DISK, f"{text}. Make room on the nodes.")
 
 
-def _load_previous(task: Task) -> _Previous | None:
+def _load_previous(task: Task) -> Previous | None:
     if task.previous is None:
         return None
     try:
-        return _Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
+        return Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
     except StageError as error:
         if error.retry or error.reason == Reason.STORE_DENIED:
             raise
@@ -70,21 +63,19 @@ def _load_previous(task: Task) -> _Previous | None:
 
 
 def _freeze(
-    task: Task, files: Sequence[File], source_digest: str, previous: _Previous | None, scratch: pathlib.Path
+    task: Task, files: Sequence[File], source_digest: str, previous: Previous | None, scratch: pathlib.Path
 ) -> SnapshotReport:
     before = previous.manifest.fields if previous else ()
     spec = task.spec
     sheets = tables.opened(files, spec.format, spec.csv, (*spec.schema.fields, *before))
     contract = schema.resolve(spec.schema, sheets, before)
-    _check_split(spec, contract)
-    same = Identity(previous.manifest.identity if previous else None)
-    taken = intake.read(contract, sheets, spec.validation.rules, same, scratch)
+    taken = intake.read(contract, sheets, spec.validation.rules, Dividing(spec.split, previous), scratch)
     if taken.rows.rows == 0:
         raise StageError(Reason.SOURCE_EMPTY, f"{spec.source.storage_uri} has columns but no rows. Upload rows.")
     for file in files:
         file.path.unlink()  # the disk has room for the rows once less
     say(f"checked {taken.rows.rows} rows of {len(taken.fields)} columns")
-    failed = tuple(found for one in taken.checks if (found := one.failed(divide.blocks(taken.rows))) is not None)
+    failed = tuple(found for one in taken.checks if (found := one.failed(taken.rows.blocks())) is not None)
     if failed:
         return _rejected(task, failed, source_digest, taken.rows.rows)
     reading = taken.account.reading(taken.contract, sheets)
@@ -92,37 +83,43 @@ def _freeze(
 
 
 def _write(
-    task: Task, taken: Intake, reading: Reading, source_digest: str, previous: _Previous | None, scratch: pathlib.Path
+    task: Task, taken: Intake, reading: Reading, source_digest: str, previous: Previous | None, scratch: pathlib.Path
 ) -> SnapshotReport:
-    old = version.previous_index(previous.folder, scratch) if previous else Shuffle(scratch / "index")
-    written = version.write(taken, old, task.spec.split, scratch / "version")
-    if previous and previous.manifest.content_digest == written.content_digest:
+    how, numbers = task.spec.split, taken.numbers
+    told = division.ways(taken.fields, how, previous)
+    divided = division.divide(numbers, how, told, previous)
+    written = version.write(taken, divided, scratch / "version")
+    if previous and _is_same_version(previous.manifest, written.content_digest, task.spec):
         return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest, reading)
-    same = Identity(previous.manifest.identity if previous else None)
+    remembered, departed = version.remember(numbers, divided, written.folder)
+    eras = divided.recalled.eras
     made = manifest.Manifest(
         files=written.parts,
         fields=taken.fields,
-        split=task.spec.split,
-        identity=same.of([one.name for one in taken.fields]),
+        split=how,
+        identity=eras[0].columns,
         content_digest=written.content_digest,
         source_digest=source_digest,
         spec_digest=_spec_digest(task.spec),
+        eras=eras,
+        memory={name: part.digest for name, part in remembered.items()},
+        departed=departed,
+        by_features=divided.recalled.by_features,
+        lineage=divided.recalled.lineage,
     )
     folder = manifest.location(task.store_uri, task.namespace, task.name, made.digest)
     say(f"writing {folder}")
     version.send(written, made, reading, folder)
-    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, reading)
+    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, reading, recorded.told(written.quality))
 
 
-def _check_split(spec: DatasetSpec, contract: schema.Contract) -> None:
-    frozen = {one.name for one in contract.fields if one.role is not Role.IGNORE}
-    if spec.split.method is not Method.RANDOM and spec.split.field not in frozen:
-        text = f'Rows are divided by column "{spec.split.field}", which is not frozen. Correct spec.split.field.'
-        raise StageError(Reason.SCHEMA_MISMATCH, text)
+def _is_same_version(previous: manifest.Manifest, content: str, spec: DatasetSpec) -> bool:
+    return bool(previous.eras) and previous.content_digest == content and previous.split == spec.split
 
 
 def _is_same_reading(previous: manifest.Manifest, source_digest: str, spec: DatasetSpec) -> bool:
-    return previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
+    is_ours = bool(previous.eras)  # else rows that are equal may be in two parts
+    return is_ours and previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
 
 
 def _spec_digest(spec: DatasetSpec) -> str:
@@ -153,6 +150,7 @@ def _report(
     task: Task,
     source_digest: str,
     reading: Reading | None = None,
+    found: Quality | None = None,
 ) -> SnapshotReport:
     counts = {name: part.rows for name, part in made.files.items()}
     verb = "are frozen" if outcome is SnapshotOutcome.FROZEN else "are what the current version already holds"
@@ -169,4 +167,5 @@ def _report(
         rules_passed=len(task.spec.validation.rules),
         splits=Splits(**counts),
         reading=reading.summary() if reading is not None else None,
+        quality=found,
     )

@@ -1,7 +1,6 @@
-"""Rows in ranges of their keys, with memory for some of them: the rest goes to disk by the first byte of the key.
+"""Rows in the order of their keys, with memory for some of them: the rest goes to disk by the first byte of the key.
 
-Rows with equal keys are in one range, and ranges follow each other in key order, so numbering equal rows, looking keys
-up and sorting are done range by range. Few rows are never written to disk.
+Ranges of keys follow each other in key order and are sorted one by one. Few rows are never written to disk.
 """
 
 from __future__ import annotations
@@ -14,25 +13,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from millrace_runtime.snapshot.hashing import Numbers
+
 Table = Any
+Order = npt.NDArray[np.intp]
 MEMORY_BYTES = 64 * 1024 * 1024
 """Held at once of what comes in; then it is spilled."""
 SPAN_BYTES = 32 * 1024 * 1024
 """Held at once of what comes back in order, several times over while it is sorted and divided."""
 RANGES = 256
+BYTES = 8
 KEY = "\x00key"
-"""Name of the column, 16 bytes a row, that decides the order; no column of a source is called so."""
-_EVERYTHING = range(RANGES)
+"""Name of the column of 64-bit numbers that decides the order; no column of a source is called so."""
 
 
 class Shuffle:
-    """Takes tables with a column KEY in any order, gives them back in spans of its first byte."""
+    """Takes tables with a column KEY in any order, gives them back in its order."""
 
-    def __init__(self, scratch: pathlib.Path) -> None:
+    def __init__(self, scratch: pathlib.Path, depth: int = 0) -> None:
+        """Ranges are of the key's byte at `depth`, those before it being equal."""
         self._scratch = scratch
+        self._depth = depth
         self._held: list[Table] = []
         self._size = 0
         self._writers: list[Any] = []
+        self._is_closed = False
         self._sizes = [0] * RANGES
         self.rows = 0
 
@@ -44,34 +49,64 @@ class Shuffle:
         if self._size > MEMORY_BYTES:
             self._spill()
 
-    def spans(self) -> Iterator[range]:
-        """End the intake, and yield spans of first bytes in order, together all, each fit to be held."""
-        if not self._writers:
-            yield _EVERYTHING
-            return
-        self._spill()
-        for writer in self._writers:
-            writer.close()
-        start, size = 0, 0
-        for first, added in enumerate(self._sizes):
-            if size and size + added > SPAN_BYTES:
-                yield range(start, first)
-                start, size = first, 0
-            size += added
-        yield range(start, RANGES)
+    def blocks(self) -> Iterator[Table]:
+        """Yield every row once, in no order, and keep them. No rows may be added afterwards."""
+        self._close()
+        yield from self._held
+        for first, size in enumerate(self._sizes):
+            if size:
+                with pa.OSFile(str(self._path(first))) as file, pa.ipc.open_file(file) as held:
+                    for number in range(held.num_record_batches):
+                        yield pa.Table.from_batches([held.get_batch(number)])
 
-    def read(self, span: range, *, keep: bool = False) -> Table | None:
-        """Return the rows of a span, in the order they came; they are gone afterwards unless kept. None without any."""
-        if self._writers:
-            return self._from_disk(span, keep=keep)
-        if not self._held:
-            return None
-        table = _joined(self._held)
-        if span != _EVERYTHING:
-            first = first_bytes(table[KEY])
-            return table.filter(pa.array((first >= span.start) & (first < span.stop)))
-        self._held = [table] if keep else []
-        return table
+    def ordered(self) -> Iterator[tuple[Table, Order]]:
+        """Yield every row once with the order of the keys, range by range; they are gone afterwards."""
+        if not self._writers:
+            held, self._held = self._held, []
+            if held:
+                yield _with_order(held)
+            return
+        self._close()
+        span: list[int] = []
+        for first, size in enumerate(self._sizes):
+            if span and sum(self._sizes[one] for one in span) + size > SPAN_BYTES:
+                yield from self._taken(span)
+                span = []
+            span.append(first)
+        yield from self._taken(span)
+
+    def _taken(self, span: list[int]) -> Iterator[tuple[Table, Order]]:
+        if len(span) == 1 and self._sizes[span[0]] > 2 * SPAN_BYTES:
+            yield from self._divided(span[0])
+            return
+        found = []
+        for first in span:
+            if self._sizes[first]:
+                with pa.OSFile(str(self._path(first))) as file:
+                    found.append(pa.ipc.open_file(file).read_all())
+                self._path(first).unlink()
+        if found:
+            yield _with_order(found)
+
+    def _divided(self, first: int) -> Iterator[tuple[Table, Order]]:
+        """A range that is too large, by the next byte of the key; rows with equal keys are yielded as they come."""
+        deeper = Shuffle(self._scratch / f"{first:03}", self._depth + 1)
+        with pa.OSFile(str(self._path(first))) as file, pa.ipc.open_file(file) as held:
+            for number in range(held.num_record_batches):
+                table = pa.Table.from_batches([held.get_batch(number)])
+                if deeper._depth == BYTES:
+                    yield table, np.arange(table.num_rows)
+                else:
+                    deeper.add(table)
+        self._path(first).unlink()
+        yield from deeper.ordered()
+
+    def _close(self) -> None:
+        if self._writers and not self._is_closed:
+            self._spill()
+            for writer in self._writers:
+                writer.close()
+            self._is_closed = True
 
     def _spill(self) -> None:
         if not self._held:
@@ -80,10 +115,11 @@ class Shuffle:
         self._held, self._size = [], 0
         if not self._writers:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            self._writers = [pa.ipc.new_file(self._path(first), table.schema) for first in _EVERYTHING]
-        first = first_bytes(table[KEY])
-        order = np.argsort(first, kind="stable")
-        bounds = np.searchsorted(first[order], np.arange(RANGES + 1))
+            self._writers = [pa.ipc.new_file(self._path(first), table.schema) for first in range(RANGES)]
+        keys = keys_of(table) >> np.uint64(8 * (BYTES - 1 - self._depth))
+        first_bytes = keys.astype(np.uint8)
+        order = np.argsort(first_bytes, kind="stable")
+        bounds = np.searchsorted(first_bytes[order], np.arange(RANGES + 1))
         table = table.take(pa.array(order))
         pa.default_memory_pool().release_unused()
         for number, writer in enumerate(self._writers):
@@ -92,38 +128,18 @@ class Shuffle:
                 self._sizes[number] += chosen.nbytes
                 writer.write_table(chosen)
 
-    def _from_disk(self, span: range, *, keep: bool) -> Table | None:
-        found = []
-        for first in span:
-            if self._sizes[first]:
-                with pa.OSFile(str(self._path(first))) as file:
-                    found.append(pa.ipc.open_file(file).read_all())
-            if not keep:
-                self._path(first).unlink()
-        return _joined(found) if found else None
-
     def _path(self, number: int) -> pathlib.Path:
         return self._scratch / f"{number:03}.arrow"
 
 
-def first_bytes(keys: Any) -> npt.NDArray[np.uint8]:
-    """The first byte of every key of a column of 16 bytes a row."""
-    return np.ascontiguousarray(as_bytes(keys)).view(np.uint8).reshape(-1, 16)[:, 0]
+def keys_of(table: Table) -> Numbers:
+    """The rows' keys."""
+    return np.asarray(table[KEY], dtype=np.uint64)
 
 
-def as_bytes(keys: Any) -> npt.NDArray[np.bytes_]:
-    """Return a pyarrow column of 16 bytes a row as an `S16` array."""
-    if isinstance(keys, pa.ChunkedArray):
-        keys = keys.combine_chunks() if keys.num_chunks != 1 else keys.chunk(0)
-    if isinstance(keys, pa.ChunkedArray) or not len(keys):
-        return np.empty(0, "S16")
-    return np.frombuffer(keys.buffers()[1], "S16", count=len(keys), offset=16 * keys.offset)
-
-
-def as_column(keys: npt.NDArray[np.bytes_]) -> Any:
-    """Return an `S16` array as a pyarrow array of 16 bytes a row."""
-    flat = pa.py_buffer(np.ascontiguousarray(keys).tobytes())
-    return pa.Array.from_buffers(pa.binary(16), len(keys), [None, flat])
+def _with_order(tables: list[Table]) -> tuple[Table, Order]:
+    table = _joined(tables)
+    return table, np.argsort(keys_of(table), kind="stable")
 
 
 def _joined(tables: list[Table]) -> Table:

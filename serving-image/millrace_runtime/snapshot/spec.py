@@ -31,11 +31,12 @@ class FieldType(StrEnum):
 
 
 class Role(StrEnum):
-    """What a column is for. `Ignore` columns are checked but not frozen."""
+    """What a column is for. `Ignore` columns are checked but not frozen; only `Feature` ones are trained on."""
 
     FEATURE = "Feature"
     LABEL = "Label"
     ID = "Id"
+    EVENT_TIME = "EventTime"
     IGNORE = "Ignore"
 
 
@@ -70,6 +71,7 @@ class Method(StrEnum):
 
     RANDOM = "Random"
     STRATIFIED = "Stratified"
+    TIME = "Time"
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ class Split(Record):
     field: str | None = None
     seed: int = 0
     fractions: Fractions = Fractions()
+    group_by: tuple[str, ...] | None = None
+    """Rows that agree in these columns stay together."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,8 @@ def _check(spec: DatasetSpec) -> None:
         raise TaskError(f"split.fractions: expected shares that add up to 1, got {total:g}")
     if spec.split.method is Method.STRATIFIED and not spec.split.field:
         raise TaskError("split.field: required with Stratified")
+    if spec.split.method is Method.TIME and spec.split.group_by:
+        raise TaskError("split.groupBy: Time divides by when a row happened, not by whose it is")
     if spec.schema.mode is not Mode.INFER and not spec.schema.fields:
         raise TaskError(f"schema.fields: required with mode {spec.schema.mode}")
     names = [field.name for field in spec.schema.fields]

@@ -1,4 +1,4 @@
-"""Divided rows to a version in the store: three Parquet files, index, profile, report, and last the manifest."""
+"""Divided rows to a version in the store: three Parquet files, what the next version must know, profile and reports."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 
+from millrace.contract import quality as recorded
+from millrace.contract.quality import Quality
 from millrace.contract.reading import REPORT_FILE, Reading
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
-from millrace_runtime.snapshot import divide, freeze, manifest
+from millrace_runtime.snapshot import freeze, hashing, history, leakage, manifest, quality, shuffle
+from millrace_runtime.snapshot.division import ROW, Division, Rows
 from millrace_runtime.snapshot.intake import Intake
-from millrace_runtime.snapshot.shuffle import Shuffle
-from millrace_runtime.snapshot.spec import Field, Role, Split
-from millrace_runtime.snapshot.split import PARTS
+from millrace_runtime.snapshot.manifest import Manifest, Part
+from millrace_runtime.snapshot.partfile import PartFile
+from millrace_runtime.snapshot.quality import Alike, NearCopies
+from millrace_runtime.snapshot.shuffle import KEY
+from millrace_runtime.snapshot.spec import Field, Role
+from millrace_runtime.snapshot.split import PARTS, TRAIN
 
 Table = Any
 _CHUNK_BYTES = 8 * 1024 * 1024
@@ -33,45 +42,91 @@ class Written:
     """The files of a version on this disk."""
 
     folder: pathlib.Path
-    parts: Mapping[str, manifest.Part]
+    parts: Mapping[str, Part]
     content_digest: str
     profile: str
-
-    @property
-    def index(self) -> pathlib.Path:
-        """Key and part of every row."""
-        return self.folder / manifest.INDEX_FILE
+    quality: Quality
 
 
-def write(intake: Intake, old: Shuffle, asked: Split, folder: pathlib.Path) -> Written:
-    """Write the rows, in key order, to the disk."""
+def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
+    """Write the rows, in the order of their contents, to the disk; they are gone from the intake afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    kind = pa.schema([(one.name, freeze.ARROW[one.type]) for one in intake.fields])
-    files = {name: freeze.PartFile(folder / f"{name}.parquet", kind) for name in PARTS}
-    content, index = freeze.Content(intake.fields), freeze.Index(folder / manifest.INDEX_FILE)
-    sample = _Sample(intake.fields)
-    for rows in divide.divided(intake.rows, old, asked):
-        content.add(rows.full, rows.parts)
-        index.add(rows.keys, rows.parts, rows.known)
-        sample.add(rows.table)
-        for code, name in enumerate(PARTS):
-            files[name].add(rows.table.filter(pa.array(rows.parts == code)))
-    index.close()
-    parts = {name: file.close() for name, file in files.items()}
-    profile = freeze.profile(sample.table(kind), intake.fields)
-    return Written(folder, parts, content.digest, profile.to_json())
+    alike = quality.alike(intake.numbers.likeness, divided.parts)
+    features = [one.name for one in intake.fields if one.role is Role.FEATURE]
+    pass_ = _Pass(intake.fields, NearCopies(features), folder)
+    with ThreadPoolExecutor(1) as writer:
+        waiting: Future[None] | None = None
+        for table, order in intake.rows.ordered():
+            ready = pass_.take(table, order, divided, alike)
+            if waiting is not None:
+                waiting.result()
+            # One span is written while the next one is read and sorted.
+            waiting = writer.submit(pass_.write, ready)
+        if waiting is not None:
+            waiting.result()
+    parts = {name: file.close() for name, file in pass_.files.items()}
+    sample = pass_.sample.table()
+    near = pass_.near.found(_read_back(folder / "train.parquet", features))
+    found = Quality(
+        duplicate_rows=alike.duplicates,
+        conflicting_rows=alike.conflicts,
+        shared_rows=quality.shared(intake.numbers.known.kinds) if divided.recalled.eras[0].ids else 0,
+        copied_rows=int(alike.copied.sum()),
+        near_copied_rows=_scaled(near, pass_.near.held_out, divided, alike),
+        moved_rows=divided.moved,
+        compared_held_out=pass_.near.held_out,
+        compared_train=pass_.near.train,
+        leakage_suspects=leakage.suspects(sample, intake.fields, hashing.Hashes(sample).rows(features, exact=True)),
+    )
+    return Written(folder, parts, pass_.content.digest, freeze.profile(sample, intake.fields).to_json(), found)
+
+
+class _Pass:
+    """One walk over all rows in order."""
+
+    def __init__(self, fields: Sequence[Field], near: NearCopies, folder: pathlib.Path) -> None:
+        kind = pa.schema([(one.name, freeze.ARROW[one.type]) for one in fields])
+        self.files = {name: PartFile(folder / f"{name}.parquet", kind) for name in PARTS}
+        self.content = freeze.Content(fields)
+        self.sample = _Sample(fields, kind)
+        self.near = near
+
+    def take(self, table: Table, order: Any, divided: Division, alike: Alike) -> list[Table]:
+        """Look at rows; return those of each part, in order."""
+        rows = np.asarray(table[ROW])[order]
+        parts = divided.parts[rows]
+        self.content.add(shuffle.keys_of(table)[order], parts)
+        table = table.drop_columns([KEY, ROW])
+        self.sample.add(table, order)
+        by_part = np.argsort(parts, kind="stable")
+        ends = np.searchsorted(parts[by_part], np.arange(len(PARTS) + 1))
+        table = table.take(pa.array(order[by_part]))
+        ready = [table.slice(ends[code], ends[code + 1] - ends[code]) for code in range(len(PARTS))]
+        new = ~alike.copied[rows[by_part]]
+        for code, part in enumerate(ready):
+            if code != TRAIN and part.num_rows:
+                self.near.hold_out(part.filter(pa.array(new[ends[code] : ends[code + 1]])))
+        return ready
+
+    def write(self, ready: list[Table]) -> None:
+        """Write rows of each part."""
+        for name, table in zip(PARTS, ready, strict=True):
+            self.files[name].add(table)
 
 
 class _Sample:
-    """The first rows in key order: what the profile is of."""
+    """The first rows in order: what the profile is of."""
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
+    def __init__(self, fields: Sequence[Field], kind: Any) -> None:
         self._names = [one.name for one in fields if one.role in (Role.FEATURE, Role.LABEL)]
+        self._empty = kind.empty_table().select(self._names)
         self._held: list[Table] = []
         self._rows, self._bytes = freeze.PROFILE_ROWS, freeze.PROFILE_BYTES
 
-    def add(self, table: Table) -> None:
-        table = table.select(self._names).slice(0, self._rows)
+    def add(self, table: Table, order: Any) -> None:
+        if not self._rows:
+            return
+        table = table.select(self._names).take(pa.array(order[: self._rows]))
         fitting = table.num_rows if table.nbytes <= self._bytes else self._bytes * table.num_rows // table.nbytes
         table = table.slice(0, fitting)
         if table.num_rows:
@@ -79,31 +134,36 @@ class _Sample:
         full = fitting == 0
         self._rows, self._bytes = (0, 0) if full else (self._rows - table.num_rows, self._bytes - table.nbytes)
 
-    def table(self, kind: Any) -> Table:
-        empty = kind.empty_table().select(self._names)
-        return pa.concat_tables([empty, *self._held]).combine_chunks()
+    def table(self) -> Table:
+        return pa.concat_tables([self._empty, *self._held]).combine_chunks()
 
 
-def previous_index(folder: str, scratch: pathlib.Path) -> Shuffle:
-    """Keys and parts of the version before. Raises StageError."""
-    held = Shuffle(scratch / "index")
-    path = scratch / "index.parquet"
-    manifest.download(manifest.join(folder, manifest.INDEX_FILE), path)
-    freeze.read_index(path, held)
-    path.unlink()
-    return held
+def _scaled(near: int, compared: int, divided: Division, alike: Alike) -> int:
+    """Near copies among all held-out rows, as far as those compared tell."""
+    held_out = int((divided.parts != TRAIN).sum()) - int(alike.copied.sum())
+    return round(near * held_out / max(1, compared))
 
 
-def send(written: Written, made: manifest.Manifest, reading: Reading, folder: str) -> None:
+def _read_back(path: pathlib.Path, names: list[str]) -> Iterator[Table]:
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=names)
+
+
+def remember(numbers: Rows, divided: Division, folder: pathlib.Path) -> tuple[dict[str, Part], int]:
+    """Write what the next version must know; return the files by name, and how many units in them have departed."""
+    return history.write(divided.recalled, numbers.known.kinds, divided.parts, folder)
+
+
+def send(written: Written, made: Manifest, reading: Reading, folder: str) -> None:
     """Put all files where the version belongs; the manifest last: a version without it was never finished."""
     report = json.dumps({"reading": reading.to_dict()}, ensure_ascii=False, allow_nan=False, indent=1)
+    small = {"profile.json": written.profile, recorded.FILE: written.quality.to_json(), REPORT_FILE: report}
     try:
-        for name in PARTS:
-            _send(written.folder / f"{name}.parquet", manifest.join(folder, f"{name}.parquet"))
-        _send(written.index, manifest.join(folder, manifest.INDEX_FILE))
-        store.write_bytes(manifest.join(folder, "profile.json"), written.profile.encode())
-        store.write_bytes(manifest.join(folder, REPORT_FILE), report.encode())
-        store.write_bytes(manifest.join(folder, manifest.FILE), made.to_json().encode())
+        for name in (*(f"{part}.parquet" for part in PARTS), *made.memory):
+            _send(written.folder / name, manifest.join(folder, name))
+        for name, text in (*small.items(), (manifest.FILE, made.to_json())):
+            store.write_bytes(manifest.join(folder, name), text.encode())
     except store.StoreMissing as error:
         raise StageError(Reason.STORE_UNAVAILABLE, f"{error}. Create the bucket.", retry=True) from error
     except store.StoreError as error:

@@ -14,7 +14,7 @@ from millrace.contract.report import Artifact, Measurement, Signature, TrainingO
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.training import card, features, golden, metrics, reference, scoring, subject, vetting
+from millrace_runtime.training import card, features, golden, metrics, reference, scoring, separation, subject, vetting
 from millrace_runtime.training.spec import Task, Volume
 
 MAX_FACTS_BYTES = 64 * 1024
@@ -76,12 +76,9 @@ def _fetch(task: Task) -> Held:
     dataset = task.raw.dataset
     version = manifest.load(dataset.uri, dataset.digest, Reason.SOURCE_NOT_FOUND)
     layout = features.layout(version.fields, classification=task.is_classification)
-    parts = {
-        name: features.labelled(
-            features.read(manifest.read_part(dataset.uri, name, version.files[name])), layout.label.name
-        )
-        for name in ("train", "test")
-    }
+    tables = {name: features.read(manifest.read_part(dataset.uri, name, file)) for name, file in version.files.items()}
+    separation.check(dataset, version, tables)
+    parts = {name: features.labelled(tables[name], layout.label.name) for name in ("train", "test")}
     for name, table in parts.items():
         if table.num_rows == 0:
             text = f"Version {dataset.version} of {dataset.name} has no labelled {name} rows. Add rows to its source."

@@ -68,7 +68,7 @@ _DATASET_SMALL = {
     "source": {"storageUri": "s3://lake/rent.csv"},
     "format": "CSV",
     "schema": {"mode": "Infer"},
-    "split": {"method": "Random", "fractions": {"train": 0.75, "test": 0.25}},
+    "split": {"method": "Random", "groupBy": ["street", "town"], "fractions": {"train": 0.75, "test": 0.25}},
 }
 _RUN = {
     "author": "alice@example.com",

@@ -34,9 +34,10 @@ def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
     assert (code, report["outcome"], report["rows"]) == (0, "Frozen", 60)
     names = sorted(path.rsplit("/", 1)[1] for path in store.files.find(report["uri"]))
     assert names == [
-        "index.parquet",
+        "assignment.parquet",
         "manifest.json",
         "profile.json",
+        "quality.json",
         "report.json",
         "test.parquet",
         "train.parquet",
@@ -91,6 +92,7 @@ def test_wrong_keys_are_named_without_being_shown(store, tmp_path):
         (task_on("file:///x", format="XML"), "spec.format: 'XML' is not one of CSV, Parquet"),
         (task_on("file:///x", split={"fractions": {"train": 0.5, "validation": 0.1, "test": 0.1}}), "add up to 1"),
         (task_on("file:///x", split={"method": "Stratified"}), "split.field"),
+        (task_on("file:///x", split={"method": "Time", "field": "t", "groupBy": ["a"]}), "split.groupBy"),
         (task_on("file:///x", schema={"mode": "Strict"}), "schema.fields"),
         (task_on("file:///x", validation={"rules": [{"name": "r"}]}), "exactly one of"),
     ],

@@ -39,7 +39,10 @@ def look(store, folder, previous=None):
     task = {
         "namespace": "ml", "name": "visits", "storeUri": "s3://lake/millrace", "format": "CSV", "previous": previous,
         "source": {"storageUri": "s3://lake/visits/"}, "schema": {"mode": "Infer", "fields": fields},
-        "split": {"method": "Stratified", "field": "visited", "seed": 7},
+        "split": {
+            "method": "Stratified", "field": "visited", "seed": 7,
+            "fractions": {"train": 0.7, "validation": 0.1, "test": 0.2},
+        },
     }  # fmt: skip
     code, report, _ = tasks.contained(snapshot.main, task, folder, **store.environment())
     assert (code, report["outcome"]) == (0, "Frozen")

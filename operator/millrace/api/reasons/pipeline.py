@@ -142,6 +142,10 @@ class TrainingRunReason(Reason):
         "The snapshot has no label column.",
         ("give one field role Label in spec.schema.fields: kubectl -n {namespace} edit mds {dataset}"),
     )
+    TestRowsTrained = (
+        "Rows of the version's test part are in its train part too, so nothing measured on it would count.",
+        ("let a new version be frozen, then start a new run: " + _LOOK_EVERY.replace("{name}", "{dataset}")),
+    )
     StoreUnavailable = (
         "The object store did not answer.",
         ("kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"),

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion, FailedRule, SourceReading
+from millrace.api.dataset import DataQuality, Dataset, DatasetStatus, DatasetVersion, FailedRule, SourceReading
 from millrace.api.reasons.pipeline import DatasetReason as Reason
+from millrace.contract.quality import MAX_SUSPECTS, Quality
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
 from millrace.decide import job as jobs
 from millrace.decide import status
@@ -17,6 +18,8 @@ from millrace.decide.job import Job
 
 INGESTED, VALID = "Ingested", "Valid"
 KEPT_VERSIONS = 20
+_FAR = 0.05
+"""A share that differs by less is not worth a word: rows are divided in units."""
 _SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
 
 
@@ -88,6 +91,7 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
             schema_digest=report.schema_digest or None,
             profile_uri=report.profile_uri or None,
             rules_passed=report.rules_passed,
+            quality=_quality(report.quality),
         )
         reading = _found(report)
     except ValidationError as error:
@@ -99,7 +103,7 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
         ingested=_read(report),
         valid=_holds(report),
         frozen=f"Version {number} is frozen: {report.rows:,} rows "
-        f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).",
+        f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).{_about_parts(report, case)}",
         reading=reading,
         looked=case.looked,
     )
@@ -180,7 +184,29 @@ def _read(report: SnapshotReport) -> Mark:
 def _holds(report: SnapshotReport) -> Mark:
     count = max(0, report.rules_passed)
     text = f"{count} of {count} rules hold." if count else "The Dataset has no rules; its schema holds."
+    suspects = report.quality.leakage_suspects[:MAX_SUSPECTS] if report.quality is not None else ()
+    if suspects:
+        named = ", ".join(f'"{one.field}" ({one.measure} {one.value})' for one in suspects)
+        text += f" Label leakage is suspected: {named} alone predicts the label. Is it known before the label is?"
     return status.mark(VALID, True, Reason.RulesPassed, text)
+
+
+def _quality(found: Quality | None) -> DataQuality | None:
+    return None if found is None else DataQuality.model_validate(found.to_dict())
+
+
+def _about_parts(report: SnapshotReport, case: _Case) -> str:
+    """What became of rows that the version before had, and what keeps the parts from their shares."""
+    moved = report.quality.moved_rows if report.quality is not None else 0
+    said = f" {moved:,} rows have another part than before." if moved else ""
+    wanted, rows, parts = case.dataset.spec.split.fractions, report.rows, report.splits
+    if parts.test == 0:
+        return (
+            f"{said} None is left to test on: all were trained on, or share an Id, a group or their features. Add rows."
+        )
+    if rows and case.known.current is not None and parts.train / rows > wanted.train + _FAR:
+        said += f" Rows that were trained on stay so: train has {parts.train / rows:.0%}, not {wanted.train:.0%}."
+    return said
 
 
 def _one(version: DatasetVersion | None) -> tuple[DatasetVersion, ...]:

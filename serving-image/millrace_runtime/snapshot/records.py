@@ -1,0 +1,110 @@
+"""Numbers about rows, in ranges of a key, with memory for some of them: the rest goes to disk by the key's first byte.
+
+Keys are hashes, so ranges are of much the same size, and records with equal keys are in one. Looking keys up in other
+records, counting equal ones and writing them in order are done range by range, whatever their number.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from millrace_runtime.snapshot.hashing import Numbers
+
+Array = npt.NDArray[Any]
+MEMORY_BYTES = 16 * 1024 * 1024
+"""Held at once of what comes in; then it is spilled."""
+SPAN_BYTES = 16 * 1024 * 1024
+"""Held at once of what comes back, several times over while it is worked on."""
+RANGES = 256
+BLOCK = 1 << 18
+
+
+class Records:
+    """Takes records in any order, each with a `key`, and gives them back by ranges of it, as often as asked."""
+
+    def __init__(self, scratch: pathlib.Path, **columns: str) -> None:
+        """`columns` are numpy's types of what stands beside the key."""
+        self._kind = np.dtype([("key", "u8"), *columns.items()])
+        self._scratch = scratch
+        self._held: list[Array] = []
+        self._waiting = 0
+        self._is_spilled = False
+        self.counts = np.zeros(RANGES, np.int64)
+        """Records of each range."""
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each range."""
+        return self.counts * self._kind.itemsize
+
+    def add(self, keys: Numbers, *columns: Array) -> None:
+        """Take in records; those held so far go to disk when they are many."""
+        made = np.empty(len(keys), self._kind)
+        made["key"] = keys
+        for name, each in zip((self._kind.names or ())[1:], columns, strict=True):
+            made[name] = each
+        self.counts += np.bincount(_first_bytes(keys), minlength=RANGES)
+        self._held.append(made)
+        self._waiting += made.nbytes
+        if self._waiting > MEMORY_BYTES:
+            self._spill()
+
+    def between(self, first: int, last: int) -> Array:
+        """Return the records of the ranges from `first` to below `last`."""
+        if self._is_spilled:
+            self._spill()
+            found = [np.fromfile(self._path(at), self._kind) for at in range(first, last) if self.counts[at]]
+            return np.concatenate([np.empty(0, self._kind), *found])
+        if len(self._held) != 1:
+            self._held = [self._in_ranges()]
+        ends = np.concatenate([[0], np.cumsum(self.counts)])
+        return self._held[0][ends[first] : ends[last]]
+
+    def _in_ranges(self) -> Array:
+        held = np.concatenate([np.empty(0, self._kind), *self._held])
+        return held[np.argsort(_first_bytes(held["key"]), kind="stable")]
+
+    def _spill(self) -> None:
+        if not self._waiting:
+            return
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        held = self._in_ranges()
+        ends = np.searchsorted(_first_bytes(held["key"]), np.arange(RANGES + 1))
+        for at in range(RANGES):
+            if ends[at] < ends[at + 1]:
+                with self._path(at).open("ab") as file:
+                    held[ends[at] : ends[at + 1]].tofile(file)
+        self._held, self._waiting, self._is_spilled = [], 0, True
+
+    def _path(self, at: int) -> pathlib.Path:
+        return self._scratch / f"{at:03}.bin"
+
+
+def spans(*many: Records) -> Iterator[tuple[Array, ...]]:
+    """Yield what each of them has in one range of keys after another, as many at a time as are fit to be held."""
+    sizes = sum((each.sizes for each in many), start=np.zeros(RANGES, np.int64))
+    start, size = 0, 0
+    for first in range(RANGES):
+        if size and size + sizes[first] > SPAN_BYTES:
+            yield tuple(each.between(start, first) for each in many)
+            start, size = first, 0
+        size += int(sizes[first])
+    yield tuple(each.between(start, RANGES) for each in many)
+
+
+def blocks(records: Array) -> Iterator[Array]:
+    """Yield the records some at a time: a range is large where a key has many of them."""
+    for start in range(0, len(records), BLOCK):
+        yield records[start : start + BLOCK]
+
+
+def _first_bytes(keys: Numbers) -> npt.NDArray[np.uint8]:
+    return (keys >> np.uint64(56)).astype(np.uint8)
