@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
-from millrace_runtime.snapshot import hashing, history, identity, split
+from millrace_runtime.snapshot import history, identity, split
 from millrace_runtime.snapshot.freeze import as_floats
-from millrace_runtime.snapshot.hashing import Hashes
+from millrace_runtime.snapshot.hashing import BLOCK_ROWS, Hashes, Numbers
 from millrace_runtime.snapshot.history import Known, Lookups, Previous, Recalled, Ways
 from millrace_runtime.snapshot.identity import Keyed, Units
 from millrace_runtime.snapshot.records import Records, blocks, spans
@@ -34,8 +34,9 @@ class Rows:
 
     def __init__(self, fields: Sequence[Field], how: Split, told: Ways, scratch: pathlib.Path) -> None:
         """Raises StageError(SchemaMismatch) for a split by a column that cannot divide."""
-        self._features = [field.name for field in fields if field.role is Role.FEATURE]
+        self._features = sorted(field.name for field in fields if field.role is Role.FEATURE)
         self._labels = [field.name for field in fields if field.role is Role.LABEL]
+        self._others = sorted(field.name for field in fields if field.role is not Role.FEATURE)
         self._told = told
         self._loose = {name for era in (told.now, told.bridge, *told.before) if era for name in era.columns}
         self._by = _divided_by(fields, how)
@@ -44,30 +45,40 @@ class Rows:
         self.rows = 0
         self.scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
-        self.units = Units(scratch / "units")
+        self._pairs = Units(scratch / "units")
         self.known = Lookups(*(Keyed(scratch / name) for name in ("now", "bridge", "before")))
         self.likeness = Records(scratch / "likeness", label="u8", row="i8")
         """The number of each row's features, of its label, and its own."""
 
     def see(self, table: Table) -> Table:
         """Number the rows of a table, in the order they come. Returns it with KEY, over its content, and ROW."""
-        hashes, told = Hashes(table, self._loose), self._told
         rows = np.arange(self.rows, self.rows + table.num_rows)
+        starts = range(0, table.num_rows, BLOCK_ROWS)
+        contents = [self._see(table.slice(start, BLOCK_ROWS), rows[start : start + BLOCK_ROWS]) for start in starts]
         self.rows = self.known.rows = self.rows + table.num_rows
+        content = np.concatenate([np.empty(0, np.uint64), *contents])
+        return table.append_column(KEY, pa.array(content)).append_column(ROW, pa.array(rows))
+
+    def _see(self, table: Table, rows: npt.NDArray[np.int64]) -> Numbers:
+        hashes, told = Hashes(table, self._loose), self._told
         now = identity.keys(hashes, told.now)
-        self.units.see(now, rows)
+        if len(now.kinds) > 1:
+            self._pairs.see(now, rows)
         self.known.kinds.add(now.kinds, rows)
         self.known.by_features |= now.by_features
         if told.bridge:
             self.known.bridge.add(identity.keys(hashes, told.bridge).kinds, rows)
         self.known.before.add([keys for era in told.before for keys in identity.keys_left(hashes, era)], rows)
-        labels = hashes.rows(self._labels, exact=True)
-        self.likeness.add(hashes.rows(self._features, exact=True), labels, rows)
+        features = hashes.contents(self._features)
+        self.likeness.add(features, hashes.rows(self._labels, exact=True), rows)
         if self._by is not None:
             self._missing += table[self._by.name].null_count if self._by.is_time else 0
             self._values.append(self._by.values(table, hashes))
-        content = hashing.mixed(hashes.rows(table.column_names, exact=True))
-        return table.append_column(KEY, pa.array(content)).append_column(ROW, pa.array(rows))
+        return hashes.contents(self._others, features)
+
+    def units(self) -> Records:
+        """The rows by the key of their unit."""
+        return self._pairs.found() if len(self.known.kinds) > 1 else next(iter(self.known.kinds))
 
     def values(self) -> npt.NDArray[Any] | None:
         """Each row's class or time. Raises StageError(SchemaMismatch) where a time is missing."""
@@ -101,7 +112,7 @@ def divide(rows: Rows, how: Split, told: Ways, previous: Previous | None) -> Div
     """Raises StageError when what earlier versions know cannot be read, or a time is missing."""
     values = rows.values()
     recalled = history.recall(previous, told, rows.known, rows.scratch)
-    units = rows.units.found()
+    units = rows.units()
     before = previous.manifest.split.fractions if previous else None
     parts = None
     if split.is_drawn(how, before):

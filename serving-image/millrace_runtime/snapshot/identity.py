@@ -106,7 +106,7 @@ class Keyed:
 
 
 class Units:
-    """Finds out which rows are one unit: those that share a key of either kind."""
+    """Finds out which rows with two kinds of keys are one unit: those that share a key of either kind."""
 
     def __init__(self, scratch: pathlib.Path) -> None:
         self._scratch = scratch
@@ -115,10 +115,7 @@ class Units:
 
     def see(self, row_keys: RowKeys, rows: npt.NDArray[np.int64]) -> None:
         """Take in rows with their numbers."""
-        ids, groups = row_keys.kinds[0], row_keys.kinds[-1]
-        if len(row_keys.kinds) == 1:
-            self._rows.add(ids, rows)
-            return
+        ids, groups = row_keys.kinds
         has_id = ids != NO_KEY
         self._rows.add(groups[~has_id], rows[~has_id])
         self._pairs.add(ids[has_id], groups[has_id], rows[has_id])

@@ -11,6 +11,7 @@ from typing import Any
 from millrace_runtime.outcome import say
 from millrace_runtime.snapshot import division, rules, schema
 from millrace_runtime.snapshot.account import Account
+from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.division import Rows
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.schema import Contract
@@ -69,7 +70,7 @@ def _read(
     intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, Account(), contract)
     for sheet in sheets:
         say(f"reading {sheet.name}: {sheet.dialect or sheet.names}", logging.DEBUG)
-        for table in _typed(contract, sheet):
+        for table in ahead(_typed(contract, sheet)):
             for check in intake.checks:
                 check.see(table)
             intake.account.see(table)

@@ -8,7 +8,7 @@ equal features to the last bit; only an Id or a group can put them in two parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,8 @@ from millrace_runtime.snapshot.split import TRAIN, Parts
 Table = Any
 Bools = npt.NDArray[np.bool_]
 HELD_OUT_ROWS, HELD_OUT_CELLS = 20_000, 4_000_000
-TRAIN_CELLS = 100_000_000
-"""Near copies are searched for in so many values of train rows; wide tables are compared with fewer rows."""
+TRAIN_CELLS = 4_000_000
+"""Near copies are searched for in so many values of train rows, of the first ones: their order is that of a hash."""
 _FEWEST_TO_LEAVE_ONE_OUT = 4
 _POWERS = 10.0 ** np.arange(-300, 301)
 """Powers of ten by exponent: looked up, not computed."""
@@ -121,17 +121,24 @@ class NearCopies:
         whole = _Sought(total)
         leaves = [_Sought(total - each) for each in ours] if len(ours) >= _FEWEST_TO_LEAVE_ONE_OUT else []
         most = TRAIN_CELLS // len(self._names)
-        for table in train:
-            table = table.slice(0, most - self.train)  # noqa: PLW2901 - cut where it is enough
+        for table in _slices(train, most):
             self.train += table.num_rows
             theirs = [_rounded(table[name], name) for name in self._names]
             other = np.sum(theirs, axis=0, dtype=np.uint64)
             whole.see(other)
             for leave, each in zip(leaves, theirs, strict=False):
                 leave.see(other - each)
-            if self.train >= most:
-                break
         return int(np.logical_or.reduce([whole.found, *(leave.found for leave in leaves)]).sum())
+
+
+def _slices(tables: Iterable[Table], most: int) -> Iterator[Table]:
+    """The first rows, some at a time."""
+    for table in tables:
+        for start in range(0, min(most, table.num_rows), hashing.BLOCK_ROWS):
+            yield table.slice(start, min(hashing.BLOCK_ROWS, most - start))
+        most -= table.num_rows
+        if most <= 0:
+            return
 
 
 class _Sought:

@@ -82,7 +82,7 @@ class Shuffle:
         found = []
         for first in span:
             if self._sizes[first]:
-                with pa.OSFile(str(self._path(first))) as file:
+                with pa.memory_map(str(self._path(first))) as file:
                     found.append(pa.ipc.open_file(file).read_all())
                 self._path(first).unlink()
         if found:
@@ -111,22 +111,26 @@ class Shuffle:
     def _spill(self) -> None:
         if not self._held:
             return
-        table = _joined(self._held)
-        self._held, self._size = [], 0
         if not self._writers:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            self._writers = [pa.ipc.new_file(self._path(first), table.schema) for first in range(RANGES)]
-        keys = keys_of(table) >> np.uint64(8 * (BYTES - 1 - self._depth))
-        first_bytes = keys.astype(np.uint8)
-        order = np.argsort(first_bytes, kind="stable")
-        bounds = np.searchsorted(first_bytes[order], np.arange(RANGES + 1))
-        table = table.take(pa.array(order))
-        pa.default_memory_pool().release_unused()
+            kind = self._held[0].schema
+            self._writers = [pa.ipc.new_file(self._path(first), kind) for first in range(RANGES)]
+        # A block at a time: what stays in a core's own cache is put in order twice as quickly.
+        held = [self._in_ranges(self._held.pop(0)) for _ in range(len(self._held))]
+        self._size = 0
         for number, writer in enumerate(self._writers):
-            chosen = table.slice(bounds[number], bounds[number + 1] - bounds[number])
+            chosen = _joined([table.slice(ends[number], ends[number + 1] - ends[number]) for table, ends in held])
             if chosen.num_rows:
                 self._sizes[number] += chosen.nbytes
                 writer.write_table(chosen)
+        del held
+        pa.default_memory_pool().release_unused()
+
+    def _in_ranges(self, table: Table) -> tuple[Table, list[int]]:
+        first_bytes = (keys_of(table) >> np.uint64(8 * (BYTES - 1 - self._depth))).astype(np.uint8)
+        order = np.argsort(first_bytes, kind="stable")
+        ends = np.searchsorted(first_bytes[order], np.arange(RANGES + 1))
+        return table.take(pa.array(order)), ends.tolist()
 
     def _path(self, number: int) -> pathlib.Path:
         return self._scratch / f"{number:03}.arrow"

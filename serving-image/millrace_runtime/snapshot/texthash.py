@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 Numbers = npt.NDArray[np.uint64]
 LONG = 128
@@ -59,17 +58,16 @@ def texts(block: Any) -> Numbers:
 
 def parts_of(block: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the bytes of a block of texts, and where each of them begins and how long it is; 0 where it is missing."""
-    block = block.cast(pa.large_string())
     _, offsets, data = block.buffers()
-    ends = np.frombuffer(offsets, np.int64, count=len(block) + 1, offset=8 * block.offset) if len(block) else _NONE
-    bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
+    if not len(block) or data is None:
+        return np.empty(0, np.uint8), np.zeros(len(block), np.int64), np.zeros(len(block), np.int64)
+    ends = np.frombuffer(offsets, np.int32, count=len(block) + 1, offset=4 * block.offset)
+    first, last = int(ends[0]), int(ends[-1])
+    ends = ends.astype(np.int64) - first
     lengths = np.diff(ends)
     if block.null_count:
         lengths = np.where(np.asarray(block.is_null()), 0, lengths)
-    return bytes_, ends[:-1], lengths
-
-
-_NONE = np.zeros(1, np.int64)
+    return np.frombuffer(data, np.uint8, count=last - first, offset=first), ends[:-1], lengths
 
 
 def _words(data: npt.NDArray[np.uint8]) -> Numbers:

@@ -21,8 +21,10 @@ from millrace.contract.reading import REPORT_FILE, Reading
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
-from millrace_runtime.snapshot import freeze, hashing, history, leakage, manifest, quality, shuffle
+from millrace_runtime.snapshot import freeze, history, leakage, manifest, quality, shuffle
+from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.division import ROW, Division, Rows
+from millrace_runtime.snapshot.hashing import Hashes
 from millrace_runtime.snapshot.intake import Intake
 from millrace_runtime.snapshot.manifest import Manifest, Part
 from millrace_runtime.snapshot.partfile import PartFile
@@ -56,7 +58,7 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
     pass_ = _Pass(intake.fields, NearCopies(features), folder)
     with ThreadPoolExecutor(1) as writer:
         waiting: Future[None] | None = None
-        for table, order in intake.rows.ordered():
+        for table, order in ahead(intake.rows.ordered()):
             ready = pass_.take(table, order, divided, alike)
             if waiting is not None:
                 waiting.result()
@@ -76,7 +78,7 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
         moved_rows=divided.moved,
         compared_held_out=pass_.near.held_out,
         compared_train=pass_.near.train,
-        leakage_suspects=leakage.suspects(sample, intake.fields, hashing.Hashes(sample).rows(features, exact=True)),
+        leakage_suspects=leakage.suspects(sample, intake.fields, Hashes(sample).contents(features)),
     )
     return Written(folder, parts, pass_.content.digest, freeze.profile(sample, intake.fields).to_json(), found)
 

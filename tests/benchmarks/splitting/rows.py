@@ -101,7 +101,7 @@ def report(table: Any, fields: tuple[Field, ...], divided: Divided) -> None:
     near.found(table.filter(pa.array(is_train)).slice(start, BLOCK) for start in range(0, int(is_train.sum()), BLOCK))
     quality.shared(divided.rows.known.kinds)
     sample = table.slice(0, freeze.PROFILE_ROWS)
-    leakage.suspects(sample, fields, Hashes(sample).rows(names, exact=True))
+    leakage.suspects(sample, fields, Hashes(sample).contents(names))
 
 
 def remembered(divided: Divided, fields: tuple[Field, ...], folder: Path) -> Previous:

@@ -170,6 +170,9 @@ def table_of(rows):
 def units_of(row_keys, pieces=2):
     """Each row's unit, and every unit's own key, of rows that come a few at a time."""
     count = len(row_keys.kinds[0])
+    if len(row_keys.kinds) == 1:
+        distinct, codes = np.unique(row_keys.kinds[0], return_inverse=True)
+        return codes, distinct
     with tempfile.TemporaryDirectory() as scratch:
         units = Units(Path(scratch))
         for rows in np.array_split(np.arange(count), pieces):
