@@ -154,6 +154,10 @@ def _gates_measured(evaluation: Object) -> bool:
 
 STATES: dict[str, Predicate] = {
     # Dataset
+    "csv is for format CSV: remove it, or set format: CSV": lambda self: "csv" not in self or self["format"] == "CSV",
+    "delimiter must be neither the quote nor the decimal mark": lambda self: (
+        "delimiter" not in self or self["delimiter"] not in (self.get("quote"), self.get("decimal"))
+    ),
     "minimum must not exceed maximum": ordered("minimum", "maximum"),
     "Strict and AllowNewFields need fields: list the columns, or set mode: Infer": lambda self: (
         self["mode"] == "Infer" or "fields" in self

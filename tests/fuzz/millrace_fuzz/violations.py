@@ -40,6 +40,26 @@ _LABELS = [{"name": name, "type": "Bool", "role": "Label"} for name in ("a", "b"
 
 _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
     ("Dataset", "full"): {
+        "csv is for format CSV: remove it, or set format: CSV": [
+            {("csv",): {"delimiter": ";"}},
+            {("csv",): {}},
+        ],
+        "a request must not exceed its limit": [
+            {("worker", "resources"): {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+            {("worker", "resources", "requests", "memory"): "513Mi"},
+        ],
+        "a resource is cpu, memory, ephemeral-storage or an extended one such as nvidia.com/gpu": [
+            {("worker", "resources"): {"limits": {"gpu": "1"}}},
+            {("worker", "resources"): {"requests": {"Memory": "1Gi"}}},
+        ],
+        "an extended resource such as nvidia.com/gpu is counted in whole numbers": [
+            {("worker", "resources", "limits", "nvidia.com/gpu"): "500m"},
+            {("worker", "resources"): {"limits": {"example.com/fpga": "1.5"}}},
+        ],
+        "an extended resource such as nvidia.com/gpu has equal requests and limits: set limits alone": [
+            {("worker", "resources"): {"requests": {"nvidia.com/gpu": "1"}}},
+            {("worker", "resources"): {"requests": {"a.b/c": "1"}, "limits": {"a.b/c": "2"}}},
+        ],
         "minimum must not exceed maximum": [
             {(*_FIELDS, 0, "minimum"): 1200.5},
             {(*_FIELDS, 0, "maximum"): -1},
@@ -114,6 +134,11 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
         ],
     },
     ("Dataset", "small"): {
+        "csv is for format CSV: remove it, or set format: CSV": [{("format",): "Parquet"}],
+        "delimiter must be neither the quote nor the decimal mark": [
+            {("csv", "delimiter"): ","},
+            {("csv",): {"delimiter": ".", "decimal": "."}},
+        ],
         "Stratified needs field": [{(*_SPLIT, "method"): "Stratified"}],
         "Time takes no groupBy, as a group has old rows and new ones: remove it, or set method: Random": [
             {(*_SPLIT, "method"): "Time"},
