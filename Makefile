@@ -13,6 +13,8 @@ STAMP := $(VENV)/.lock-$(LOCK)
 
 export ORT_DISABLE_TELEMETRY := 1
 export PYTHONUNBUFFERED := 1
+# Tests start hundreds of interpreters: what the first has compiled the others need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
 KEEP ?=
 
 .PHONY: help
@@ -47,7 +49,7 @@ $(STAMP): requirements/dev.txt tests/packaging/venv.sh
 	@bash tests/packaging/venv.sh $(VENV) $(STAMP)
 
 # The tiers one by one. tests/tiers/millrace_tiers/table.py has what each runs and needs, and what runs beside what.
-TIERS := lint unit apiserver router programs e2e conformance-check harness harness-apiserver fuzz-crs
+TIERS := lint unit apiserver router programs availability e2e conformance-check harness harness-apiserver fuzz-crs
 .PHONY: $(TIERS)
 $(TIERS): venv
 	@$(PY) tests/tiers $@ -- $(PYTEST) $(ARGS)
@@ -56,7 +58,8 @@ unit:               ## tests that need nothing but the environment; the ten slow
 apiserver:          ## tests against a real etcd and kube-apiserver
 router:             ## tests against a real Envoy on loopback
 programs:           ## unit tests of what is built here or needs root: chart, object store, control plane, cluster
-e2e:                ## tests on a real cluster
+availability:       ## what callers notice on a real cluster of upgrades, ways back, drains, deletions and crashes
+e2e:                ## the other tests on a real cluster
 conformance-check:  ## who speaks the inference protocol, compared with the published matrix
 harness:            ## the operator under every fault, in virtual time; ends with plans=N failed=0 (ARGS="--replay ID")
 harness-apiserver:  ## the same plans on a real etcd, kube-apiserver and kube-controller-manager

@@ -210,6 +210,8 @@ def test_a_release_that_was_not_made_here_keeps_our_namespace_where_it_is(
         assert f"release theirs in namespace {name} was not made here" in what
         assert f"uninstall theirs --namespace {name}" in following
     assert kubectl_of(cluster, name).get("secret", record["name"]) is not None
+    # Its namespace may still be going when the next test lists what is in the way.
+    kubectl_of(cluster, name).delete("secret", record["name"])
 
 
 def test_kinds_of_another_version_are_neither_used_nor_replaced(cluster: Cluster, kubectl: Kubectl, name: str) -> None:

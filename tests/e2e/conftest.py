@@ -1,21 +1,27 @@
-"""One real cluster, one Helm release, shared by all end-to-end tests; every test names its own objects."""
+"""One real cluster, one Helm release, shared by all end-to-end tests; every test names its own objects.
+
+Workers of pytest-xdist share them too: the first installs, the others find the release there, the last removes it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import millrace_cluster
 from millrace_cluster import binaries, evidence, pods
 from millrace_demo import data, imports, release, sources
-from millrace_demo.kubectl import Kubectl, is_true
+from millrace_demo.kubectl import Kubectl, Manifest, is_true
 
 RELEASE = "millrace-e2e"
 """Its namespace has the same name."""
@@ -23,24 +29,56 @@ OLDER = os.environ.get("MILLRACE_OLDER", "53b9018")
 """The commit that an upgrade is tried from and a downgrade to: the oldest whose objects this version still serves."""
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Nothing is built, collected or handed to workers where the release may not be installed."""
+    if is_worker(session.config) or session.config.option.collectonly:
+        return
+    try:
+        release.check(millrace_cluster.up(), RELEASE)
+    except release.Refused as error:
+        pytest.exit(str(error), returncode=error.exit_code)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that share the tests of a run."""
+    return hasattr(config, "workerinput")
+
+
 @pytest.fixture(scope="session")
-def installed(request: pytest.FixtureRequest) -> Iterator[release.Release]:
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[release.Release]:
     """The chart, freshly installed. From a cluster of the caller's own it is removed in the end, unless KEEP is set.
 
     When a test fails, its pods' last lines and the warnings are part of the report.
     """
-    try:
+    base = tmp_path_factory.getbasetemp()
+    state = (base.parent if is_worker(request.config) else base) / "release.json"
+    with locked(state) as users:
         cluster = millrace_cluster.up()
-        release.check(cluster, RELEASE)
-        made = release.install(cluster, RELEASE, release.prepare_images(cluster))
-    except release.Refused as error:
-        pytest.exit(str(error), returncode=error.exit_code)
+        if users:
+            made = release.attach(cluster, RELEASE, users["shared"])
+        else:
+            made = release.install(cluster, RELEASE, release.prepare_images(cluster))
+        users |= {"shared": made.shared, "count": users.get("count", 0) + 1}
     if made.shared:
         say(request, made.shared)
     with evidence.offered(lambda: pods.last_words(made.kubectl.run)):
         yield made
-    if cluster.kind == "own" and not os.environ.get("KEEP"):
-        release.remove(cluster, RELEASE)
+    with locked(state) as users:
+        users["count"] -= 1
+        if not users["count"]:
+            users.clear()
+            if cluster.kind == "own" and not os.environ.get("KEEP"):
+                release.remove(cluster, RELEASE)
+
+
+@contextlib.contextmanager
+def locked(state: Path) -> Iterator[dict[str, Any]]:
+    """What the workers know together, nobody else writing it meanwhile; not written where the block raises."""
+    with state.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known: dict[str, Any] = json.loads(state.read_text()) if state.exists() else {}
+        yield known
+        state.write_text(json.dumps(known))
 
 
 def say(request: pytest.FixtureRequest, line: str) -> None:
@@ -48,17 +86,36 @@ def say(request: pytest.FixtureRequest, line: str) -> None:
     request.config.pluginmanager.getplugin("terminalreporter").write_line(line)
 
 
-@pytest.fixture(scope="session")
-def kubectl(installed: release.Release) -> Kubectl:
-    """The cluster administrator's kubectl."""
-    return installed.kubectl
+@dataclass(frozen=True)
+class Recording(Kubectl):
+    """A kubectl that remembers the names of what it was given."""
+
+    names: set[str] = field(default_factory=set, compare=False)
+
+    def apply(self, *manifests: Manifest) -> str:
+        self.names.update(manifest["metadata"]["name"] for manifest in manifests)
+        return super().apply(*manifests)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def room(kubectl: Kubectl) -> Iterator[None]:
-    """The node has two cores: what one file served must not hold the CPU that a pod of the next one asks for."""
-    yield
-    kubectl.run("delete", "mdep,mtr,mds", "--all")
+@pytest.fixture(scope="module")
+def kubectl(installed: release.Release) -> Iterator[Recording]:
+    """The cluster administrator's kubectl.
+
+    What a file has applied goes with it, and so do the runs that were started for it: the node has two cores, and what
+    one file served must not hold the CPU that a pod of the next one asks for.
+    """
+    whole = installed.kubectl
+    made = Recording(whole.binary, whole.kubeconfig, whole.namespace, whole.extra)
+    yield made
+    there = made.run("get", "mdep,mtr,mds", "-o", "name").split()
+    its = [one for one in there if any(belongs(one.partition("/")[2], name) for name in made.names)]
+    if its:
+        made.run("delete", "--ignore-not-found", *its)
+
+
+def belongs(name: str, owner: str) -> bool:
+    """Whether an object has that name, or one that the operator derived from it."""
+    return name == owner or name.startswith(f"{owner}-")
 
 
 @pytest.fixture(scope="module")

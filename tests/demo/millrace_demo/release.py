@@ -107,6 +107,11 @@ def install(cluster: Cluster, name: str, values: Mapping[str, str], chart: Path 
     return Release(cluster, kubectl, name, shared, left_out)
 
 
+def attach(cluster: Cluster, name: str, shared: str) -> Release:
+    """The release that `install` made; `shared` as it was said then."""
+    return Release(cluster, _kubectl(cluster, name), name, shared, clusterwide.LEFT_OUT if shared else {})
+
+
 def remove(cluster: Cluster, name: str) -> None:
     """Take away what `install` made under this name, on a local cluster under any name; nothing happens without any.
 
@@ -116,7 +121,10 @@ def remove(cluster: Cluster, name: str) -> None:
     kubectl, selector = _kubectl(cluster, name), _selector(cluster, name)
     going = _going(cluster, kubectl, name)
     if going:
-        kubectl.run("delete", "namespace", "-l", selector, "--wait", "--timeout=170s", timeout=180)
+        # One that was already going may be gone between kubectl's list and its delete.
+        kubectl.run(
+            "delete", "namespace", "-l", selector, "--ignore-not-found", "--wait", "--timeout=170s", timeout=180
+        )
     brought = clusterwide.brought(kubectl, selector)
     others = clusterwide.users(kubectl, going) if brought else []
     if others:

@@ -137,7 +137,7 @@ _MODEL_SMALL = {
 _DEPLOYMENT = {
     "modelSelector": {"modelName": MODEL_NAME, "policy": "LatestApproved"},
     "replicas": 1,
-    "server": {"resources": RESOURCES},
+    "server": {"resources": RESOURCES, "terminationGracePeriodSeconds": 60},
     "strategy": {
         "canary": {
             "steps": [{"setWeight": 5}, {"analysis": analysis(ERRORS)}, {"pause": {"duration": "10m"}}],

@@ -80,16 +80,17 @@ def tell(
     *,
     is_control: bool = False,
     replicas: int = 1,
+    rest: float = REST_SECONDS,
 ) -> Told:
     """Tell it once and judge it, held against the end of an undisturbed run if that is given. Never raises for what the
-    operator did.
+    operator did, which has `rest` virtual seconds to come to rest.
     """
     began = time.process_time()
     random.seed(workload)
     told = Told(plan.id if plan is not None else workload)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         replicas = plan.replicas if plan is not None else replicas
-        this_run = VirtualRun(TOLD[workload], plan, told, replicas, is_control=is_control)
+        this_run = VirtualRun(TOLD[workload], plan, told, replicas, rest, is_control=is_control)
         try:
             runner.run(this_run.run())
         except Stuck as stuck:
@@ -110,13 +111,21 @@ class VirtualRun:
     patience = 10.0
 
     def __init__(
-        self, workload: Workload, plan: Plan | None, told: Told, replicas: int = 1, *, is_control: bool = False
+        self,
+        workload: Workload,
+        plan: Plan | None,
+        told: Told,
+        replicas: int = 1,
+        rest: float = REST_SECONDS,
+        *,
+        is_control: bool = False,
     ) -> None:
         self.history = History()
         self.injector = Injector(plan, self, is_control=is_control)
         self._workload = workload
         self._told = told
         self._replicas = replicas
+        self._rest = rest
         self._quiet = _quiet(plan)
         self._may_differ = plan is not None and plan.fault == "recreated"
         self._number = 0
@@ -233,10 +242,10 @@ class VirtualRun:
 
     async def _settle(self) -> None:
         """The operator comes to rest, and a fresh one that looks at everything changes nothing."""
-        deadline = self.now() + REST_SECONDS
+        deadline = self.now() + self._rest
         while self.now() - self._last_write() < self._quiet:
             if self.now() > deadline:
-                self._told.findings.append(f"the operator did not come to rest within {REST_SECONDS:.0f} s")
+                self._told.findings.append(f"the operator did not come to rest within {self._rest:.0f} s")
                 return
             await asyncio.sleep(1.0)
         self.injector.trace.is_closed = True

@@ -18,8 +18,11 @@ TESTS = ROOT / "tests"
 # Folders with tests that are not of the unit tier.
 OWN_TIER = frozenset({"apiserver", "e2e", "images", "router"})
 NEEDS_OF_PROGRAMS = frozenset({packages.PROGRAMS, packages.CONTROL_PLANE})
+NEEDS_OF_A_RELEASE = frozenset({packages.PROGRAMS, packages.PROMETHEUS, packages.CHECKOUT, wants.CLUSTER, wants.IMAGES})
 PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = (*PLANE, "kube-scheduler", "kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr", "coredns")
+# What mypy knows of files that have not changed: a fresh checkout has the same ones.
+TYPES = str(places.cache() / "mypy")
 # Where nothing may be built, nothing that was built before may be found either.
 WITHOUT_PROGRAMS = {"MILLRACE_PROGRAMS": "none", "MILLRACE_CACHE": str(ROOT / "build" / "no-programs")}
 
@@ -56,12 +59,23 @@ def built(*programs: str) -> Step:
     return Step(("python", "tests/cluster", "binaries", "--quiet", *programs), "programs")
 
 
+def stories() -> tuple[str, ...]:
+    """End-to-end tests that leave the release as it is, so that several may run in it at once."""
+    files = sorted(path.relative_to(ROOT) for path in (TESTS / "e2e").glob("test_*.py"))
+    return tuple(str(path) for path in files if path.name != "test_availability.py")
+
+
 def unit_paths() -> tuple[str, ...]:
     """What the unit tier and the tests marked `programs` are looked for in: all but the folders of other tiers."""
     folders = {path.relative_to(TESTS).parts[0] for path in TESTS.rglob("test_*.py")}
     return tuple(f"tests/{name}" for name in sorted(folders - OWN_TIER))
 
 
+RELEASED = (
+    built("helm", "kubectl", "versitygw"),
+    Step(("python", "tests/cluster", "up"), "cluster"),
+    Step(("python", "tests/images", "load"), "images"),
+)
 TIERS = (
     Tier("lint", (
         Step(("ruff", "check", "."), "ruff check"),
@@ -69,28 +83,29 @@ TIERS = (
         Step(("mypy",), "mypy"),
         Step(("lint-imports", "--no-logo"), "lint-imports"),
         Step(("python", "tests/packaging/generate.py", "--check", "--without-helm"), "generated files"),
-    ), group="whole", lane="computes", nice=10),
+    ), group="whole", lane="lint", environment={"MYPY_CACHE_DIR": TYPES}, nice=10),
     Tier("unit", (
         pytest("-n", "auto", "--dist", "loadscope", "--durations=10", "-m", "not programs", *unit_paths()),
     ), group="whole", lane="computes", needs=frozenset({packages.CHECKOUT}), environment=WITHOUT_PROGRAMS, nice=10),
     Tier("apiserver", (
         built(*PLANE, "helm"),
-        pytest("--durations=10", "tests/apiserver"),
+        pytest("-n", "2", "--dist", "loadfile", "--durations=10", "tests/apiserver"),
     ), group="whole", lane="computes", needs=NEEDS_OF_PROGRAMS),
     Tier("router", (
         pytest("tests/router"),
     ), group="whole", lane="computes"),
     Tier("programs", (
         built(*NODE, "helm", "versitygw"),
-        pytest("-n", "auto", "--dist", "loadscope", "-m", "programs", *unit_paths()),
+        pytest("-n", "auto", "--dist", "loadscope", "--durations=10", "-m", "programs", *unit_paths()),
     ), group="whole", lane="waits", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
+    Tier("availability", (
+        *RELEASED,
+        pytest("--durations=10", "tests/images", "tests/e2e/test_availability.py"),
+    ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("e2e", (
-        built("helm", "kubectl", "versitygw"),
-        Step(("python", "tests/cluster", "up"), "cluster"),
-        Step(("python", "tests/images", "load"), "images"),
-        pytest("--durations=10", "tests/images", "tests/e2e"),
-    ), group="whole", lane="waits", needs=frozenset(
-        {packages.PROGRAMS, packages.PROMETHEUS, packages.CHECKOUT, wants.CLUSTER, wants.IMAGES})),
+        *RELEASED,
+        pytest("-n", "2", "--dist", "loadfile", "--durations=10", *stories()),
+    ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("conformance-check", (
         Step(("python", "tests/conformance", "--check")),
     ), group="conformance", needs=frozenset({wants.PEERS})),
@@ -108,7 +123,7 @@ TIERS = (
 )  # fmt: skip
 SETS = {
     "check": ("lint", "unit"),
-    "test": ("lint", "unit", "apiserver", "router", "programs", "e2e"),
+    "test": ("lint", "unit", "apiserver", "router", "programs", "availability", "e2e"),
     "test-long": ("conformance-check", "harness", "harness-apiserver", "fuzz-crs"),
 }
 
