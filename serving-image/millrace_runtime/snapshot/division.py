@@ -134,7 +134,8 @@ def _drawn(units: Records, known: Parts, how: Split, *, is_first: bool) -> Parts
         made = split.drawn(mine.keys, mine.parts, how)
         for held in blocks(span):
             parts[held["row"]] = made[mine.find(held["key"])[0]]
-    return parts if split.has_all(np.bincount(parts, minlength=len(split.PARTS)), how.fractions) else None
+    counts = [np.count_nonzero(parts == code) for code in range(len(split.PARTS))]
+    return parts if split.has_all(counts, how.fractions) else None
 
 
 def _together(

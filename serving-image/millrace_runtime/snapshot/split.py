@@ -107,7 +107,7 @@ def drawn(keys: Numbers, known: Parts, split: Split) -> Parts:
     return parts
 
 
-def has_all(counts: npt.NDArray[np.int64], fractions: Fractions) -> bool:
+def has_all(counts: Sequence[int], fractions: Fractions) -> bool:
     """Whether no part that `assign` would fill is empty; `counts` are units or rows of each."""
     return not (fractions.train > 0 and not counts[TRAIN]) and not (fractions.test > 0 and not counts[TEST])
 
