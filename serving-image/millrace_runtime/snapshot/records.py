@@ -81,7 +81,7 @@ class Records:
         for at in range(RANGES):
             if ends[at] < ends[at + 1]:
                 with self._path(at).open("ab") as file:
-                    held[ends[at] : ends[at + 1]].tofile(file)
+                    file.write(held[ends[at] : ends[at + 1]].tobytes())  # numpy's own writing hides a full disk
         self._held, self._waiting, self._is_spilled = [], 0, True
 
     def _path(self, at: int) -> pathlib.Path:

@@ -10,7 +10,7 @@ import pytest
 from data_kit import data, gateway, tasks
 
 from millrace.contract import task
-from millrace_runtime.snapshot import shuffle
+from millrace_runtime.snapshot import records, shuffle
 from millrace_runtime.snapshot.__main__ import main
 
 MODULE = "millrace_runtime.snapshot"
@@ -156,6 +156,14 @@ def test_a_full_disk_is_named_and_is_not_the_stores_fault(tmp_path, monkeypatch)
 
     monkeypatch.setattr(shuffle.pa.ipc, "new_file", full)
     monkeypatch.setattr(shuffle, "MEMORY_BYTES", 1)
+    code, report, _ = tasks.contained(main, task_on(f"file://{tmp_path}/a.csv"), tmp_path)
+    assert (code, report["outcome"], report["reason"]) == (0, "Failed", "SnapshotOutOfDisk")
+
+
+def test_a_disk_that_is_full_of_numbers_is_named_too(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text(CSV)
+    monkeypatch.setattr(records.Records, "_path", lambda *_: Path("/dev/full"))
+    monkeypatch.setattr(records, "MEMORY_BYTES", 1)
     code, report, _ = tasks.contained(main, task_on(f"file://{tmp_path}/a.csv"), tmp_path)
     assert (code, report["outcome"], report["reason"]) == (0, "Failed", "SnapshotOutOfDisk")
 
