@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace.api.dataset import Dataset, DatasetVersion
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import task
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace.api.dataset import Dataset, DatasetVersion
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import environment, report
 from millrace.contract import task as told
 from millrace.render import metadata, pod

@@ -17,7 +17,8 @@ from typing import Literal
 from millrace.api import conditions, quantities, resources
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetStatus
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot

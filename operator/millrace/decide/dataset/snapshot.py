@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.dataset import DataQuality, Dataset, DatasetStatus, DatasetVersion, FailedRule, SourceReading
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DataQuality, DatasetStatus, DatasetVersion, FailedRule, SourceReading
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.contract.quality import MAX_SUSPECTS, Quality
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
