@@ -70,13 +70,19 @@ def _read(
     intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, Account(), contract)
     for sheet in sheets:
         say(f"reading {sheet.name}: {sheet.dialect or sheet.names}", logging.DEBUG)
-        for table in ahead(_typed(contract, sheet)):
+        # Reading, numbering and spilling run side by side.
+        for table, numbered in ahead(_numbered(ahead(_typed(contract, sheet)), numbers, names)):
             for check in intake.checks:
                 check.see(table)
             intake.account.see(table)
-            intake.rows.add(intake.numbers.see(table.select(names)))
+            intake.rows.add(numbered)
         say(f"read {sheet.name}: {intake.account.rows} rows so far")
     return intake
+
+
+def _numbered(tables: Iterator[Table], numbers: Rows, names: Sequence[str]) -> Iterator[tuple[Table, Table]]:
+    for table in tables:
+        yield table, numbers.see(table.select(names))
 
 
 def _typed(contract: Contract, sheet: Sheet) -> Iterator[Table]:

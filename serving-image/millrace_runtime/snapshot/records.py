@@ -31,58 +31,58 @@ class Records:
         """`columns` are numpy's types of what stands beside the key."""
         self._kind = np.dtype([("key", "u8"), *columns.items()])
         self._scratch = scratch
-        self._held: list[Array] = []
-        self._waiting = 0
-        self._is_spilled = False
-        self.counts = np.zeros(RANGES, np.int64)
-        """Records of each range."""
-
-    def __len__(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """Bytes of each range."""
-        return self.counts * self._kind.itemsize
+        self._waiting: list[tuple[Array, ...]] = []
+        self._rows = 0
+        self._counts = np.zeros(RANGES, np.int64)
+        self._held: Array | None = None
+        """Everything, by ranges, where all of it is held."""
 
     def add(self, keys: Numbers, *columns: Array) -> None:
         """Take in records; those held so far go to disk when they are many."""
-        made = np.empty(len(keys), self._kind)
-        made["key"] = keys
-        for name, each in zip((self._kind.names or ())[1:], columns, strict=True):
-            made[name] = each
-        self.counts += np.bincount(_first_bytes(keys), minlength=RANGES)
-        self._held.append(made)
-        self._waiting += made.nbytes
-        if self._waiting > MEMORY_BYTES:
+        self._waiting.append((keys, *columns))
+        self._rows += len(keys)
+        if self._rows * self._kind.itemsize > MEMORY_BYTES:
             self._spill()
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each range. No records may be added afterwards."""
+        if self._held is None and not self._counts.any():
+            self._held = self._in_ranges()
+        elif self._waiting:
+            self._spill()
+        return self._counts * self._kind.itemsize
 
     def between(self, first: int, last: int) -> Array:
-        """Return the records of the ranges from `first` to below `last`."""
-        if self._is_spilled:
-            self._spill()
-            found = [np.fromfile(self._path(at), self._kind) for at in range(first, last) if self.counts[at]]
-            return np.concatenate([np.empty(0, self._kind), *found])
-        if len(self._held) != 1:
-            self._held = [self._in_ranges()]
-        ends = np.concatenate([[0], np.cumsum(self.counts)])
-        return self._held[0][ends[first] : ends[last]]
+        """Return the records of the ranges from `first` to below `last`; `sizes` was asked for before."""
+        if self._held is not None:
+            ends = np.concatenate([[0], np.cumsum(self._counts)])
+            return self._held[ends[first] : ends[last]]
+        found = [np.fromfile(self._path(at), self._kind) for at in range(first, last) if self._counts[at]]
+        return np.concatenate([np.empty(0, self._kind), *found])
 
     def _in_ranges(self) -> Array:
-        held = np.concatenate([np.empty(0, self._kind), *self._held])
-        return held[np.argsort(_first_bytes(held["key"]), kind="stable")]
+        """What waits, by ranges; it is counted."""
+        made = np.empty(self._rows, self._kind)
+        if self._waiting:
+            columns = [np.concatenate(each) for each in zip(*self._waiting, strict=True)]
+            first_bytes = (columns[0] >> np.uint64(56)).astype(np.uint8)
+            order = np.argsort(first_bytes, kind="stable")
+            for name, column in zip(self._kind.names or (), columns, strict=True):
+                made[name] = column[order]
+            self._counts += np.bincount(first_bytes, minlength=RANGES)
+        self._waiting, self._rows = [], 0
+        return made
 
     def _spill(self) -> None:
-        if not self._waiting:
-            return
         self._scratch.mkdir(parents=True, exist_ok=True)
+        before = self._counts.copy()
         held = self._in_ranges()
-        ends = np.searchsorted(_first_bytes(held["key"]), np.arange(RANGES + 1))
+        ends = np.concatenate([[0], np.cumsum(self._counts - before)])
         for at in range(RANGES):
             if ends[at] < ends[at + 1]:
                 with self._path(at).open("ab") as file:
                     file.write(held[ends[at] : ends[at + 1]].tobytes())  # numpy's own writing hides a full disk
-        self._held, self._waiting, self._is_spilled = [], 0, True
 
     def _path(self, at: int) -> pathlib.Path:
         return self._scratch / f"{at:03}.bin"
@@ -104,7 +104,3 @@ def blocks(records: Array) -> Iterator[Array]:
     """Yield the records some at a time: a range is large where a key has many of them."""
     for start in range(0, len(records), BLOCK):
         yield records[start : start + BLOCK]
-
-
-def _first_bytes(keys: Numbers) -> npt.NDArray[np.uint8]:
-    return (keys >> np.uint64(56)).astype(np.uint8)

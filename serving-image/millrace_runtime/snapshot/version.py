@@ -67,8 +67,12 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
         if waiting is not None:
             waiting.result()
     parts = {name: file.close() for name, file in pass_.files.items()}
-    sample = pass_.sample.table()
-    near = pass_.near.found(_read_back(folder / "train.parquet", features))
+    with ThreadPoolExecutor(1) as beside:
+        searched = beside.submit(pass_.near.found, _read_back(folder / "train.parquet", features))
+        sample = pass_.sample.table()
+        suspects = leakage.suspects(sample, intake.fields, Hashes(sample).contents(features))
+        profile = freeze.profile(sample, intake.fields).to_json()
+        near = searched.result()
     found = Quality(
         duplicate_rows=alike.duplicates,
         conflicting_rows=alike.conflicts,
@@ -78,9 +82,9 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
         moved_rows=divided.moved,
         compared_held_out=pass_.near.held_out,
         compared_train=pass_.near.train,
-        leakage_suspects=leakage.suspects(sample, intake.fields, Hashes(sample).contents(features)),
+        leakage_suspects=suspects,
     )
-    return Written(folder, parts, pass_.content.digest, freeze.profile(sample, intake.fields).to_json(), found)
+    return Written(folder, parts, pass_.content.digest, profile, found)
 
 
 class _Pass:
