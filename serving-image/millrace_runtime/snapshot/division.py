@@ -46,7 +46,7 @@ class Rows:
         self.scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
         self._pairs = Units(scratch / "units")
-        self.known = Lookups(*(Keyed(scratch / name) for name in ("now", "bridge", "before")))
+        self.known = Lookups(Keyed(scratch / "now"), Keyed(scratch / "bridge"), Keyed(scratch / "before"))
         self.likeness = Records(scratch / "likeness", label="u8", row="i8")
         """The number of each row's features, of its label, and its own."""
 
@@ -134,7 +134,7 @@ def _drawn(units: Records, known: Parts, how: Split, *, is_first: bool) -> Parts
         made = split.drawn(mine.keys, mine.parts, how)
         for held in blocks(span):
             parts[held["row"]] = made[mine.find(held["key"])[0]]
-    counts = [np.count_nonzero(parts == code) for code in range(len(split.PARTS))]
+    counts = [int(np.count_nonzero(parts == code)) for code in range(len(split.PARTS))]
     return parts if split.has_all(counts, how.fractions) else None
 
 

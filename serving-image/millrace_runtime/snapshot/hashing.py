@@ -23,6 +23,8 @@ import pyarrow.compute as pc
 from millrace_runtime.snapshot import texthash
 from millrace_runtime.snapshot.texthash import Numbers, mixed
 
+__all__ = ["BLOCK_ROWS", "MISSING", "Hashes", "Numbers", "among", "cells", "distinct", "mixed", "named", "values"]
+
 Table = Any
 Column = Any
 

@@ -201,7 +201,7 @@ def write(recalled: Recalled, kinds: Keyed, parts: Parts, folder: pathlib.Path) 
     return made, len(gone.key)
 
 
-def _look_up(memory: _Memory, lookups: Keyed, parts: Parts) -> None:
+def _look_up(memory: _Memory, lookups: Sequence[Records], parts: Parts) -> None:
     """Give each row the part closest to training that one of its keys had, and tell which keys no row has."""
     was_forgotten = memory.departed.filter
     for held, *mine in spans(memory.records, *lookups):
@@ -211,8 +211,8 @@ def _look_up(memory: _Memory, lookups: Keyed, parts: Parts) -> None:
             seen[_take(parts, each, known)] = True
         memory.departed.add(known.keys[~seen], known.parts[~seen], known.ages[~seen])
     if was_forgotten:
-        for mine in spans(*lookups):
-            for each in mine:
+        for many in spans(*lookups):
+            for each in many:
                 strange = each[parts[each["row"]] == UNKNOWN]
                 forgotten.train(parts, strange["row"], strange["key"], was_forgotten)
 

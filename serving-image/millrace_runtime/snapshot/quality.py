@@ -117,18 +117,22 @@ class NearCopies:
         if not self._names or not self.held_out:
             return 0
         ours = [np.concatenate(held) for held in self._cells]
-        total = np.sum(ours, axis=0, dtype=np.uint64)
+        total = _sum(ours)
         whole = _Sought(total)
         leaves = [_Sought(total - each) for each in ours] if len(ours) >= _FEWEST_TO_LEAVE_ONE_OUT else []
         most = TRAIN_CELLS // len(self._names)
         for table in _slices(train, most):
             self.train += table.num_rows
             theirs = [_rounded(table[name], name) for name in self._names]
-            other = np.sum(theirs, axis=0, dtype=np.uint64)
+            other = _sum(theirs)
             whole.see(other)
             for leave, each in zip(leaves, theirs, strict=False):
                 leave.see(other - each)
         return int(np.logical_or.reduce([whole.found, *(leave.found for leave in leaves)]).sum())
+
+
+def _sum(many: Sequence[Numbers]) -> Numbers:
+    return np.asarray(np.sum(many, axis=0, dtype=np.uint64))
 
 
 def _slices(tables: Iterable[Table], most: int) -> Iterator[Table]:

@@ -51,7 +51,7 @@ def texts(block: Any) -> Numbers:
         else:
             at, begin, left = more if at is None else at[more], begin[more] + _WORD, left[more] - _WORD
     for row in np.flatnonzero(lengths > LONG):
-        text = data[starts[row] : starts[row] + lengths[row]]
+        text = data[starts[row] : starts[row] + lengths[row]].tobytes()
         made[row] = int.from_bytes(hashlib.blake2b(text, digest_size=_WORD).digest(), "little")
     return made
 
@@ -61,12 +61,12 @@ def parts_of(block: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], 
     _, offsets, data = block.buffers()
     if not len(block) or data is None:
         return np.empty(0, np.uint8), np.zeros(len(block), np.int64), np.zeros(len(block), np.int64)
-    ends = np.frombuffer(offsets, np.int32, count=len(block) + 1, offset=4 * block.offset)
-    first, last = int(ends[0]), int(ends[-1])
-    ends = ends.astype(np.int64) - first
+    stored = np.frombuffer(offsets, np.int32, count=len(block) + 1, offset=4 * block.offset)
+    first, last = int(stored[0]), int(stored[-1])
+    ends = stored.astype(np.int64) - first
     lengths = np.diff(ends)
     if block.null_count:
-        lengths = np.where(np.asarray(block.is_null()), 0, lengths)
+        lengths[np.asarray(block.is_null())] = 0
     return np.frombuffer(data, np.uint8, count=last - first, offset=first), ends[:-1], lengths
 
 
