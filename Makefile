@@ -58,7 +58,7 @@ unit:               ## tests that need nothing but the environment; the ten slow
 apiserver:          ## tests against a real etcd and kube-apiserver
 router:             ## tests against a real Envoy on loopback
 programs:           ## unit tests of what is built here or needs root: chart, object store, control plane, cluster
-availability:       ## what callers notice on a real cluster of upgrades, ways back, drains, deletions and crashes
+availability:       ## on a real cluster: what callers notice of upgrades, drains and crashes; right verdicts
 e2e:                ## the other tests on a real cluster
 conformance-check:  ## who speaks the inference protocol, compared with the published matrix
 harness:            ## the operator under every fault, in virtual time; ends with plans=N failed=0 (ARGS="--replay ID")

@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from millrace_tiers import failures
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# By default an example may take 200 ms, and data a second to be drawn: on a busy machine either fails the best code.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 HERE = Path(__file__).parent
 TIERS = frozenset({"apiserver", "router", "e2e", "images"})

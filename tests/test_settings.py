@@ -30,7 +30,7 @@ def test_only_the_namespace_and_the_images_are_needed() -> None:
 def test_every_field_has_a_variable_and_every_variable_reaches_its_field() -> None:
     assert set(settings.PARSED.values()) == {field.name for field in dataclasses.fields(settings.Settings)}
     values = {"metrics_port": "9000", "workers": "3", "image_pull_policy": "Never", "store_uri": "s3://b/prefix"}
-    values["log_level"] = "DEBUG"
+    values |= {"log_level": "DEBUG", "snapshots_at_a_time": "2", "upgrades_at_a_time": "7"}
     given = {variable: values.get(field, f"x-{field}") for variable, field in settings.PARSED.items()}
     found = dataclasses.asdict(settings.parse(given))
     assert {field: str(value) for field, value in found.items()} == {

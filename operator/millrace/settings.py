@@ -29,6 +29,8 @@ class Settings:
     identity: str = ""
     """The pod's name, if the environment says it; it is then unique among processes."""
     workers: int = 8
+    snapshots_at_a_time: int = 4
+    upgrades_at_a_time: int = 3
 
 
 PARSED: Mapping[str, str] = {
@@ -44,6 +46,8 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_METRICS_PORT": "metrics_port",
     "MILLRACE_POD_NAME": "identity",
     "MILLRACE_WORKERS": "workers",
+    "MILLRACE_SNAPSHOTS_AT_A_TIME": "snapshots_at_a_time",
+    "MILLRACE_UPGRADES_AT_A_TIME": "upgrades_at_a_time",
 }
 REQUIRED = ("MILLRACE_NAMESPACE", "MILLRACE_TRAINER_IMAGE", "MILLRACE_SERVER_IMAGE", "MILLRACE_ROUTER_IMAGE")
 
@@ -63,12 +67,22 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "log_level": str.upper,
     "metrics_port": int,
     "workers": int,
+    "snapshots_at_a_time": int,
+    "upgrades_at_a_time": int,
 }
+
+_NUMBERS: Mapping[str, tuple[int, int]] = {
+    "MILLRACE_METRICS_PORT": (0, 65535),
+    "MILLRACE_WORKERS": (1, 64),
+    "MILLRACE_SNAPSHOTS_AT_A_TIME": (1, 1000),
+    "MILLRACE_UPGRADES_AT_A_TIME": (1, 1000),
+}
+"""Smallest and largest value."""
 
 
 def _wrong(environ: Mapping[str, str]) -> list[str]:
     problems = []
-    for name, lowest, highest in (("MILLRACE_METRICS_PORT", 0, 65535), ("MILLRACE_WORKERS", 1, 64)):
+    for name, (lowest, highest) in _NUMBERS.items():
         value = environ.get(name)
         if value and not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
             problems.append(f"{name} is {value!r}, not a number from {lowest} to {highest}")

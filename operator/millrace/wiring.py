@@ -148,7 +148,7 @@ class Replica:
             if missing:
                 raise errors.SettingsError(
                     f"the cluster does not serve {', '.join(missing)} of {api_version}; install the custom resource "
-                    "definitions: kubectl apply --server-side -f crds/"
+                    "definitions: kubectl apply --server-side -k crds"
                 )
 
     async def _served(self, api_version: str) -> set[str]:

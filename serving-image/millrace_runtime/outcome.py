@@ -52,7 +52,7 @@ def store_error(error: store.StoreError, missing: Reason, whose: str) -> StageEr
         return StageError(missing, f"{text}.")
     if isinstance(error, store.StoreDenied):
         return StageError(Reason.STORE_DENIED, f"{text}. Check the keys in {whose}.")
-    return StageError(Reason.STORE_UNAVAILABLE, f"{text}. It is tried again.", retry=True)
+    return StageError(Reason.STORE_UNAVAILABLE, f"{text}.", retry=True)
 
 
 def last_line(error: BaseException, limit: int = 400) -> str:

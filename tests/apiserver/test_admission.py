@@ -328,3 +328,42 @@ def test_the_operator_may_not_approve_nor_read_secrets(control_plane: Any) -> No
 def test_an_editor_scales(control_plane: Any, deployment: Manifest, api: Any) -> None:
     control_plane.kubectl("-n", "ml", "scale", "mdep/readings", "--replicas=2", user="alice")
     assert api.get(deployment)["spec"]["replicas"] == 2
+
+
+# ------------------------------------------------------------------------------------------------------ quarantines
+RECORDS = {"group": "apps", "resource": "controllerrevisions", "namespace": "ml"}
+
+
+def may(api: Any, user: str, verb: str) -> bool:
+    """Whether somebody may do that with what quarantines are written in."""
+    review = {"spec": {"resourceAttributes": {**RECORDS, "verb": verb}}}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    answer = api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", kind | review, user=user)
+    return bool(answer.body["status"]["allowed"])
+
+
+@pytest.mark.parametrize("user", ["alice", "bob", "carol"])
+def test_people_neither_forge_nor_remove_a_quarantine(user: str, api: Any) -> None:
+    assert not any(may(api, user, verb) for verb in ("create", "update", "patch", "delete", "deletecollection"))
+
+
+def test_the_operator_writes_quarantines_and_never_changes_one(api: Any) -> None:
+    assert {verb for verb in ("create", "update", "patch", "delete", "list") if may(api, "operator", verb)} == {
+        "create",
+        "list",
+    }
+
+
+@pytest.mark.parametrize("role", ["edit", "admin"])
+def test_kubernetes_own_roles_do_not_write_quarantines_either(role: str, api: Any) -> None:
+    """Why they are ControllerRevisions and no ConfigMaps: whoever edits everything in a namespace edits those."""
+    found = api.call("GET", f"/apis/rbac.authorization.k8s.io/v1/clusterroles/system:aggregate-to-{role}").body
+    written = {
+        (group, resource)
+        for rule in found["rules"]
+        if set(rule["verbs"]) - {"get", "list", "watch"}
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert ("", "configmaps") in written or role == "admin"
+    assert not {("apps", "controllerrevisions"), ("apps", "*"), ("*", "*")} & written

@@ -118,12 +118,21 @@ async def test_an_object_of_the_childs_name_that_is_somebody_elses_is_left_alone
         assert condition is not None
         assert (condition["status"], condition["reason"]) == ("True", "NameConflict")
         assert f"ConfigMap {namespace}/w exists" in condition["message"]
+        shown = (operator.world.store.get(WIDGETS, namespace, "w") or {})["status"]
+        assert (shown["phase"], shown["message"]) == ("Stalled", condition["message"])
+        told = await until(lambda: events(kube, namespace), "an Event")
+        assert [(one["type"], one["message"]) for one in told] == [("Warning", condition["message"])]
         found = await kube.get(resources.CONFIG_MAPS, namespace, "w")
         assert found["data"] == {"text": "theirs"}
         assert "ownerReferences" not in found["metadata"]
 
         await kube.delete(resources.CONFIG_MAPS, namespace, "w", uid=found["metadata"]["uid"])
         await until(lambda: is_ready(operator, namespace, "w"))
+
+
+async def events(kube: Kube, namespace: str) -> list[Manifest]:
+    """Events of a taken name."""
+    return await kube.list(resources.EVENTS, namespace, fields={"reason": "NameConflict"})
 
 
 async def test_a_decision_that_fails_does_not_stop_the_others_and_the_status_says_so(
@@ -146,7 +155,7 @@ async def test_a_decision_that_fails_does_not_stop_the_others_and_the_status_say
                 await asyncio.sleep(0.05)
         (condition,) = (await kube.get(WIDGETS, namespace, "bad"))["status"]["conditions"]
         assert (condition["type"], condition["reason"]) == ("Reconciling", "InternalError")
-        assert f"kubectl -n {namespace} logs deployment/millrace-operator" in condition["message"]
+        assert f"kubectl -n {namespace} logs deployments.apps/millrace-operator" in condition["message"]
         assert "ZeroDivisionError" not in condition["message"]
 
 

@@ -146,7 +146,7 @@ async def stable(kube: Kube) -> str:
 async def test_models_are_rolled_out_by_real_controllers_under_restricted_pod_security(
     plane: ControlPlane, kube: Kube, operator: wiring.Operator
 ) -> None:
-    strategy = {"canary": {"steps": STEPS}}
+    strategy = {"canary": {"steps": STEPS, "disableDefaults": ["ErrorRate"]}}
     await asyncio.to_thread(deploy, plane, replicas=2, strategy=strategy, monitoring={"drift": {}})
     await until(lambda: said(kube, "NoApprovedModel"), "the status says that no model is approved")
     await approve(plane, kube, 1)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from apiserver_kit import planes
+from apiserver_kit import planes, shell
 from apiserver_kit.operators import running, until
 
 from millrace import wiring
@@ -193,15 +193,14 @@ async def test_from_a_source_to_a_model_that_a_person_approved(plane: ControlPla
     assert run["status"]["modelRef"] == {"name": "churn-1"}
     assert run["status"]["gates"][1]["message"] == "no champion yet"
 
-    made = await standing(kube, resources.MODELS, "churn-1", "Reconciling", "PendingApproval")
+    made = await standing(kube, resources.MODELS, "churn-1", "Stalled", "PendingApproval")
     assert "ownerReferences" not in made["metadata"]
-    shown = made["status"]["message"].split("-p '")[1].rstrip("'")
-    command = ("patch", "mmd", "churn-1", "-n", NAMESPACE, "--type=json", "-p")
-    forged = await asyncio.to_thread(
-        plane.kubectl, *command, shown.replace("<your user name>", "bob"), user="alice", check=False
-    )
-    assert forged.returncode != 0
-    await asyncio.to_thread(plane.kubectl, *command, shown.replace("<your user name>", "bob"), user="bob")
+    shown = made["status"]["message"].rpartition(" Next: ")[2]
+    forgery = shown.replace("$(kubectl auth whoami -o jsonpath={.status.userInfo.username})", "bob")
+    forged = await asyncio.to_thread(shell.run, plane, forgery, user="alice")
+    assert forged.code != 0
+    approved = await asyncio.to_thread(shell.run, plane, shown, user="bob")
+    assert approved.code == 0, approved.err
     await standing(kube, resources.MODELS, "churn-1", "Ready", "QuorumReached")
     for kind in ("mds/churn", "mtr/churn-lr", "mmd/churn-1"):
         await asyncio.to_thread(plane.kubectl, "wait", kind, "-n", NAMESPACE, "--for=condition=Ready", "--timeout=5s")

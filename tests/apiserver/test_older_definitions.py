@@ -66,6 +66,6 @@ async def test_an_object_whose_definitions_are_older_than_the_operator_says_so(
                 found = await until(stalled)
         finally:
             await kube.delete(resources.DATASETS, NAMESPACE, "newer", uid=made["metadata"]["uid"])
-    assert (found["status"], found["reason"]) == ("True", "Refused")
+    assert (found["status"], found["reason"]) == ("True", "OlderDefinition")
     assert "fieldOfTheNextRelease" in found["message"]
-    assert "kubectl apply --server-side -k crds" in found["message"]
+    assert "Install the definitions of this operator's version" in found["message"]

@@ -91,7 +91,6 @@ def resources(sample: str, where: str) -> list[Case]:
     ]  # fmt: skip
 
 
-FRACTIONS = "spec.split.fractions"
 DATASET = [
     *names("dataset", 52),
     Case(
@@ -135,21 +134,9 @@ DATASET = [
         "spec.validation.rules[0].rowCount.min",
         {"spec.validation.rules[0].rowCount": {"min": 2, "max": 1}},
     ),
-    Case("dataset", "spec.split", "fractions must add up to 1", FRACTIONS, {f"{FRACTIONS}.train": 0.7}),
-    Case("dataset", "spec.split", "fractions must add up to 1", FRACTIONS, {f"{FRACTIONS}.train": 0.9}),
-    Case(
-        "dataset", "spec.split", "train and test fractions must be above 0", FRACTIONS,
-        {FRACTIONS: {"train": 0.9, "validation": 0.1, "test": 0}},
-    ),
     Case("dataset", "spec.split", "Stratified needs field", "spec.split.field", {"spec.split.field": REMOVED}),
-    Case("dataset", "spec.split", "Random takes no field", "spec.split.field", {"spec.split.method": "Random"}),
-    Case("dataset", "spec", "csv is for format CSV", "spec.csv", {"spec.csv": {"delimiter": ";"}}),
-    Case(
-        "dataset", "spec.csv", "delimiter must be neither", "spec.csv.delimiter",
-        {"spec.format": "CSV", "spec.csv": {"delimiter": ",", "decimal": ","}},
-    ),
     *resources("dataset", "spec.worker.resources"),
-    *(Case("dataset", *case) for case in splits.REFUSED),
+    *(Case("dataset", *case) for case in (*splits.REFUSED, *splits.UNREADABLE)),
 ]  # fmt: skip
 
 GATE = "spec.evaluation.gates[0]"
@@ -282,12 +269,37 @@ DEPLOYMENT = [
         {f"{CANARY}.steps[1].analysis.metrics[0].thresholdRange.max": 1},
     ),
     Case(
+        "deployment", f"{CANARY}.steps[].analysis.metrics[]", "exactly one of thresholdRange, compare",
+        f"{CANARY}.steps[1].analysis.metrics[0]", {f"{CANARY}.steps[1].analysis.metrics[0].compare": {}},
+    ),
+    Case(
+        "deployment", f"{CANARY}.steps[].analysis.metrics[]", "compare is for ErrorRate",
+        f"{CANARY}.steps[1].analysis.metrics[0].compare",
+        {f"{CANARY}.steps[1].analysis.metrics[0]": {"name": "slow", "builtin": "LatencyP95", "compare": {}}},
+    ),
+    Case(
+        "deployment", f"{CANARY}.analysis.metrics[]", "exactly one of thresholdRange, compare",
+        f"{CANARY}.analysis.metrics[0]", {f"{CANARY}.analysis.metrics[0].thresholdRange": REMOVED},
+    ),
+    Case(
+        "deployment", f"{CANARY}.analysis.metrics[]", "compare is for ErrorRate",
+        f"{CANARY}.analysis.metrics[2].compare", {f"{CANARY}.analysis.metrics[2].builtin": "LatencyP95"},
+    ),
+    Case(
+        "deployment", CANARY, "a canary is compared with stable", f"{CANARY}.steps",
+        {f"{CANARY}.disableDefaults": REMOVED, f"{CANARY}.steps[0]": {"setWeight": 100}},
+    ),
+    Case(
         "deployment", f"{CANARY}.analysis", "maxDuration must be at least 1s", f"{CANARY}.analysis.maxDuration",
         {f"{CANARY}.analysis.maxDuration": "0h"},
     ),
     Case(
         "deployment", f"{CANARY}.analysis.metrics[]", "an ErrorRate is a fraction",
         f"{CANARY}.analysis.metrics[0].thresholdRange.max", {f"{CANARY}.analysis.metrics[0].thresholdRange.max": 5},
+    ),
+    Case(
+        "deployment", "spec.strategy", "progressDeadline must be at least 1s", "spec.strategy.progressDeadline",
+        {"spec.strategy.progressDeadline": "999ms"},
     ),
     Case(
         "deployment", "spec.monitoring.drift", "interval must be at least 1s", "spec.monitoring.drift.interval",

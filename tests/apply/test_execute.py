@@ -30,12 +30,13 @@ from millrace_kit.manifests import make_manifest
 OWNER = Key(resources.DEPLOYMENTS, "default", "churn")
 FILES = Key(resources.CONFIG_MAPS, "default", "churn-router")
 RUN = Key(resources.TRAINING_RUNS, "default", "churn-drift-1")
+RECORD = Key(resources.CONTROLLER_REVISIONS, "default", "millrace-quarantine-1")
 NEW_SERVICE, NEW = (Key(kind, "default", "churn-new") for kind in (resources.SERVICES, resources.WORKLOADS))
 OLD_SERVICE, OLD = (Key(kind, "default", "churn-old") for kind in (resources.SERVICES, resources.WORKLOADS))
 BUDGET = Key(resources.BUDGETS, "default", "churn-server")
 POD = Key(resources.PODS, "default", "churn-router-1")
 CHILDREN, DOOMED = (FILES, NEW_SERVICE, NEW), (OLD_SERVICE, OLD, BUDGET)
-WRITES = (*CHILDREN, RUN, *DOOMED, POD)
+WRITES = (RECORD, *CHILDREN, RUN, *DOOMED, POD)
 
 OF_ONE_WRITE: Mapping[str, errors.MillraceError] = {
     "422": errors.Invalid("ConfigMap is invalid: too long", status=422),
@@ -146,6 +147,7 @@ class Bench:
         ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": "t"}
         told = {**ready, "type": "RetrainingBlocked", "status": "False", "reason": "RunStarted"}
         return Plan(
+            records=(make_manifest(RECORD.resource, RECORD.name, data={"kind": "Condemned"}),),
             children=tuple(make_manifest(key.resource, key.name, data={"a": "b"}) for key in CHILDREN),
             creates=(make_manifest(RUN.resource, RUN.name, spec={"seed": 1}),),
             deletes=tuple(
@@ -207,6 +209,11 @@ async def test_what_does_not_depend_on_a_refused_write_is_done(refused: dict[Key
         assert (key in bench.server.wrote) is (key not in held and key not in refused), key
     went = {POD} if isinstance(refused.get(POD), errors.NotFound) else set()  # its successor needs no nudge
     assert {one.key for one in outcome.failures} == set(refused) - held - went
+
+
+async def test_a_record_is_written_before_anything_that_follows_from_it(bench: Bench) -> None:
+    await bench.execute()
+    assert bench.server.wrote[0] == RECORD
 
 
 @settings(deadline=None)
@@ -339,7 +346,7 @@ async def test_an_object_that_cannot_have_a_status_yet_says_what_it_lacks(bench:
     await bench.execute(Plan(creates=bench.plan().creates))
     assert conditions(bench) == {"Ready": ("False", "Refused"), "Stalled": ("True", "Refused")}
     assert bench.status["stable"] == {"revision": "old"}
-    assert bench.status["message"].endswith("kubectl -n default describe resourcequotas")
+    assert bench.status["message"].endswith("kubectl -n default describe resourcequotas,limitranges")
 
 
 async def test_a_status_that_is_refused_holds_up_no_nudge(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from millrace.contract import environment, golden, profile, report
+from millrace.contract import dataset, environment, golden, profile, report, training
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord
 
@@ -30,13 +30,19 @@ EXAMPLES = [
         "ml",
         "churn",
         "s3://millrace",
-        {"format": "CSV"},
+        dataset.DatasetSpec(dataset.Source("s3://lake/a.csv"), dataset.Format.CSV),
         environment.PreviousSnapshot("s3://p", "sha256:1", "sha256:2"),
     ),
     environment.TrainingTask(
         *("ml", "run", "uid"),
         environment.DatasetVersion("churn", 2, "sha256:1", "s3://d"),
-        *({"builtin": {}}, {"n": 1}, 7, {}, {"modelName": "churn"}, "s3://millrace"),
+        training.TrainingSpec(
+            training.Trainer(training.Builtin("sklearn.svm.SVC", training.TaskKind.CLASSIFICATION)),
+            training.Output("churn"),
+            {"n": "1"},
+            7,
+        ),
+        "s3://millrace",
         environment.Champion("churn-1", "s3://m", "sha256:3"),
     ),
     golden.GoldenSet({"inputs": []}, {"outputs": []}, 1e-3),
@@ -53,12 +59,7 @@ def test_a_record_is_read_back_as_it_was_written(record):
     assert type(record).from_json(record.to_json()) == record
 
 
-# A snapshot task keeps what it does not know: it is the Dataset's spec.
-@pytest.mark.parametrize(
-    "record",
-    [record for record in EXAMPLES if not isinstance(record, environment.SnapshotTask)],
-    ids=lambda record: type(record).__name__,
-)
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_a_record_of_a_newer_version_is_read_without_what_is_new(record):
     data = json.loads(record.to_json()) | {"addedLater": {"x": 1}}
     assert type(record).from_dict(data) == record
@@ -74,7 +75,10 @@ def test_a_snapshot_task_reads_like_the_dataset():
     task = json.loads(EXAMPLES[4].to_json())
     assert task["format"] == "CSV"
     assert task["previous"]["sourceDigest"] == "sha256:2"
-    assert set(task) == {"format", "namespace", "name", "storeUri", "previous"}
+    assert list(task) == [
+        *("source", "format", "csv", "schema", "validation", "split"),
+        *("namespace", "name", "storeUri", "previous"),
+    ]
 
 
 @pytest.mark.parametrize(

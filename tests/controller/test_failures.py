@@ -44,7 +44,9 @@ def test_a_taken_name_stalls_the_object_and_says_where_to_look() -> None:
     assert conditions["Ready"]["lastTransitionTime"] == "before"
     assert conditions["Stalled"]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
     assert {one["reason"] for one in conditions.values()} == {"NameConflict"}
-    assert "kubectl -n default get dataset.millrace.dev" in conditions["Stalled"]["message"]
+    assert conditions["Stalled"]["message"].endswith(" Next: kubectl -n default describe dataset.millrace.dev d")
+    assert plan.status is not None
+    assert (plan.status["phase"], plan.status["message"]) == ("Stalled", conditions["Stalled"]["message"]), "`get`"
     assert [(one.type, one.reason) for one in plan.events] == [("Warning", "NameConflict")]
 
 
@@ -52,24 +54,27 @@ def test_a_refused_refresh_takes_no_version_away() -> None:
     """What can be used stays Ready; what is refused is told beside it, once."""
     ready = {"type": "Ready", "status": "True", "reason": "VersionAvailable", "message": "m", "lastTransitionTime": "t"}
     refused = _failure(errors.Forbidden('jobs.batch "d" is forbidden: exceeded quota: small'))
-    decided = Plan(status={"version": 4, "conditions": [ready]})
+    decided = Plan(status={"version": 4, "phase": "Available", "conditions": [ready]})
     plan, conditions = _reported(_dataset(), refused, plan=decided)
-    assert (plan.status or {})["version"] == 4
+    assert ((plan.status or {})["version"], (plan.status or {})["phase"]) == (4, "Available")
     assert conditions["Ready"]["status"] == "True"
     assert (conditions["Stalled"]["status"], conditions["Stalled"]["reason"]) == ("True", "Refused")
     assert "exceeded quota: small" in conditions["Stalled"]["message"]
-    assert conditions["Stalled"]["message"].endswith("kubectl -n default describe resourcequotas")
+    assert conditions["Stalled"]["message"].endswith(" Next: kubectl -n default describe resourcequotas,limitranges")
     again, _ = _reported(_dataset() | {"status": plan.status}, refused, plan=decided)
     assert (again.status, again.events) == (plan.status, ())
 
 
 def test_failing_passes_keep_the_last_status_and_point_to_the_log() -> None:
-    status = failures.internal_error(_dataset(), 5, "kubectl logs x", NOW)
+    status = failures.internal_error(_dataset(), 5, "millrace-operator", "millrace", NOW)
     conditions = {one["type"]: one for one in status["conditions"]}
     assert (status["version"], status["observedGeneration"]) == (3, 1)
     assert conditions["Ready"]["reason"] == "R"
     assert conditions["Reconciling"]["reason"] == "InternalError"
-    assert conditions["Reconciling"]["message"].endswith("Read why: kubectl logs x")
+    command = "kubectl -n millrace logs deployments.apps/millrace-operator --all-pods --tail=100"
+    assert conditions["Reconciling"]["message"].endswith(f" Next: {command}")
+    fresh = failures.internal_error(make_manifest(resources.DATASETS, "d"), 5, "millrace-operator", "millrace", NOW)
+    assert (fresh["phase"], fresh["message"]) == ("Waiting", fresh["conditions"][0]["message"])
 
 
 def _misread(manifest: dict[str, Any]) -> ValidationError:
@@ -126,8 +131,8 @@ UNDECLARED = "failed to create typed patch object (d/d; {}): .status.x: field no
 )
 def test_definitions_older_than_the_operator_are_not_blamed_on_the_object(why: str) -> None:
     stalled = next(one for one in failures.refused(_dataset(), why, NOW)["conditions"] if one["type"] == "Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", "Refused")
-    assert stalled["message"].endswith("kubectl apply --server-side -k crds from its release")
+    assert (stalled["status"], stalled["reason"]) == ("True", "OlderDefinition")
+    assert stalled["message"].endswith(" Next: kubectl get customresourcedefinitions.apiextensions.k8s.io -o name")
 
 
 def test_a_field_that_the_cluster_itself_does_not_know_is_not_blamed_on_our_definitions() -> None:

@@ -192,15 +192,25 @@ class Importer:
         self._store = store
         self._rows = rows
 
-    def imported(self, model_name: str, version: int, model: bytes, *, golden: dict[str, object] | None = None) -> str:
+    def imported(
+        self,
+        model_name: str,
+        version: int,
+        model: bytes,
+        *,
+        golden: dict[str, object] | None = None,
+        signature: dict[str, object] | None = None,
+    ) -> str:
         """Create the Model; its digest."""
         made = imports.upload(self._store, model_name, version, model, self._rows, golden)
+        if signature is not None:
+            made.manifest["spec"]["signature"] = signature
         self._kubectl.create(made.manifest)
         return made.digest
 
-    def approved(self, model_name: str, version: int, model: bytes, *, golden: dict[str, object] | None = None) -> str:
+    def approved(self, model_name: str, version: int, model: bytes, **more: Any) -> str:
         """Create the Model and approve it; its digest once the operator agrees."""
-        digest = self.imported(model_name, version, model, golden=golden)
+        digest = self.imported(model_name, version, model, **more)
         self.approve(model_name, version, digest)
         return digest
 

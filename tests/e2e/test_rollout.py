@@ -111,7 +111,7 @@ def test_a_newer_approval_supersedes_the_canary_without_quarantine(kubectl: Kube
 
 def test_a_person_aborts_a_canary_and_brings_it_back(kubectl: Kubectl, importer: Any) -> None:
     steps = [{"setWeight": 20}, {"pause": {"duration": "20s"}}]
-    start(kubectl, importer, "held", strategy={"canary": {"steps": steps}})
+    start(kubectl, importer, "held", strategy={"canary": {"steps": steps, "disableDefaults": ["ErrorRate"]}})
     importer.approved("held", 2, imports.logistic(2.0))
     revision = at_20_percent(kubectl, "held")["status"]["canary"]["revision"]
     patch_actions(kubectl, "held", {"abort": {"revision": revision, "reason": "a hunch"}})

@@ -80,11 +80,12 @@ def test_requests_are_split_by_the_weights_that_were_applied_at_the_time() -> No
 
 def test_a_bad_model_fails_its_share_and_a_slow_one_is_slow() -> None:
     envoys = Envoys()
-    envoys.behaviours["bad"] = Behaviour(errors=0.25, slow=0.5)
+    envoys.behaviours["bad"] = Behaviour(errors=0.25, slow=0.5, refused=0.75)
     envoys.rate["churn"] = 100.0
     envoys.look(PODS, files(SPLIT), 0.0)
     found = counted(envoys, 16.0)
     assert (found[NEW].attempts, found[NEW].failed, found[OLD].failed) == (400, 100, 0)
+    assert (found[NEW].refused, found[OLD].refused) == (300, 0)
     assert found[NEW].latency_ms[1000.0] - found[NEW].latency_ms[500.0] == 0
     assert found[NEW].latency_ms[2500.0] - found[NEW].latency_ms[1000.0] == 200
 

@@ -169,6 +169,32 @@ def test_i6_a_quarantine_that_a_person_lifts_is_no_fault():
     assert told.put(deployment((STABLE, 100), actions=actions)).laws == set()
 
 
+def record(name: str, kind: str, **data) -> dict:
+    """What is written of a quarantine."""
+    facts = {"kind": kind, "digest": DIGESTS[CANARY], **data}
+    return {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": {"name": name}, "data": facts}
+
+
+def test_i6_traffic_of_what_failed_in_another_deployment_is_found():
+    told = serving().put(record("q", "Condemned")).later(10)
+    assert "I6" in told.put(files(aaaaaaaa=80, bbbbbbbb=20)).laws
+
+
+def test_i6_traffic_of_what_was_let_go_is_no_fault():
+    told = serving().put(record("q", "Condemned")).put(record("r", "Released", lifts=["q"])).later(10)
+    assert "I6" not in told.put(files(aaaaaaaa=80, bbbbbbbb=20)).laws
+
+
+def test_i6_a_record_that_is_changed_is_found():
+    told = serving().put(record("q", "Condemned"))
+    assert told.put(record("q", "Condemned", reason="another")).laws == {"I6"}
+
+
+def test_i6_a_quarantine_that_was_lifted_in_another_deployment_is_no_fault():
+    told = serving().put(deployment((STABLE, 100), status=QUARANTINE)).put(record("r", "Released", lifts=["q"]))
+    assert told.put(deployment((STABLE, 100))).laws == set()
+
+
 def test_i12_weights_that_are_claimed_before_they_are_applied_are_found():
     told = serving().put(deployment((STABLE, 80), (CANARY, 20)))
     assert told.put(files(aaaaaaaa=80, bbbbbbbb=20)).laws == {"I12"}

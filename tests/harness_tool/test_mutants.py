@@ -9,17 +9,15 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import pytest
 
 from millrace.apply import execute
 from millrace.apply.execute import Executor
-from millrace.clients.clock import Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key
 from millrace.decide import status
-from millrace.decide.deployment import retiring, retraining
+from millrace.decide.deployment import obstacles, retiring
 from millrace.decide.plan import Plan
 from millrace.decide.training_run import attempt
 from millrace.observe import jobs
@@ -66,7 +64,7 @@ def write_the_status_before_the_children(patch: Patch) -> None:
     """Write the status before what it reports."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan, *tell):
+    async def executed(self: Executor, resource, owner, plan, *report):
         first = await whole(self, resource, owner, plan.model_copy(update={"children": (), "events": ()}))
         rest = await whole(
             self, resource, owner, plan.model_copy(update={"status": None, "deletes": (), "creates": ()})
@@ -111,7 +109,7 @@ def nudge_before_the_status(patch: Patch) -> None:
     """Let the status wait for writes that only make things faster."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan, *tell):
+    async def executed(self: Executor, resource, owner, plan, *report):
         await whole(self, resource, owner, plan.model_copy(update={"status": None, "events": ()}))
         return await whole(
             self, resource, owner, Plan(status=plan.status, events=plan.events, wake_after=plan.wake_after)
@@ -125,11 +123,6 @@ def report_the_stage_that_was_seen_last(patch: Patch) -> None:
     patch.setattr(attempt, "last_stage", lambda ending, known: known.stage)
 
 
-def trust_the_time_of_day(patch: Patch) -> None:
-    """Count a deadline across a step of the clock."""
-    patch.setattr(Steadiness, "since", lambda self: datetime(1970, 1, 1, tzinfo=UTC))
-
-
 def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
     """Count from the times in the status, also from those in the future."""
     for module in (status, retiring):
@@ -138,7 +131,7 @@ def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
 
 def start_a_deleted_clone_again(patch: Patch) -> None:
     """Treat a run that somebody deleted as one that never existed."""
-    patch.setattr(retraining, "_it_was_deleted", lambda _: None)
+    patch.setattr(obstacles, "_it_was_deleted", lambda *_: None)
 
 
 MUTANTS: dict[Callable[[Patch], None], tuple[str, ...]] = {
@@ -152,7 +145,6 @@ MUTANTS: dict[Callable[[Patch], None], tuple[str, ...]] = {
     forget_what_could_not_be_deleted: ("answer-409/aborted-then-retried/delete-services-2",),
     nudge_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
     report_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
-    trust_the_time_of_day: ("clock-forward/next-at-once/apply-workloads-3",),
     wait_for_a_time_that_was_set_back: (
         "clock-back/dataset-refreshed/delete-jobs-1",
         "clock-back/canary-promotes/patch_status-deployments-8",

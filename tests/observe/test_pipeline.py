@@ -37,10 +37,15 @@ class Live:
         self.asked: list[str] = []
 
     async def list(
-        self, resource: ResourceType, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
         self.asked.append(resource.plural)
-        return self.store.list(resource, namespace, labels)
+        found = self.store.list(resource, namespace, labels)
+        return [one for one in found if not fields or one["involvedObject"]["uid"] == fields["involvedObject.uid"]]
 
 
 @pytest.fixture

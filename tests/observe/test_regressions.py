@@ -40,7 +40,11 @@ class Silent:
     """An API server that must not be asked."""
 
     async def list(
-        self, resource: ResourceType, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> list[Manifest]:
         raise AssertionError(f"{resource.plural} were listed live")
 
@@ -119,4 +123,6 @@ async def test_counting_begins_anew_when_the_operator_does() -> None:
         await scrapes.round()
         cast("ManualClock", world.clock).advance(5)
     (traffic,) = scrapes.scraped(api.Deployment.model_validate(manifest)).traffic
-    assert traffic.counted_since == began
+    assert traffic.since_rollout is not None
+    assert traffic.since_step is not None
+    assert traffic.since_rollout.since == traffic.since_step.since == began

@@ -18,8 +18,6 @@ from millrace.clients import scrape
 from millrace.clients.scrape import ScrapeFailed
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.contract.router import RevisionTraffic
-from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
 from millrace_kit.clock import ManualClock
@@ -27,34 +25,6 @@ from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM
 
 STABLE, CANARY = "aaaaaaaa", "bbbbbbbb"
-
-
-def test_counters_are_added_up_over_restarts_and_pods() -> None:
-    counter = TrafficCounter()
-    counter.add("r-0", {CANARY: RevisionTraffic(attempts=10, completed=10, lost=1, latency_ms={5.0: 8, 10.0: 10})})
-    counter.add("r-0", {CANARY: RevisionTraffic(attempts=15, completed=15, lost=2, latency_ms={5.0: 9, 10.0: 15})})
-    counter.add("r-0", {CANARY: RevisionTraffic(attempts=4, completed=4, saved=1, latency_ms={5.0: 4, 10.0: 4})})
-    counter.add("r-1", {CANARY: RevisionTraffic(attempts=1, completed=1)})
-    total = counter.totals[CANARY]
-    assert (total.attempts, total.completed, total.failed) == (20, 20, 3)
-    assert total.latency_ms == ((5.0, 13), (10.0, 19))
-
-
-def test_a_cluster_that_went_and_came_back_counts_from_zero() -> None:
-    counter = TrafficCounter()
-    counter.add("r-0", {CANARY: RevisionTraffic(attempts=10, completed=10)})
-    counter.add("r-0", {})
-    counter.add("r-0", {CANARY: RevisionTraffic(attempts=12, completed=12)})
-    assert counter.totals[CANARY].completed == 22
-
-
-def test_bins_are_added_up_over_restarts_and_pods() -> None:
-    counter = BinCounter()
-    counter.add("s-0", {"x": (5, 5), "y": (1, 9)})
-    counter.add("s-0", {"x": (6, 7), "y": (1, 12)})
-    counter.add("s-0", {"x": (1, 0), "y": (0, 1)})
-    counter.add("s-1", {"x": (0, 3), "y": (3, 0)})
-    assert counter.totals == {"x": (7, 10), "y": (4, 13)}
 
 
 def page(*lines: str) -> str:
@@ -144,7 +114,9 @@ class Scene:
         status = {"podIP": address, "containerStatuses": [{"state": {"running": {}}}]}
         return make_manifest(resources.PODS, name, namespace="ml", labels=labels, status=status)
 
-    def deployment(self, step: str | None = None, *, stable: bool = True) -> api.Deployment:
+    def deployment(
+        self, step: str | None = None, *, stable: bool = True, started: str = "2026-01-01T00:00:00Z"
+    ) -> api.Deployment:
         metric = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.05}}
         steps = [{"setWeight": 50}, {"analysis": {"metrics": [metric]}}]
         spec = {
@@ -158,7 +130,7 @@ class Scene:
             status["stable"] = {"revision": STABLE, "model": "churn-1", **base}
         if step is not None:
             status["canary"] = {"revision": CANARY, "model": "churn-2", **base}
-            status["rollout"] = {"startedTime": "2026-01-01T00:00:00Z", "stepStartedTime": step, "currentStepIndex": 1}
+            status["rollout"] = {"startedTime": started, "stepStartedTime": step, "currentStepIndex": 1}
         manifest = make_manifest(resources.DEPLOYMENTS, "churn", namespace="ml", spec=spec, status=status)
         self.put(manifest)
         return api.Deployment.model_validate(manifest)
@@ -173,19 +145,57 @@ def scene() -> Scene:
     return Scene()
 
 
-async def test_a_step_counts_from_when_it_was_first_seen_and_the_rollout_from_the_start(scene: Scene) -> None:
+async def rounds(scene: Scene, *requests: tuple[int, int]) -> None:
+    """So many requests and failures have been counted at each of these rounds."""
+    for total, failed in requests:
+        scene.pods.router("10.0.0.1", "g1", total, failed=failed)
+        await scene.round()
+
+
+def since(scene: Scene, seen: api.Deployment) -> dict[str, tuple[int, int]]:
+    """Requests and failures of the canary, since the rollout and since the step."""
+    found = {}
+    for window in scene.scrapes.scraped(seen).traffic:
+        for kind, counted in (("rollout", window.since_rollout), ("step", window.since_step)):
+            strata = counted.strata if counted is not None else ()
+            found[kind] = (sum(one.canary.completed for one in strata), sum(one.canary.failed for one in strata))
+    return found
+
+
+async def test_a_rollout_and_a_step_count_from_when_they_were_first_seen(scene: Scene) -> None:
     scene.deployment("2026-01-01T00:00:01Z")
-    scene.pods.router("10.0.0.1", "g1", 100, failed=2)
-    await scene.round()
+    await rounds(scene, (100, 2), (120, 2))
     seen = scene.deployment("2026-01-01T00:00:09Z")
-    await scene.round()
-    scene.pods.router("10.0.0.1", "g1", 150, failed=2)
-    await scene.round()
+    await rounds(scene, (120, 2), (150, 2))
+    assert since(scene, seen) == {"rollout": (50, 0), "step": (30, 0)}
     (traffic,) = scene.scrapes.scraped(seen).traffic
-    assert (traffic.since_rollout.completed, traffic.since_rollout.failed) == (150, 2)
-    assert (traffic.since_step.completed, traffic.since_step.failed) == (50, 0)
     assert seen.status.rollout is not None
-    assert traffic.step == seen.status.rollout.step_started_time
+    assert (traffic.rollout, traffic.step) == (seen.status.rollout.started_time, seen.status.rollout.step_started_time)
+
+
+async def test_a_second_try_within_seconds_is_not_judged_on_the_first(scene: Scene) -> None:
+    """Its cluster never left the routers, so its counters go on from the failures of the first try."""
+    scene.deployment("2026-01-01T00:00:00Z")
+    await rounds(scene, (0, 0), (500, 500))
+    scene.deployment(None)
+    await rounds(scene, (510, 510))
+    again = scene.deployment("2026-01-01T00:00:30Z", started="2026-01-01T00:00:30Z")
+    await rounds(scene, (510, 510), (600, 510))
+    assert since(scene, again) == {"rollout": (90, 0), "step": (90, 0)}
+
+
+async def test_an_operator_that_starts_over_does_not_count_what_was_before_it(scene: Scene) -> None:
+    """Nobody can tell the failures of an earlier try from those of this one; it takes longer, and is never wrong."""
+    seen = scene.deployment("2026-01-01T00:00:00Z")
+    await rounds(scene, (0, 0), (500, 500))
+    scene.scrapes = Scrapes(scene.world, scene.pods)
+    await rounds(scene, (500, 500), (520, 500))
+    assert since(scene, seen) == {"rollout": (20, 0), "step": (20, 0)}
+    (traffic,) = scene.scrapes.scraped(seen).traffic
+    assert traffic.since_rollout is not None
+    assert seen.status.rollout is not None
+    assert seen.status.rollout.started_time is not None
+    assert traffic.since_rollout.since > seen.status.rollout.started_time
 
 
 async def test_an_answer_wakes_only_when_a_decision_depends_on_it(scene: Scene) -> None:

@@ -26,9 +26,10 @@ def parts(manifest: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return pod["initContainers"][0], pod["containers"][0]
 
 
-def test_a_revision_is_the_bytes_under_the_template() -> None:
+def test_a_revision_is_the_bytes_under_the_resources_whatever_image_runs_them() -> None:
     assert made().revision == made().revision
-    assert made().revision != made(Template(image="server:2")).revision
+    assert made().revision == made(TEMPLATE.model_copy(update={"image": "server:2"})).revision
+    assert made().revision != made(Template(image="server:1")).revision
     other = server.bundle(make_model("churn", 7, digest=f"sha256:{9:064x}"), TEMPLATE)
     assert other.revision != made().revision
 

@@ -7,6 +7,7 @@ from typing import Any
 from millrace.api.dataset import Dataset
 from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import task
+from millrace.contract.dataset import Mode, Source
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
 from millrace_kit.simulation import PLATFORM
@@ -41,8 +42,8 @@ def test_the_pod_is_told_the_whole_spec_and_where_to_write() -> None:
     job = snapshot_job.render(make_dataset(), "churn-snapshot-1", None, PLATFORM)
     found = told(job)
     assert (found.namespace, found.name, found.store_uri) == ("ml", "churn", "s3://millrace")
-    assert found.spec["source"] == {"storageUri": "s3://lake/churn.csv"}
-    assert found.spec["schema"]["mode"] == "Infer"
+    assert found.spec.source == Source("s3://lake/churn.csv")
+    assert found.spec.schema.mode is Mode.INFER
     assert found.previous is None
 
 
@@ -98,7 +99,8 @@ def test_a_spec_of_any_size_reaches_the_pod_and_none_of_it_is_a_variable() -> No
     spec = {"source": {"storageUri": "s3://lake/c.csv"}, "format": "CSV", "schema": {"fields": fields}}
     dataset = Dataset.model_validate({"metadata": metadata, "spec": spec})
     job = snapshot_job.render(dataset, "j", None, PLATFORM)
-    assert told(job).spec["schema"]["fields"] == [{**field, "role": "Feature", "nullable": True} for field in fields]
+    found = [one.to_dict() for one in told(job).spec.schema.fields]
+    assert found == [{**field, "role": "Feature", "nullable": True} for field in fields]
     assert len(told(job).to_json()) > 1024 * 1024
     assert len(job["spec"]["template"]["metadata"]["annotations"][task.ANNOTATION]) < 256 * 1024
     assert max(map(len, variables(job).values())) < 1024

@@ -68,19 +68,20 @@ def test_every_stage_is_told_what_was_resolved() -> None:
     task = TrainingTask.from_json(unpack(job["spec"]["template"]["metadata"]["annotations"][ANNOTATION]))
     for stage in stages(job):
         assert {"name": "task", "mountPath": DIRECTORY} in stage["volumeMounts"]
-        assert (task.run, task.run_uid, task.seed) == ("gb", "u-2", 7)
+        assert (task.run, task.run_uid, task.spec.seed) == ("gb", "u-2", 7)
         assert (task.dataset.version, task.dataset.uri) == (3, "s3://millrace/d/")
         assert task.champion is not None
         assert task.champion.storage_uri == "s3://millrace/4.onnx"
-        assert task.output["modelName"] == "churn"
-        assert task.parameters == {"C": "0.5"}
+        assert task.spec.output.model_name == "churn"
+        assert task.spec.parameters == {"C": "0.5"}
 
 
-def test_a_verdict_is_not_tried_again_and_a_disruption_costs_no_attempt() -> None:
+def test_a_verdict_is_not_tried_again_and_neither_a_disruption_nor_a_silent_store_costs_an_attempt() -> None:
     spec = render()["spec"]
-    verdict, disruption = spec["podFailurePolicy"]["rules"]
+    verdict, disruption, store = spec["podFailurePolicy"]["rules"]
     assert (verdict["action"], verdict["onExitCodes"]["values"]) == ("FailJob", [2])
-    assert disruption["action"] == "Ignore"
+    assert (disruption["action"], store["action"]) == ("Ignore", "Ignore")
+    assert store["onExitCodes"]["values"] == [3]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"]) == (1, 60)
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 

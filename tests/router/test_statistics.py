@@ -105,3 +105,32 @@ async def test_the_scrape_path_returns_only_revisions_and_a_small_page(envoy, pa
 
     assert clusters == {"00000001", "00000002", "00000001-route", "00000002-route"}
     assert len(page) < 40_000
+
+
+async def test_a_request_that_is_refused_is_counted_on_its_revision_and_not_tried_again(envoy, pair, session):
+    stable, canary = pair
+    for _ in range(60):
+        async with session.post(f"{envoy.url}/v2/models/churn/infer", data=b"{}") as response:
+            assert response.status == 400
+    traffic = await envoy.traffic()
+    good, other = traffic[stable.settings.revision], traffic[canary.settings.revision]
+
+    assert good.refused + other.refused == 60
+    for one in (good, other):
+        assert one.refused == one.completed == one.attempts > 0
+        assert one.failed == 0
+
+
+async def test_a_cluster_that_goes_and_comes_back_may_go_on_counting_where_it_was(envoy, pair, load, session, wiring):
+    """Why nothing counts in a rollout that was counted before it began: the name of a cluster is no start."""
+    stable, canary = pair
+    load.beyond = True
+    await load.run(session, REQUESTS)
+    before = (await envoy.traffic())[canary.settings.revision]
+    await envoy.apply(wiring.config(wiring.backend(stable, 100)))
+    await envoy.apply(wiring.config(wiring.backend(stable, 50), wiring.backend(canary, 50, fallback="1")))
+    await envoy.healthy(canary.settings.revision)
+    after = (await envoy.traffic())[canary.settings.revision]
+
+    assert before.failed > 0
+    assert after.failed in (before.failed, 0)

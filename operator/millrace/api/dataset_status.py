@@ -123,6 +123,8 @@ class DatasetStatus(Shape):
     """The newest good version: what a new TrainingRun trains on."""
     versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
     """The newest good versions, newest first."""
+    accepted_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+    """The newest generation of the spec under which a look found a good version."""
     failed_rules: Annotated[tuple[FailedRule, ...], Field(max_length=64), ATOMIC] = ()
     """Why the newest candidate was refused."""
     reading: SourceReading | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import ATOMIC, BY_NAME, Resource, Rule, Shape
+from .base import ATOMIC, BY_NAME, SET, Resource, Rule, Shape
 from .deployment_status import (
     Address,
     AnalysisResult,
@@ -33,6 +33,7 @@ __all__ = [
     "AnalysisMetric",
     "AnalysisResult",
     "Canary",
+    "Compare",
     "Count",
     "Deployment",
     "DeploymentSpec",
@@ -64,6 +65,9 @@ __all__ = [
 ]
 
 
+DEFAULT_PROGRESS_DEADLINE = "10m"
+
+
 class ModelSelector(Shape):
     """Follow a registered model."""
 
@@ -75,6 +79,11 @@ class ModelSelector(Shape):
 
 class Server(Shape):
     """The serving container."""
+
+    upgrade_policy: Literal["OnNextRollout", "Rolling"] = "OnNextRollout"
+    """What a newer operator does with servers that run its predecessor's image: nothing before the next rollout, or the
+    same revision in place, pod by pod and a few Deployments at a time, each pod once it has reproduced the golden set.
+    """
 
     resources: ResourceRequirements | None = None
     """Requests and limits of every server pod. Unless something is said about them, 100m of CPU and 256Mi of memory are
@@ -90,7 +99,15 @@ class MaxThreshold(Shape):
     """The largest value that is still good."""
 
     max: Annotated[float, Field(gt=0)]
-    """A fraction for ErrorRate, seconds for LatencyP95."""
+    """A fraction for ErrorRate, seconds for LatencyP95. Of latencies only the router's bounds are counted exactly: 0.1,
+    0.25, 0.5, 1 and so on."""
+
+
+class Compare(Shape):
+    """How much worse than stable the canary may be, over the same time."""
+
+    max_increase: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """The largest share of all requests that may go wrong in the canary beyond stable's share: the practical margin."""
 
 
 class AnalysisMetric(Shape):
@@ -98,19 +115,31 @@ class AnalysisMetric(Shape):
 
     RULES: ClassVar = (
         Rule(
-            rule="self.builtin != 'ErrorRate' || self.thresholdRange.max < 1.0",
+            rule="self.builtin != 'ErrorRate' || !has(self.thresholdRange) || self.thresholdRange.max < 1.0",
             message="an ErrorRate is a fraction: thresholdRange.max must be below 1",
             field=".thresholdRange.max",
+        ),
+        Rule(
+            rule="has(self.thresholdRange) != has(self.compare)",
+            message="exactly one of thresholdRange, compare is required",
+        ),
+        Rule(
+            rule="!has(self.compare) || self.builtin == 'ErrorRate'",
+            message="compare is for ErrorRate: give LatencyP95 a thresholdRange",
+            field=".compare",
         ),
     )
     name: DnsName
     """How the metric is called in `status.analysis`."""
     builtin: Literal["ErrorRate", "LatencyP95"]
-    """What is measured."""
-    threshold_range: MaxThreshold
-    """What is still good."""
+    """What is measured. ErrorRate counts requests that failed (5xx, saved by a retry or not) and requests that were
+    refused (4xx), these only beyond stable's own share of them."""
+    threshold_range: MaxThreshold | None = None
+    """What is still good, whatever stable does."""
+    compare: Compare | None = None
+    """What is still good beside stable, whose failures excuse the canary's."""
     min_samples: Annotated[int, Field(ge=1, le=1000000)] = 100
-    """No verdict before this many requests."""
+    """No verdict before the canary has answered this many requests, a bad one neither."""
     confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
     """How sure a verdict is, over all looks together."""
 
@@ -167,18 +196,43 @@ class Canary(Shape):
             message="an analysis step needs a setWeight above 0 before it: a canary without traffic has no data",
             field=".steps",
         ),
+        Rule(
+            rule="(has(self.disableDefaults) && 'ErrorRate' in self.disableDefaults) || "
+            "(self.steps.map(s, has(s.setWeight) && s.setWeight > 0 && s.setWeight < 100).indexOf(true) >= 0 && "
+            "(self.steps.map(s, has(s.setWeight) && s.setWeight == 100).indexOf(true) < 0 || "
+            "self.steps.map(s, has(s.setWeight) && s.setWeight > 0 && s.setWeight < 100).indexOf(true) < "
+            "self.steps.map(s, has(s.setWeight) && s.setWeight == 100).indexOf(true)))",
+            message="a canary is compared with stable: give it a setWeight from 1 to 99 before one of 100, "
+            "or set disableDefaults: [ErrorRate]",
+            field=".steps",
+        ),
     )
     steps: Annotated[list[Step], Field(min_length=1, max_length=30), ATOMIC]
     """In this order; promotion follows the last one."""
     analysis: Analysis | None = None
     """Watched throughout: rolls back at any step, and must pass before promotion."""
+    disable_defaults: Annotated[list[Literal["ErrorRate"]], Field(max_length=8), SET] = Field(default_factory=list)
+    """What every canary is judged by, unless it is named here: ErrorRate compares it with stable (`compare: {}`),
+    throughout. What the spec does not judge either is then promoted unjudged."""
 
 
 class Strategy(Shape):
     """How a newer model takes over."""
 
-    canary: Canary
-    """In steps."""
+    RULES: ClassVar = (
+        Rule(
+            rule="duration(self.progressDeadline) >= duration('1s')",
+            message="progressDeadline must be at least 1s",
+            field=".progressDeadline",
+        ),
+    )
+    canary: Canary | None = None
+    """In steps. Absent: at once, when it is ready; nothing is judged, and no failure is hidden by stable."""
+    allow_signature_change: DnsName | None = None
+    """The Model whose inputs or outputs may differ from stable's; any other such Model is held."""
+    progress_deadline: Duration = DEFAULT_PROGRESS_DEADLINE
+    """A rollout that waits for pods for longer than this is reported as stalled. It still goes on by itself once they
+    are there: only its own bytes and answers condemn a model."""
 
 
 class Drift(Shape):
@@ -229,8 +283,8 @@ class Limits(Shape):
 
     cooldown: Duration = "6h"
     """Time from one start to the next, at least."""
-    max_runs_per_day: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Starts within 24 hours, at most."""
+    max_runs_per_day: Annotated[int, Field(ge=1, le=100)] = 2
+    """Starts within 24 hours, at most. Deleting a run gives none back."""
     max_concurrent: Annotated[int, Field(ge=1, le=10)] = 1
     """Runs of this Deployment at a time, at most."""
 
@@ -261,9 +315,9 @@ class Actions(Shape):
     abort: RevisionAction | None = None
     """Return all traffic to stable and stop this canary (verb `abort`)."""
     retry: RevisionAction | None = None
-    """Start this aborted or rolled back canary again, or give its held analysis more time (verb `retry`)."""
+    """Start this aborted canary again, or give its held analysis more time (verb `retry`)."""
     unquarantine: RevisionAction | None = None
-    """Let this quarantined revision be rolled out again (verb `approve`)."""
+    """Let the bytes of this quarantined revision be rolled out again, in every Deployment (verb `approve`)."""
 
 
 class DeploymentSpec(Shape):

@@ -34,6 +34,14 @@ class RevisionStatus(Shape):
     """Pods that reproduced the golden set and answer."""
     since: Time
     """When it became what it is."""
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
+    """Hash of its inputs and outputs, known also when its Model is gone."""
+    image: Annotated[str, Field(max_length=512)] | None = None
+    """What its servers run. A newer operator does not change it by itself; see `spec.server.upgradePolicy`."""
+    image_time: Time | None = None
+    """Since when its image is changed in place; absent once all its servers run it."""
+    updated_replicas: Replicas | None = None
+    """While its image is changed in place: pods that run it already."""
 
 
 class Retiring(Shape):
@@ -63,7 +71,7 @@ class Rollout(Shape):
     step_started_time: Time | None = None
     """When the step began."""
     unready_since: Time | None = None
-    """Since when fewer servers of the canary are ready than it needs."""
+    """Since when it waits for servers, routers or a Model."""
     waiting_for: Annotated[str, Field(max_length=256)] | None = None
     """What it waits for."""
     last_verdict: Literal["Promoted", "RolledBack", "Aborted", "Superseded"] | None = None
@@ -85,6 +93,8 @@ class AnalysisResult(Shape):
     """The verdict so far."""
     value: Decimal | None = None
     """What was measured."""
+    baseline: Decimal | None = None
+    """What was measured of stable over the same time, where the two are compared."""
     threshold: Annotated[str, Field(max_length=32)] | None = None
     """What it was held against."""
     samples: Count = 0
@@ -94,7 +104,7 @@ class AnalysisResult(Shape):
 
 
 class Quarantined(Shape):
-    """A digest that failed: never rolled out again unless a person says so."""
+    """A digest that failed here or in another Deployment: never rolled out again unless a person says so."""
 
     revision: Revision
     """The revision that failed."""
@@ -106,6 +116,12 @@ class Quarantined(Shape):
     """What failed."""
     time: Time
     """When."""
+    cause: Literal["Failed", "Aborted"] = "Failed"
+    """Failed: by what the model did; only `unquarantine` ends it. Aborted: a person stopped it; `retry` ends it too."""
+    deployment: DnsName | None = None
+    """The Deployment in which it failed."""
+    record: Annotated[str, Field(max_length=63)] | None = None
+    """The ControllerRevision in which this is written, and stays when this Deployment goes."""
 
 
 class Served(Shape):
@@ -121,8 +137,8 @@ class Served(Shape):
     """When it became stable."""
     to: Time | None = None
     """When another one did."""
-    outcome: Literal["Serving", "Replaced"]
-    """Whether it still serves."""
+    outcome: Literal["Serving", "Replaced", "Gone"]
+    """Whether it still serves; Gone is when its Model and its servers were deleted."""
 
 
 class DriftStatus(Shape):
@@ -151,6 +167,21 @@ class MonitoringStatus(Shape):
     """The newest verdict on drift."""
 
 
+class RunStart(Shape):
+    """A TrainingRun that the loop started."""
+
+    name: DnsName
+    """The TrainingRun."""
+    trigger: DnsName
+    """The trigger that fired."""
+    cause: Revision
+    """Hash of what it was started for: the same cause is answered once."""
+    time: Time
+    """When it was decided."""
+    is_made: bool
+    """Whether the run was made; a start counts from when it was decided."""
+
+
 class RetrainingStatus(Shape):
     """What the loop did and may do next."""
 
@@ -166,6 +197,8 @@ class RetrainingStatus(Shape):
     """No run starts before this."""
     runs_last24h: Annotated[Count, Field(alias="runsLast24h")] = 0
     """Starts within the last 24 hours."""
+    starts: Annotated[tuple[RunStart, ...], Field(max_length=100), ATOMIC] = ()
+    """The newest starts, oldest first. Nothing takes one back: the limits are counted here."""
 
 
 class Address(Shape):
@@ -187,11 +220,11 @@ class DeploymentStatus(Shape):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Available, Progressing, DriftDetected, RetrainingBlocked."""
     replicas: Replicas = 0
-    """Server pods of all revisions."""
+    """Server pods of the stable revision, of the first one while none is stable: what `spec.replicas` is about."""
     ready_replicas: Replicas = 0
-    """Server pods that are ready."""
+    """Those of them that are ready."""
     selector: Annotated[str, Field(max_length=256)] | None = None
-    """Label selector of the server pods, for the scale subresource."""
+    """Label selector of these pods, for the scale subresource."""
     url: Annotated[str, Field(max_length=512)] | None = None
     """Where to send an inference request."""
     address: Address | None = None
@@ -204,10 +237,12 @@ class DeploymentStatus(Shape):
     """What goes once every caller has left it."""
     rollout: Rollout | None = None
     """How the canary goes, and how the last one ended."""
-    analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=16), ATOMIC] = ()
+    analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=24), ATOMIC] = ()
     """What the sequential tests say now."""
     quarantined: Annotated[tuple[Quarantined, ...], Field(max_length=50), ATOMIC] = ()
-    """What failed and is not rolled out again by itself."""
+    """What failed, here or elsewhere, and is not rolled out again by itself."""
+    released: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=50), ATOMIC] = ()
+    """Records of quarantines that a person lifted: none of them counts again."""
     history: Annotated[tuple[Served, ...], Field(max_length=20), ATOMIC] = ()
     """What was stable when, newest first."""
     monitoring: MonitoringStatus | None = None

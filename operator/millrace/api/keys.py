@@ -19,6 +19,8 @@ MODEL = f"{GROUP}/model"
 DEPLOYMENT = f"{GROUP}/deployment"
 DEPLOYMENT_UID = f"{GROUP}/deployment-uid"
 REVISION = f"{GROUP}/revision"
+DIGEST = f"{GROUP}/digest"
+"""The beginning of a model's digest."""
 TRIGGER = f"{GROUP}/trigger"
 
 CONFIG_HASH = f"{GROUP}/config-hash"

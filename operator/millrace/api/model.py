@@ -180,6 +180,21 @@ class DeployedIn(Shape):
     """Its share of the traffic, in percent."""
 
 
+class Quarantine(Shape):
+    """Why these bytes are not rolled out, by any Deployment of the namespace."""
+
+    deployment: DnsName
+    """Where they failed last."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$", max_length=8)]
+    """The revision that failed there."""
+    reason: Annotated[str, Field(max_length=256)]
+    """What failed."""
+    time: Time
+    """When."""
+    record: Annotated[str, Field(max_length=63)]
+    """The ControllerRevision in which this is written."""
+
+
 class ModelStatus(Shape):
     """The state of a version."""
 
@@ -190,13 +205,15 @@ class ModelStatus(Shape):
     message: Message | None = None
     """Where it is and what comes next, in one line."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
-    """Ready, Reconciling, Stalled, Approved, InUse."""
+    """Ready, Reconciling, Stalled, Approved, InUse, Quarantined."""
     aliases: Annotated[tuple[DnsName, ...], Field(max_length=4), ATOMIC] = ()
     """`champion` is the version that new candidates are compared with."""
     approvals: ApprovalCount | None = None
     """How far the quorum is."""
     deployed_in: Annotated[tuple[DeployedIn, ...], Field(max_length=64), ATOMIC] = ()
     """Where it is served now."""
+    quarantine: Quarantine | None = None
+    """Why it is not rolled out, until a person with the verb `approve` says otherwise."""
 
 
 class Model(Resource[ModelSpec, ModelStatus]):

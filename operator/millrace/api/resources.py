@@ -36,11 +36,14 @@ PODS = ResourceType(group="", version="v1", plural="pods", kind="Pod")
 SERVICES = ResourceType(group="", version="v1", plural="services", kind="Service")
 CONFIG_MAPS = ResourceType(group="", version="v1", plural="configmaps", kind="ConfigMap")
 BUDGETS = ResourceType(group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget")
+CONTROLLER_REVISIONS = ResourceType(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
 EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
 
 OWN = (DATASETS, TRAINING_RUNS, MODELS, DEPLOYMENTS)
-CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS)
+RECORDS = (CONTROLLER_REVISIONS,)
+"""What is written once, belongs to no object and is never changed: a quarantine outlives whatever it is about."""
+CHILDREN = (JOBS, WORKLOADS, PODS, SERVICES, CONFIG_MAPS, BUDGETS, *RECORDS)
 ALL = (*OWN, *CHILDREN, EVENTS, LEASES)
 
 

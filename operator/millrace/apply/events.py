@@ -45,9 +45,7 @@ class Recorder:
             log.warning("an event could not be written", reason=event.reason, why=str(error))
 
     async def _again(self, namespace: str, name: str, now: str) -> None:
-        """Raise the count. The operator may patch Events but not read them, so the count is taken from the answer to a
-        first patch.
-        """
+        """Raise the count, which is taken from the answer to a first patch."""
         known = await self._kube.patch(resources.EVENTS, namespace, name, {"lastTimestamp": now})
         again = {"count": int(known.get("count") or 1) + 1}
         await self._kube.patch(resources.EVENTS, namespace, name, again)

@@ -1,4 +1,4 @@
-"""Carrying out a Plan: children, creates, deletes, status, events, nudges, in this order.
+"""Carrying out a Plan: records, children, creates, deletes, status, events, nudges, in this order.
 
 Each write alone is harmless: a crash after any of them is repaired by the next pass, because children have
 deterministic names, the status is written after what it claims and events follow only once it has landed. A plan that
@@ -89,6 +89,9 @@ class Executor:
 
     async def _parts(self, key: Key, owner: Manifest, plan: Plan, outcome: Outcome) -> bool:
         """What the status claims. False if the pass is to begin again."""
+        for manifest in plan.records:
+            if not await self._try(Part.CREATE, _key(manifest, key), self._create(key, manifest, outcome), outcome):
+                return False
         for child in plan.children:
             if not await self._try(Part.CHILD, _key(child, key), self._child(key, owner, child, outcome), outcome):
                 return False

@@ -95,12 +95,21 @@ class Kube:
         return await self._call("get", resource, "GET", resource.path(namespace, name))
 
     async def list(
-        self, resource: ResourceType, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Manifests:
-        """All objects of a kind, live, in pages; their ``apiVersion`` and ``kind`` are filled in."""
+        """All objects of a kind, live, in pages; their ``apiVersion`` and ``kind`` are filled in.
+
+        ``fields`` select by what the API server lets one select by, such as ``involvedObject.uid`` of an Event.
+        """
         params = {"limit": str(PAGE)}
         if labels:
-            params["labelSelector"] = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+            params["labelSelector"] = _pairs(labels)
+        if fields:
+            params["fieldSelector"] = _pairs(fields)
         found: Manifests = []
         while True:
             page = await self._call("list", resource, "GET", resource.path(namespace), params)
@@ -287,6 +296,10 @@ def encode(body: Mapping[str, Any]) -> bytes:
     """
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     return _NOT_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+def _pairs(wanted: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(wanted.items()))
 
 
 def _status(text: bytes) -> Mapping[str, Any]:

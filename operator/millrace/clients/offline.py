@@ -25,6 +25,12 @@ class OfflineKube(Kube):
         return found
 
     async def list(
-        self, resource: ResourceType, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Manifests:
+        if fields:
+            return []  # the only thing that is selected by fields are Events, and a file has none
         return self._store.list(resource, namespace or None, labels)

@@ -15,6 +15,7 @@ Background tasks are made in ``wiring``: ``observe.scrapes.Scrapes(world)`` with
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from millrace.api.resources import ResourceType
 from millrace.clients.clock import Clock, Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest, Store
+from millrace.clients.turns import Turns
 
 if TYPE_CHECKING:
     from millrace.settings import Settings
@@ -58,6 +60,16 @@ class World:
 
     def __post_init__(self) -> None:
         self.steadiness = Steadiness(self.clock)
+
+    @functools.cached_property
+    def looks(self) -> Turns:
+        """Whose turn it is to look at a source; by namespace and name of the Job."""
+        return Turns(self.settings.snapshots_at_a_time, self.clock.monotonic)
+
+    @functools.cached_property
+    def upgrades(self) -> Turns:
+        """Whose turn it is to change the image of its servers in place; by namespace and name of the Deployment."""
+        return Turns(self.settings.upgrades_at_a_time, self.clock.monotonic)
 
 
 Observe = Callable[[World, str, str], Awaitable[Any]]

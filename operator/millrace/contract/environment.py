@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from millrace.contract.dataset import DatasetSpec
 from millrace.contract.record import MalformedRecord, Record
+from millrace.contract.training import TrainingSpec
 
 SPEC = "MILLRACE_SPEC"
 """A task as JSON, SnapshotTask or TrainingTask, of a container started by hand; else see `millrace.contract.task`."""
@@ -144,7 +146,7 @@ class SnapshotTask(Record):
     namespace: str
     name: str
     store_uri: str
-    spec: Mapping[str, Any]
+    spec: DatasetSpec
     previous: PreviousSnapshot | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +159,7 @@ class SnapshotTask(Record):
         """Raises MalformedRecord."""
         if not isinstance(data, Mapping):
             raise MalformedRecord(f"{path or cls.__name__}: expected an object")
-        own = {"namespace", "name", "storeUri", "previous"}
-        nested = {key: value for key, value in data.items() if key in own}
-        return super().from_dict({**nested, "spec": {k: v for k, v in data.items() if k not in own}}, path)
+        return super().from_dict({**data, "spec": data}, path)
 
 
 @dataclass(frozen=True)
@@ -185,19 +185,24 @@ class Champion(Record):
 
 @dataclass(frozen=True)
 class TrainingTask(Record):
-    """What all three stages of a training run are told."""
+    """What all three stages of a training run are told: the run's spec with, beside its own keys, the others here."""
 
     namespace: str
     run: str
     run_uid: str
     dataset: DatasetVersion
-    trainer: Mapping[str, Any]
-    """spec.trainer of the TrainingRun."""
-    parameters: Mapping[str, Any]
-    seed: int
-    evaluation: Mapping[str, Any]
-    """spec.evaluation of the TrainingRun."""
-    output: Mapping[str, Any]
-    """spec.output of the TrainingRun; `modelName` is always there."""
+    spec: TrainingSpec
     store_uri: str
     champion: Champion | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat: the spec's keys first, so that the JSON reads like the TrainingRun."""
+        own = super().to_dict()
+        return {**own.pop("spec"), **own}
+
+    @classmethod
+    def from_dict(cls, data: object, path: str = "") -> Self:
+        """Raises MalformedRecord."""
+        if not isinstance(data, Mapping):
+            raise MalformedRecord(f"{path or cls.__name__}: expected an object")
+        return super().from_dict({**data, "spec": data}, path)

@@ -43,6 +43,8 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     MODEL_NOT_LOADABLE = "ModelNotLoadable"
     GOLDEN_SET_MISMATCH = "GoldenSetMismatch"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    """The store has no such object now; it may have one again."""
 
     MALFORMED_REPORT = "MalformedReport"
     """Operator and image do not understand each other: they are of different versions."""

@@ -19,6 +19,10 @@ LIMIT_BYTES = 4096
 EXIT_VERDICT = 2
 """Exit code of a stage whose failure another attempt cannot change: its Job is not tried again."""
 
+EXIT_INFRASTRUCTURE = 3
+"""Exit code of a stage that what it works with kept from its work, such as a store that is silent: its Job tries again
+until its deadline, and the attempt counts for nothing."""
+
 _PROSE = frozenset({"message", "observed", "why", "leftOut", "dialect"})
 _LISTS = frozenset({"failedRules", "metrics", "championMetrics", "columns", "leakageSuspects"})
 _SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3), (30, 1))

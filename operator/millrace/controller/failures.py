@@ -16,18 +16,22 @@ from pydantic import ValidationError
 from millrace import errors
 from millrace.api import keys, resources
 from millrace.api.base import rfc3339
+from millrace.api.reasons import Reason as AnyReason
 from millrace.api.reasons.any_kind import AnyKindReason as Reason
+from millrace.api.reasons.deployment import DeploymentReason
 from millrace.apply.failing import Failure, Part
 from millrace.clients.store import Manifest
+from millrace.decide import status as statuses
 from millrace.decide.plan import Event, Plan
 
 NAME_CONFLICT = Reason.NameConflict.name
 INTERNAL_ERROR = Reason.InternalError.name
 INVALID_SPEC = Reason.InvalidSpec.name
 REFUSED = Reason.Refused.name
+NO_ROOM = DeploymentReason.PodRefused
+"""Whose next command shows what a quota leaves, whatever the kind."""
 LONGEST_MESSAGE = 1024
 SHOWN_FINDINGS = 3
-UPGRADE = "helm upgrade with crds.enabled, or kubectl apply --server-side -k crds from its release"
 
 _OWN = {one.kind for one in resources.OWN}
 
@@ -63,8 +67,9 @@ def _refusal(found: Manifest, refusals: Sequence[Failure]) -> tuple[str, str]:
     """Reason and message for refusals."""
     taken = [one for one in refusals if isinstance(one.error, errors.NameConflict)]
     if taken:
-        return NAME_CONFLICT, _taken(found, _words(taken))
-    return REFUSED, _refused(found, _words(refusals))
+        what = f"{_words(taken)}; it is left as it is"
+        return NAME_CONFLICT, _text(found, Reason.NameConflict, what)
+    return _refused(found, _words(refusals))
 
 
 def _words(failed: Sequence[Failure]) -> str:
@@ -77,15 +82,6 @@ def _news(found: Manifest, kind: str, reason: str, text: str) -> list[Event]:
     if any((one["type"], one["status"], one.get("reason")) == (kind, "True", reason) for one in known):
         return []
     return [Event(type="Warning", reason=reason, message=text)]
-
-
-def _taken(found: Manifest, what: str) -> str:
-    """The message for a child whose name is taken."""
-    step = (
-        f"; it is left as it is. Delete or rename it, or recreate this {found['kind']} under another name: "
-        f"kubectl -n {found['metadata']['namespace']} get {found['kind'].lower()}.{found['apiVersion'].split('/')[0]}"
-    )
-    return what[: LONGEST_MESSAGE - len(step)] + step
 
 
 def is_about_a_spec(error: ValidationError) -> bool:
@@ -102,27 +98,21 @@ def invalid_spec(found: Manifest, error: ValidationError, now: datetime) -> Mani
         f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:SHOWN_FINDINGS]
     )
     whose = "This object" if error.title == found["kind"] else f"A {error.title} that this object refers to"
-    message = (
-        f"{whose} cannot be understood by this version of the operator: {findings}. "
-        f"Correct it, or install the operator that its fields are for: {_edit(found)}"
-    )
-    return _stalled(found, found.get("status") or {}, now, INVALID_SPEC, message)
+    what = f"{whose} cannot be understood by this version of the operator: {findings}"
+    return _stalled(found, found.get("status") or {}, now, INVALID_SPEC, _text(found, Reason.InvalidSpec, what))
 
 
 def refused(found: Manifest, why: str, now: datetime) -> Manifest:
     """The status of an object whose decided status the API server keeps refusing. ``why`` is its message."""
-    return _stalled(found, found.get("status") or {}, now, REFUSED, _refused(found, why))
+    reason, text = _refused(found, why)
+    return _stalled(found, found.get("status") or {}, now, reason, text)
 
 
-def _refused(found: Manifest, why: str) -> str:
-    message = f"The API server refuses what this object needs, which is tried again by itself: {why}"
-    if _is_about_an_older_definition(why):
-        step = f". The definitions in the cluster are older than this operator: {UPGRADE}"
-    elif "exceeded quota" in why:
-        step = f". Make room, or raise the quota: kubectl -n {found['metadata']['namespace']} describe resourcequotas"
-    else:
-        step = f". Correct what it names: {_edit(found)}"
-    return message[: LONGEST_MESSAGE - len(step)] + step
+def _refused(found: Manifest, why: str) -> tuple[str, str]:
+    """Reason and message for a refused write."""
+    what = f"The API server refuses what this object needs, which is tried again by itself: {why}"
+    reason = Reason.OlderDefinition if _is_about_an_older_definition(why) else Reason.Refused
+    return reason.name, _text(found, reason, what, NO_ROOM if "exceeded quota" in why else None)
 
 
 def _is_about_an_older_definition(why: str) -> bool:
@@ -133,10 +123,12 @@ def _is_about_an_older_definition(why: str) -> bool:
     return applied or (f'in version "{keys.VERSION}" cannot be handled' in why and "unknown field" in why)
 
 
-def _edit(found: Manifest) -> str:
+def _text(found: Manifest, reason: Reason, what: str, step: AnyReason | None = None, /, **fields: str) -> str:
+    """What, what to do about it, and the next command: that of `step`, if it helps more than the reason's own."""
     metadata = found["metadata"]
     kind = f"{found['kind'].lower()}.{found['apiVersion'].split('/')[0]}"
-    return f"kubectl -n {metadata['namespace']} edit {kind} {metadata['name']}"
+    named = {"namespace": metadata["namespace"], "name": metadata["name"], "kind": kind}
+    return statuses.message(reason, what, step, **named, **fields)
 
 
 def _stalled(
@@ -145,17 +137,21 @@ def _stalled(
     """Stalled, and not ready for the same reason unless it can be used all the same."""
     marks = [("Stalled", "True")] if is_usable else [("Ready", "False"), ("Stalled", "True")]
     stalled = _with(found, status, now, marks, reason, message, without="Reconciling")
-    return {**stalled, "message": message[:LONGEST_MESSAGE]}
+    phase = {} if is_usable else {"phase": "Stalled"}
+    return {**stalled, **phase, "message": message[:LONGEST_MESSAGE]}
 
 
 def _is_ready(status: Manifest) -> bool:
     return any((one["type"], one["status"]) == ("Ready", "True") for one in status.get("conditions") or ())
 
 
-def internal_error(found: Manifest, failures: int, log_command: str, now: datetime) -> Manifest:
-    """The status of an object whose passes keep failing. ``log_command`` is where to read why."""
-    message = f"The operator failed {failures} times in a row on this object and keeps trying. Read why: {log_command}"
-    return _with(found, found.get("status") or {}, now, [("Reconciling", "True")], INTERNAL_ERROR, message)
+def internal_error(found: Manifest, failures: int, operator: str, namespace: str, now: datetime) -> Manifest:
+    """The status of an object whose passes keep failing. `operator` is the workload whose log says why."""
+    what = f"The operator failed {failures} times in a row on this object and keeps trying"
+    message = _text(found, Reason.InternalError, what, operator=operator, operator_namespace=namespace)
+    failing = _with(found, found.get("status") or {}, now, [("Reconciling", "True")], INTERNAL_ERROR, message)
+    # An object that no pass has come to an end for has nothing else to show.
+    return {"phase": "Waiting", "message": message[:LONGEST_MESSAGE], **failing}
 
 
 def _with(

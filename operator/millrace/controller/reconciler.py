@@ -123,13 +123,12 @@ class Reconciler:
         if count < PATIENCE or found is None:
             return
         settings = self._world.settings
-        command = f"kubectl -n {settings.namespace} logs deployment/{settings.lease_name}"
         now = self._world.clock.now()
         refusal = self._refusals.get(key)
         if refusal is not None:
             status = failures.refused(found, refusal, now)
         else:
-            status = failures.internal_error(found, PATIENCE, command, now)
+            status = failures.internal_error(found, PATIENCE, settings.lease_name, settings.namespace, now)
         try:
             await self._write_status(key, found, status)
         except errors.MillraceError as error:

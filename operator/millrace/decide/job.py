@@ -16,6 +16,9 @@ from millrace.contract.report import SnapshotReport, StageFailure, TrainingRepor
 
 OUT_OF_MEMORY = "OOMKilled"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+PODLESS_SECONDS = 5.0
+"""A Job without a pod for so long is asked about."""
+ASK_AGAIN_SECONDS = 30.0
 _PASSING = frozenset({"", "PodInitializing", "ContainerCreating"})
 
 
@@ -80,7 +83,10 @@ class Job(Frozen):
     message: str = ""
     failed: int = 0
     is_going: bool = False
+    created: datetime | None = None
     finished: datetime | None = None
+    refusal: str = ""
+    """What the API server says while it takes no pod of this Job: a quota, a limit range, Pod Security."""
     pods: tuple[Pod, ...] = ()
 
     @property
@@ -97,6 +103,13 @@ class Job(Frozen):
     def trouble(self) -> str:
         """Why the live pod does not start."""
         return self.live.trouble if self.live is not None else ""
+
+    def look_again(self, now: datetime) -> float | None:
+        """Seconds until it is worth asking why there is no pod: no watch would tell. None while there is one."""
+        if self.is_finished or self.is_going or self.live is not None:
+            return None
+        age = (now - self.created).total_seconds() if self.created is not None else 0.0
+        return max(1.0, PODLESS_SECONDS - age) if age < PODLESS_SECONDS else ASK_AGAIN_SECONDS
 
     def termination_messages(self) -> Iterator[tuple[Pod, Container]]:
         """Ended containers that left a message, the newest pod's last container first."""

@@ -56,6 +56,7 @@ class Claim(Frozen):
 class Plan(Frozen):
     """What should be true after this pass.
 
+    `records` are POSTed once, before anything else: facts that must not be lost if what comes after is.
     `children` are whole intents, server-side applied and owned; a field that is no longer stated is removed.
     `creates` are POSTed once and never applied again: one that exists already asks for another pass.
     A refused write stops neither the other writes nor the status; `claims` say which fields of the status are then not
@@ -65,6 +66,7 @@ class Plan(Frozen):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
+    records: tuple[Manifest, ...] = ()
     children: tuple[Manifest, ...] = ()
     creates: tuple[Manifest, ...] = ()
     deletes: tuple[Delete, ...] = ()

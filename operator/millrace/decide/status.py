@@ -1,8 +1,8 @@
 """How a decision reports on an object: three kstatus conditions, one sentence, events on transitions.
 
     Ready        it can be used
-    Reconciling  the operator works on it, or waits for something that will wake it
-    Stalled      nothing will change until a person changes something
+    Reconciling  the operator works on it, or waits for what comes without a person
+    Stalled      nothing will change until a person changes something; never beside Reconciling
 
 A message is what happened, why, and one next command. It is cut in its middle, never in its command.
 """
@@ -20,8 +20,11 @@ from millrace.api.conditions import Condition, Mark
 from millrace.api.reasons import Reason
 from millrace.decide.plan import Event
 
+Known = TypeVar("Known", bound=Reason)
 Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
+PATIENCE_SECONDS = 600.0
+"""What is named and not there may be on its way, as when files are applied in any order: for so long."""
 LONGEST_WAIT = timedelta(days=3650)
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
@@ -61,17 +64,33 @@ def remembered(known: Iterable[Condition], kind: str, otherwise: Mark) -> Mark:
     return Mark(type=kind, status=found.status, reason=found.reason, message=found.message)
 
 
-def message(reason: Reason | None, why: str = "", *, namespace: str, name: str, **more: str) -> str:
-    """`why`, or the reason's own sentence, and the reason's next command; at most `LONGEST` characters."""
-    what = why or (reason.sentence if reason is not None else "")
-    command = _command(reason.next_step, {"namespace": namespace, "name": name, **more}) if reason is not None else ""
+def message(
+    reason: Reason | None, why: str = "", step: Reason | None = None, /, *, namespace: str, name: str, **more: str
+) -> str:
+    """`why`, or the reason's own sentence, its hint, and its next command; at most `LONGEST` characters.
+
+    `step` is the reason whose command helps more than the reason's own.
+    """
+    if reason is None:
+        return _cut(why, LONGEST)
+    what = why or reason.sentence
+    command = _command((step or reason).next_step, {"namespace": namespace, "name": name, **more})
     if not command:
         return _cut(what, LONGEST)
-    room = max(0, LONGEST - len(command) - 8)
-    return f"{_ended(_cut(what, room))} Next: {command}"[:LONGEST]
+    hint = f" {reason.hint}" if reason.hint and reason.hint not in what else ""
+    end = f"{hint} Next: {command}"
+    return f"{_ended(_cut(what, max(0, LONGEST - len(end) - 1)))}{end}"[:LONGEST]
 
 
-def named(reasons: type[Reason], text: str) -> Reason | None:
+def after(text: str, said: str) -> str:
+    """`text` and then a message that was made already; cut in its middle, never in its command."""
+    what, sign, command = said.rpartition(" Next: ")
+    if not sign:
+        return _cut(f"{text} {said}", LONGEST)
+    return f"{_cut(f'{text} {what}', max(0, LONGEST - len(sign) - len(command)))}{sign}{command}"
+
+
+def named(reasons: type[Known], text: str) -> Known | None:
     """The documented reason of that name."""
     return reasons.__members__.get(text)
 

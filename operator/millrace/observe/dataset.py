@@ -1,15 +1,15 @@
-"""What is known about a Dataset: itself and its snapshot Jobs."""
+"""What is known about a Dataset: itself, its snapshot Jobs, and whether it is its turn to have one."""
 
 from __future__ import annotations
 
-from millrace.api import resources
+from collections.abc import Iterable, Iterator
+
+from millrace.api import keys, resources
 from millrace.api.dataset import Dataset
+from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.dataset import Observation, looks_at
 from millrace.observe import jobs
-
-WATCHES: MapFunctions = {}
-"""Jobs come by ownerReference and their pods by label."""
 
 
 async def observe(world: World, namespace: str, name: str) -> Observation | None:
@@ -18,5 +18,48 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     dataset, now = Dataset.model_validate(manifest), world.clock.now()
-    found = await jobs.owned(world, dataset.metadata.uid, looks_at(dataset, now))
-    return Observation(now=now, dataset=dataset, jobs=found, platform=jobs.platform(world))
+    wanted = looks_at(dataset, now)
+    found = await jobs.owned(world, dataset.metadata.uid, wanted)
+    has_turn = wanted is None or any(job.name == wanted for job in found) or _has_turn(world, namespace, wanted)
+    return Observation(now=now, dataset=dataset, jobs=found, has_turn=has_turn, platform=jobs.platform(world))
+
+
+def _has_turn(world: World, namespace: str, job: str) -> bool:
+    going = world.store.find(resources.JOBS, by_going_on, True)
+    return world.looks.take(_key(namespace, job), [_key(*_name(one)) for one in going])
+
+
+def by_going_on(job: Manifest) -> Iterable[bool]:
+    """Whether a Job looks at a source now."""
+    looks = (job["metadata"].get("labels") or {}).get(keys.COMPONENT) == "snapshot"
+    return [True] if looks and not jobs.view(job, ()).is_finished else []
+
+
+def by_looking(dataset: Manifest) -> Iterable[bool]:
+    """Whether a Dataset looks at its source, or waits for its turn."""
+    return [True] if (dataset.get("status") or {}).get("jobName") else []
+
+
+def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
+    """When a look has ended: the Datasets that have waited longest, as many as may go on at a time."""
+    if list(by_going_on(job)) and world.store.get(resources.JOBS, *_name(job)) is not None:
+        return
+    waiting = [
+        one
+        for one in world.store.find(resources.DATASETS, by_looking, True)
+        if world.store.get(resources.JOBS, _name(one)[0], one["status"]["jobName"]) is None
+    ]
+    waiting.sort(key=lambda one: str(one["status"].get("nextCheckTime") or one["metadata"].get("creationTimestamp")))
+    yield from (_name(one) for one in waiting[: world.looks.most])
+
+
+def _name(one: Manifest) -> tuple[str, str]:
+    return one["metadata"].get("namespace") or "", one["metadata"]["name"]
+
+
+def _key(namespace: str, name: str) -> str:
+    return f"{namespace}/{name}"
+
+
+WATCHES: MapFunctions = {resources.JOBS: _next_in_line}
+"""A Dataset's own Jobs come by ownerReference and their pods by label."""

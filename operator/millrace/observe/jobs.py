@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from millrace import errors
 from millrace.api import resources
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
-from millrace.decide.job import Container, Job, Pod
+from millrace.decide.deployment.progress import REFUSED
+from millrace.decide.job import PODLESS_SECONDS, Container, Job, Pod
+from millrace.observe import pods as reading
 from millrace.render.pod import Platform
 
 JOB_NAME = "batch.kubernetes.io/job-name"
@@ -33,8 +36,35 @@ async def owned(world: World, owner_uid: str, answers: str | None) -> tuple[Job,
     for manifest in world.store.owned(resources.JOBS, owner_uid):
         seen = view(manifest, ())
         is_asked = seen.is_finished and seen.name == answers
-        found.append(view(manifest, await _pods(world, manifest, live=is_asked)))
+        seen = view(manifest, await _pods(world, manifest, live=is_asked))
+        found.append(seen.model_copy(update={"refusal": await _refusal(world, manifest, seen)}))
     return tuple(found)
+
+
+async def _refusal(world: World, manifest: Manifest, seen: Job) -> str:
+    """Why the API server takes no pod of a Job.
+
+    A Job's status does not say so, only the Events of the Job controller do. They are not watched, as a cluster has
+    many of them: those of this very Job are listed, and only while it has had no pod for some seconds.
+    """
+    newest = seen.pods[-1].created if seen.pods else seen.created
+    if newest is None or seen.is_finished or seen.is_going or seen.live is not None:
+        return ""
+    if (world.clock.now() - newest).total_seconds() < PODLESS_SECONDS:
+        return ""
+    fields = {"involvedObject.uid": seen.uid, "reason": REFUSED}
+    try:
+        told = await world.kube.list(resources.EVENTS, manifest["metadata"]["namespace"], fields=fields)
+    except errors.Forbidden:
+        return ""  # the role is of an older release: it is not worth failing for
+    last = max(told, key=_told, default=None)
+    return reading.words(str(last.get("message") or "")) if last is not None and _told(last) >= newest else ""
+
+
+def _told(event: Manifest) -> datetime:
+    """When an Event was told last."""
+    when = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
+    return _time(when) or datetime.min.replace(tzinfo=UTC)
 
 
 async def _pods(world: World, job: Manifest, *, live: bool) -> Iterable[Manifest]:
@@ -66,6 +96,7 @@ def view(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Job:
         message=str(ending.get("message") or ""),
         failed=int(status.get("failed") or 0),
         is_going="deletionTimestamp" in metadata,
+        created=_time(metadata.get("creationTimestamp")),
         finished=_time(status.get("completionTime") or ending.get("lastTransitionTime")),
         pods=tuple(attempts),
     )

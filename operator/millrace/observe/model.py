@@ -10,6 +10,7 @@ from millrace.api.model import Model
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.model import Observation, Use
+from millrace.observe import quarantine
 
 _ROLES: tuple[tuple[str, Literal["Stable", "Canary"]], ...] = (("stable", "Stable"), ("canary", "Canary"))
 
@@ -20,13 +21,24 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     deployments = world.store.find(resources.DEPLOYMENTS, by_served, name, namespace)
+    model = Model.model_validate(manifest)
     return Observation(
         now=world.clock.now(),
-        model=Model.model_validate(manifest),
+        model=model,
+        wanting=tuple(_wanting(world, model)),
+        records=quarantine.about(world, namespace, [model.spec.artifact.digest]),
         uses=tuple(use for deployment in deployments for use in uses(deployment) if use.model == name),
         policy_in_force=world.policy.in_force,
         policy_message=world.policy.message,
     )
+
+
+def _wanting(world: World, model: Model) -> Iterator[str]:
+    """Deployments that follow or name it."""
+    metadata = model.metadata
+    for value in (("follows", model.spec.model_name), ("names", metadata.name)):
+        for found in world.store.find(resources.DEPLOYMENTS, by_wanted, value, metadata.namespace):
+            yield found["metadata"]["name"]
 
 
 def uses(deployment: Mapping[str, Any]) -> Iterator[Use]:
@@ -49,6 +61,15 @@ def by_served(deployment: Manifest) -> Iterable[str]:
     return [use.model for use in uses(deployment)]
 
 
+def by_wanted(deployment: Manifest) -> Iterable[tuple[str, str]]:
+    """("follows", model name) of the model a Deployment follows, ("names", Model) of those that it names or serves."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    followed = (spec.get("modelSelector") or {}).get("modelName")
+    named = {(spec.get("modelRef") or {}).get("name")}
+    named |= {(status.get(role) or {}).get("model") for role in ("stable", "canary")}
+    return [*([("follows", followed)] if followed else []), *(("names", name) for name in named if name)]
+
+
 def by_model_name(model: Manifest) -> Iterable[str]:
     """The registered model of which this is a version."""
     name = (model.get("spec") or {}).get("modelName")
@@ -56,8 +77,10 @@ def by_model_name(model: Manifest) -> Iterable[str]:
 
 
 def by_believed(model: Manifest) -> Iterable[str]:
-    """The Deployments that a Model's status says it is served by."""
-    return [str(one.get("name")) for one in (model.get("status") or {}).get("deployedIn") or ()]
+    """The Deployments that a Model's status says it is served by, or failed in."""
+    status = model.get("status") or {}
+    failed = (status.get("quarantine") or {}).get("deployment")
+    return [*(str(one.get("name")) for one in status.get("deployedIn") or ()), *([str(failed)] if failed else [])]
 
 
 def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
@@ -70,4 +93,13 @@ def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
         yield namespace, name
 
 
-WATCHES: MapFunctions = {resources.DEPLOYMENTS: _models_of}
+def _models_condemned(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
+    """The Models of the bytes that a quarantine is about."""
+    for model in quarantine.models_of(world, record):
+        yield model["metadata"].get("namespace") or "", model["metadata"]["name"]
+
+
+WATCHES: MapFunctions = {
+    resources.DEPLOYMENTS: _models_of,
+    resources.CONTROLLER_REVISIONS: _models_condemned,
+}

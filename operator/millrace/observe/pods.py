@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,11 +12,14 @@ from millrace.clients.store import Manifest, Store
 from millrace.contract.record import MalformedRecord
 from millrace.contract.report import StageFailure
 from millrace.decide.deployment.observation import Trouble
+from millrace.decide.deployment.progress import REFUSED
 from millrace.decide.deployment.rollout import HOPELESS
 from millrace.render import router_workload, server
 
 WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})
 LONGEST = 400
+_COMBINED = "(combined from similar events): "
+_POD_NAME = re.compile(r"""(pods?) ["']([-a-z0-9.]*?)-?[a-z0-9]{5}["']""")
 LOST_AFTER = timedelta(seconds=30)
 """Beyond its grace period a pod that still is there has a kubelet that says nothing: its node is lost."""
 
@@ -64,12 +68,32 @@ def is_ready(pod: Manifest) -> bool:
 
 
 def trouble(found: Iterable[Manifest]) -> Trouble | None:
-    """Why these pods do not get ready: what no retry can help with first."""
-    troubles = [one for pod in found if not is_ready(pod) for one in _troubles(pod)]
+    """Why these pods do not get ready: what no retry can help with first, then what the newest pods say."""
+    newest = sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""), reverse=True)
+    # An evicted pod stays until it is collected; its successor knows better.
+    newest.sort(key=lambda pod: _phase(pod) == "Failed")
+    troubles = [one for pod in newest if not is_ready(pod) for one in _troubles(pod)]
     return next((one for one in troubles if one.reason in HOPELESS), troubles[0] if troubles else None)
 
 
+def refusal(workload: Manifest | None) -> Trouble | None:
+    """Why the API server takes no pod of an apps/v1 Deployment: a quota, a limit range, Pod Security."""
+    for one in ((workload or {}).get("status") or {}).get("conditions") or ():
+        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
+            return Trouble(reason=str(one.get("reason") or REFUSED), message=words(str(one.get("message") or "")))
+    return None
+
+
+def words(text: str) -> str:
+    """What a controller says of a pod that was refused, the same for every pod that is refused for the same reason."""
+    plain = text.removeprefix(_COMBINED).removeprefix("Error creating: ")
+    return _POD_NAME.sub(r"\1 \2", plain)[:LONGEST]
+
+
 def _troubles(pod: Manifest) -> Iterator[Trouble]:
+    status = pod.get("status") or {}
+    if status.get("reason"):  # Evicted, NodeLost
+        yield Trouble(reason=str(status["reason"]), message=str(status.get("message") or "")[:LONGEST])
     for part in (*_statuses(pod, "initContainerStatuses"), *_statuses(pod)):
         for state in (part.get("state") or {}, part.get("lastState") or {}):
             ended = state.get("terminated")
@@ -78,7 +102,7 @@ def _troubles(pod: Manifest) -> Iterator[Trouble]:
         waiting = (part.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") and waiting["reason"] not in WAITING_IN_PEACE:
             yield Trouble(reason=str(waiting["reason"]), message=str(waiting.get("message") or "")[:LONGEST])
-    for one in (pod.get("status") or {}).get("conditions") or ():
+    for one in status.get("conditions") or ():
         if one.get("type") == "PodScheduled" and one.get("status") == "False":
             yield Trouble(
                 reason=str(one.get("reason") or "Unschedulable"), message=str(one.get("message") or "")[:LONGEST]
@@ -94,6 +118,10 @@ def _ended(part: Mapping[str, Any], ended: Mapping[str, Any]) -> Trouble:
     except MalformedRecord:
         reason = str(ended.get("reason") or "Error")
         return Trouble(reason=reason, message=f"container {part.get('name')}: {text.strip()[-200:]}".strip())
+
+
+def _phase(pod: Manifest) -> str:
+    return str((pod.get("status") or {}).get("phase") or "")
 
 
 def _statuses(pod: Manifest, kind: str = "containerStatuses") -> list[Mapping[str, Any]]:

@@ -25,11 +25,10 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.contract import environment, exposition
 from millrace.contract import router as routers
-from millrace.decide.deployment import analysis, drift, rollout
-from millrace.decide.deployment.analysis import Tally
-from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Traffic
+from millrace.decide.deployment import analysis, drift, verdicts
+from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped
 from millrace.observe import pods
-from millrace.observe.counting import BinCounter, TrafficCounter
+from millrace.observe.counting import BinCounter, Look, TrafficCounter, Windows
 from millrace.observe.exposition import server_page
 from millrace.render import pod
 from millrace.render.router_bootstrap import GENERATION_PATH
@@ -70,8 +69,7 @@ class ScrapeState:
     answers: dict[str, Answer] = field(default_factory=dict)
     """By router pod UID."""
     traffic: TrafficCounter = field(default_factory=TrafficCounter)
-    baselines: dict[tuple[str, str, datetime], tuple[Tally, datetime]] = field(default_factory=dict)
-    """(rollout or step, revision, moment): what had been counted when it was first seen, and when that was."""
+    windows: Windows = field(default_factory=Windows)
     revision: str = ""
     """Whose rows are counted: stable's."""
     bins: BinCounter = field(default_factory=BinCounter)
@@ -160,15 +158,14 @@ class Scrapes:
 
     async def _ask_routers(self, key: Key, state: ScrapeState, deployment: api.Deployment, period: float) -> None:
         found = [one for one in pods.routers(self._world.store, *key, self._world.clock.now()) if pods.address(one)]
-        await asyncio.gather(*(self._ask_router(state, one, period) for one in found))
+        looks = await asyncio.gather(*(self._ask_router(state, one, period) for one in found))
         uids = {pods.uid(one) for one in found}
         state.answers = {uid: answer for uid, answer in state.answers.items() if uid in uids}
-        status = deployment.status
-        roles = {one.revision for one in (status.stable, status.canary, *status.retiring) if one is not None}
-        state.traffic.keep(roles, uids)
-        _set_baselines(state, status, self._world.clock.now())
+        state.traffic.keep(uids)
+        state.windows.add(look for look in looks if look is not None)
+        state.windows.follow(deployment.status, self._world.clock.now())
 
-    async def _ask_router(self, state: ScrapeState, found: Manifest, period: float) -> None:
+    async def _ask_router(self, state: ScrapeState, found: Manifest, period: float) -> Look | None:
         host, uid, port = pods.address(found), pods.uid(found), environment.ROUTER_STATS_PORT
         asked, at = self._world.clock.now(), self._world.clock.monotonic()
         try:
@@ -178,10 +175,10 @@ class Scrapes:
             traffic = routers.revisions(exposition.parse(page))
         except (ScrapeFailed, ValueError, KeyError, OverflowError) as error:
             log.debug("a router could not be asked", pod=found["metadata"]["name"], why=str(error))
-            return
+            return None
         healthy = {revision: counted.healthy for revision, counted in traffic.items()}
         state.answers[uid] = Answer(generation.strip(), healthy, asked, at, period)
-        state.traffic.add(uid, traffic)
+        return state.traffic.look(uid, generation.strip(), traffic)
 
     async def _ask_servers(self, key: Key, state: ScrapeState, deployment: api.Deployment) -> None:
         stable, monitoring = deployment.status.stable, deployment.spec.monitoring
@@ -245,30 +242,9 @@ def _server_period(deployment: api.Deployment) -> float:
     return min(IDLE_SECONDS, seconds(monitoring.drift.interval)) if monitoring is not None else IDLE_SECONDS
 
 
-def _set_baselines(state: ScrapeState, status: api.DeploymentStatus, now: datetime) -> None:
-    """Remember the counters when a step is first seen; a rollout counts all its canary ever had."""
-    canary, memory = status.canary, status.rollout
-    if canary is None or memory is None or memory.started_time is None or memory.step_started_time is None:
-        state.baselines.clear()
-        return
-    total = state.traffic.totals.get(canary.revision, Tally())
-    wanted = {
-        ("rollout", canary.revision, memory.started_time): Tally(),
-        ("step", canary.revision, memory.step_started_time): total,
-    }
-    state.baselines = {mark: state.baselines.get(mark, (tally, now)) for mark, tally in wanted.items()}
-
-
 def _scraped(state: ScrapeState, deployment: api.Deployment) -> Scraped:
     drifted = RevisionDrift(revision=state.revision, verdict=state.verdict) if state.verdict is not None else None
-    found: dict[str, Any] = {}
-    for (kind, revision, moment), (before, since) in state.baselines.items():
-        total = state.traffic.totals.get(revision, Tally())
-        found |= {"revision": revision, kind: moment, f"since_{kind}": total.minus(before)}
-        found |= {"counted_since": since} if kind == "step" else {}
-    canary = deployment.status.canary
-    matches = canary is not None and found.get("revision") == canary.revision
-    return Scraped(traffic=(Traffic(**found),) if matches else (), drift=drifted)
+    return Scraped(traffic=state.windows.traffic(deployment.status), drift=drifted)
 
 
 def _verdicts(state: ScrapeState, deployment: api.Deployment) -> Any:
@@ -283,7 +259,7 @@ def _verdicts(state: ScrapeState, deployment: api.Deployment) -> Any:
     )
     return tuple(
         (result.name, result.phase, analysis.rounded(result.samples))
-        for result in rollout.judged(seen, deployment.status)
+        for result in verdicts.judged(seen, deployment.status)
     )
 
 

@@ -64,6 +64,13 @@ def by_dataset(run: Manifest) -> Iterable[str]:
     return [name] if name else []
 
 
+def by_output(run: Manifest) -> Iterable[str]:
+    """The registered model that a run will make a version of, if it is under way."""
+    name = (((run.get("spec") or {}).get("output")) or {}).get("modelName")
+    told = {one.get("type") for one in (run.get("status") or {}).get("conditions") or () if one.get("status") == "True"}
+    return [name] if name and not told & {"Complete", "Failed", "Stalled"} else []
+
+
 def _runs_on(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
     """The runs that wait for this Dataset: those that have not pinned a version yet."""
     metadata = dataset["metadata"]

@@ -13,6 +13,8 @@ from typing import Any
 from millrace.api import keys
 from millrace.api.model import POSITIONS
 
+from . import unwatched
+
 Manifest = dict[str, Any]
 
 APPROVALS = f"{keys.FIELD_MANAGER}-model-approvals"
@@ -32,7 +34,7 @@ def manifests() -> list[Manifest]:
         manifest
         for policy in (model_approvals(), training_runs(), dataset_secrets(), deployment_actions())
         for manifest in (policy, _binding(policy["metadata"]["name"]))
-    ]
+    ] + unwatched.manifests()
 
 
 def model_approvals() -> Manifest:

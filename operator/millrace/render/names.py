@@ -38,13 +38,27 @@ def router(deployment: str) -> str:
     return f"{deployment}-router"
 
 
-def clone(deployment_name: str, deployment_uid: str, trigger: str, dataset_digest: str, stable_digest: str) -> str:
-    """A retraining run: the same cause gives the same name, so it is started once however often it is decided.
+def clone(deployment: str, uid: str, trigger: str, cause: str, attempt: int) -> str:
+    """A retraining run: the same answer to the same cause has the same name, so it is made once.
 
-    At most 52 characters, which is what a TrainingRun's name may have.
+    `attempt` counts the answers before. At most 52 characters, which is what a TrainingRun's name may have.
     """
-    cause = digest(deployment_uid, trigger, dataset_digest, stable_digest)
-    return f"{deployment_name[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{cause}"
+    return f"{deployment[:34].rstrip('-')}-{trigger[:8].rstrip('-')}-{digest(uid, cause, attempt)}"
+
+
+def quarantine(model_digest: str, *cause: Any) -> str:
+    """What is written when these bytes are condemned by this cause."""
+    return f"millrace-quarantine-{short(model_digest)}-{digest(*cause, length=16)}"
+
+
+def release(model_digest: str, *cause: Any) -> str:
+    """What is written when these bytes are let go by this request."""
+    return f"millrace-release-{short(model_digest)}-{digest(*cause, length=16)}"
+
+
+def short(model_digest: str) -> str:
+    """The beginning of a digest: as much as a name or a label has room for."""
+    return model_digest.removeprefix("sha256:")[:16]
 
 
 def model(model_name: str, version: int) -> str:

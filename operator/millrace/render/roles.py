@@ -55,11 +55,13 @@ def operator_rules() -> list[Manifest]:
         *(
             _rule([child.plural], [*_READ, "create", "patch", "delete"], group=child.group)
             for child in resources.CHILDREN
-            if child is not resources.PODS
+            if child is not resources.PODS and child not in resources.RECORDS
         ),
+        *(_rule([record.plural], [*_READ, "create"], group=record.group) for record in resources.RECORDS),
         # Patched only to touch an annotation, so that a kubelet refreshes a mounted ConfigMap at once.
         _rule([resources.PODS.plural], [*_READ, "patch"], group=resources.PODS.group),
-        _rule([resources.EVENTS.plural], ["create", "patch"], group=resources.EVENTS.group),
+        # Listed to say why a Job has no pod: nothing else does.
+        _rule([resources.EVENTS.plural], ["list", "create", "patch"], group=resources.EVENTS.group),
     ]
 
 

@@ -1,7 +1,8 @@
 """The servers of one revision: a workload of pods that answer, and the headless Service the router finds them by.
 
-A revision is a Model's bytes under a server template. What a workload was made from can be read back from it (`read`),
-so a revision keeps its template when the spec asks for another one, and goes on when its Model object is gone.
+A revision is a Model's bytes under a server template, whatever image runs it. What a workload was made from can be read
+back from it (`read`), so a revision keeps its template when the spec asks for another one, and goes on when its Model
+object is gone.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ long before (`render.router`).
 
 
 class Template(Frozen):
-    """What a revision is served with, beside its model."""
+    """What a revision is served with, beside its model. The image does not make it another revision."""
 
     image: str
     resources: ResourceRequirements | None = None
@@ -62,9 +63,7 @@ def bundle(model: Model, template: Template) -> Bundle:
     """The revision that serves this Model under this template."""
     spec = model.spec
     return Bundle(
-        revision=names.revision(
-            spec.artifact.digest, template.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        ),
+        revision=revision(spec.artifact.digest, template),
         model=model.metadata.name,
         model_name=spec.model_name,
         version=int(spec.version),
@@ -74,6 +73,14 @@ def bundle(model: Model, template: Template) -> Bundle:
         profile_uri=spec.reference_profile_uri,
         template=template,
     )
+
+
+def revision(digest: str, template: Template) -> str:
+    """What these bytes under this template are called, whatever the image. What is at its default names nothing, so a
+    field that is new does not rename what runs.
+    """
+    told = template.model_dump(mode="json", exclude={"image"}, exclude_none=True, exclude_defaults=True)
+    return names.revision(digest, told)
 
 
 def workload(owner: ObjectMeta, served: Bundle, replicas: int, platform: pod.Platform) -> Manifest:
@@ -152,9 +159,9 @@ def selector(deployment: str, revision: str) -> dict[str, str]:
     return {keys.COMPONENT: "server", keys.DEPLOYMENT: deployment, keys.REVISION: revision}
 
 
-def all_pods(deployment: str) -> str:
-    """Label selector, as text, of the server pods of all revisions."""
-    return f"{keys.COMPONENT}=server,{keys.DEPLOYMENT}={deployment}"
+def pods_of(deployment: str, revision: str) -> str:
+    """The same as text."""
+    return ",".join(f"{key}={value}" for key, value in selector(deployment, revision).items())
 
 
 def scraped(port: int, path: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from millrace.api.dataset import Dataset
 from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import environment, report
 from millrace.contract import task as told
+from millrace.contract.dataset import DatasetSpec
 from millrace.render import metadata, pod
 from millrace.render.pod import Platform
 
@@ -49,7 +50,7 @@ def task(dataset: Dataset, previous: DatasetVersion | None, platform: Platform) 
         namespace=dataset.metadata.namespace,
         name=dataset.metadata.name,
         store_uri=platform.store_uri,
-        spec=dataset.spec.wire(),
+        spec=DatasetSpec.from_dict(dataset.spec.wire()),
         previous=None
         if previous is None
         else environment.PreviousSnapshot(
@@ -75,6 +76,7 @@ def job_spec(
             "rules": [
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [report.EXIT_VERDICT]}},
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [report.EXIT_INFRASTRUCTURE]}},
             ]
         },
         "template": {

@@ -7,6 +7,7 @@ from typing import Any
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract import environment
 from millrace.contract import task as told
+from millrace.contract.training import TrainingSpec
 from millrace.render import metadata, pod, snapshot_job
 from millrace.render.pod import Platform
 
@@ -52,7 +53,7 @@ def _container(stage: str, run: TrainingRun, platform: Platform) -> pod.Part:
 
 def task(run: TrainingRun, resolved: Resolved, platform: Platform) -> environment.TrainingTask:
     """What all three stages are told."""
-    spec, dataset, champion = run.spec, resolved.dataset, resolved.champion
+    dataset, champion = resolved.dataset, resolved.champion
     return environment.TrainingTask(
         namespace=run.metadata.namespace,
         run=run.metadata.name,
@@ -60,11 +61,7 @@ def task(run: TrainingRun, resolved: Resolved, platform: Platform) -> environmen
         dataset=environment.DatasetVersion(
             name=dataset.name, version=dataset.version, digest=dataset.digest, uri=resolved.dataset_uri
         ),
-        trainer=spec.trainer.wire(),
-        parameters=spec.parameters,
-        seed=spec.seed,
-        evaluation=spec.evaluation.wire(),
-        output=spec.output.wire(),
+        spec=TrainingSpec.from_dict(run.spec.wire()),
         store_uri=platform.store_uri,
         champion=None
         if champion is None

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServerFailed as failure:
         return _report(stage, failure.reason, failure.message)
     except MalformedRecord as error:
-        return _report(stage, Reason.MODEL_NOT_LOADABLE, f"the pod's environment is not usable: {error}")
+        return _report(stage, Reason.MALFORMED_REPORT, f"the pod's environment is not usable: {error}")
     return 0
 
 

@@ -19,7 +19,8 @@ _DIGEST = re.compile(r"^sha256[:-]([0-9a-f]{16,64})$")
 def fetch(settings: ServerEnvironment) -> int:
     """Copy model, golden set and profile into the model directory; return the model's size in bytes.
 
-    Raises ServerFailed when the store has not got them, does not answer, or has other bytes than were approved.
+    Raises ServerFailed when the store has not got them, does not answer, or has other bytes than were approved: only
+    the last says anything about the model.
     """
     from millrace_runtime import store
 
@@ -36,7 +37,7 @@ def fetch(settings: ServerEnvironment) -> int:
         except store.StoreDenied as error:
             raise ServerFailed(Reason.STORE_DENIED, str(error)) from error
         except store.StoreMissing as error:
-            raise ServerFailed(Reason.MODEL_NOT_LOADABLE, str(error)) from error
+            raise ServerFailed(Reason.MODEL_NOT_FOUND, str(error)) from error
         except store.StoreError as error:
             raise ServerFailed(Reason.STORE_UNAVAILABLE, str(error)) from error
         if name == MODEL_FILE:
@@ -64,7 +65,7 @@ def read_model(settings: ServerEnvironment) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ServerFailed(Reason.MODEL_NOT_LOADABLE, f"cannot read {path}: {error.strerror}") from error
+        raise ServerFailed(Reason.MODEL_NOT_FOUND, f"cannot read {path}: {error.strerror}") from error
     check_digest(data, settings.digest)
     return data
 

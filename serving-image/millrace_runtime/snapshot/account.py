@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import Role
 from millrace.contract.reading import Column, FileRead, Reading
 from millrace_runtime.snapshot.schema import Contract
-from millrace_runtime.snapshot.spec import Role
 from millrace_runtime.snapshot.tables import Sheet
 
 Table = Any

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import Field, FieldType
 from millrace_runtime.snapshot import texts
-from millrace_runtime.snapshot.spec import Field, FieldType
 from millrace_runtime.snapshot.texts import ARROW, FLOATS, TEXT, MisfitError, Words, article
 
 __all__ = ["ARROW", "MisfitError", "check", "coerce", "limits"]

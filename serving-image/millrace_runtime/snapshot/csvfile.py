@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from millrace.contract.dataset import Csv
 from millrace_runtime.snapshot import dialect, streams, structure
 from millrace_runtime.snapshot.dialect import Dialect, refusal
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Csv
 
 Table = Any
 RECORD_BYTES = 64 * 1024 * 1024

@@ -13,11 +13,11 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from millrace.contract.dataset import Compression, Csv, Quote
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import streams, structure
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Compression, Csv, Quote
 
 SAMPLE_BYTES = 1024 * 1024
 DELIMITERS = (",", ";", "\t", "|")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from millrace.contract.dataset import Field, FieldType, Fractions, Method, Role, Split
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import history, identity, split
@@ -20,7 +21,6 @@ from millrace_runtime.snapshot.history import Known, Lookups, Previous, Recalled
 from millrace_runtime.snapshot.identity import Keyed, Units
 from millrace_runtime.snapshot.records import Records, blocks, spans
 from millrace_runtime.snapshot.shuffle import KEY
-from millrace_runtime.snapshot.spec import Field, FieldType, Fractions, Method, Role, Split
 from millrace_runtime.snapshot.split import Parts
 
 Table = Any

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import Field, FieldType, Role
 from millrace.contract.profile import (
     CATEGORICAL,
     MAX_BINS,
@@ -22,7 +23,6 @@ from millrace.contract.profile import (
 from millrace_runtime.snapshot import histograms
 from millrace_runtime.snapshot.hashing import Numbers
 from millrace_runtime.snapshot.manifest import schema_digest
-from millrace_runtime.snapshot.spec import Field, FieldType, Role
 from millrace_runtime.snapshot.split import Parts
 from millrace_runtime.snapshot.texts import ARROW
 

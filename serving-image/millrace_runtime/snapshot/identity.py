@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millrace.contract.dataset import Field, Role
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Hashes, Numbers
 from millrace_runtime.snapshot.manifest import Identity, Manifest
 from millrace_runtime.snapshot.records import Records, spans
-from millrace_runtime.snapshot.spec import Field, Role
 
 NO_KEY = np.uint64(0)
 

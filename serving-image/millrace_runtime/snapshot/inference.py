@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import FieldType
 from millrace_runtime.snapshot import texts
-from millrace_runtime.snapshot.spec import FieldType
 from millrace_runtime.snapshot.texts import MisfitError, Words, article
 
 Array = Any

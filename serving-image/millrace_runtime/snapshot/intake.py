@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from millrace.contract.dataset import Field, Role, Rule, Split
 from millrace_runtime.outcome import say
 from millrace_runtime.snapshot import division, rules, schema
 from millrace_runtime.snapshot.account import Account
@@ -16,7 +17,6 @@ from millrace_runtime.snapshot.division import Rows
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.schema import Contract
 from millrace_runtime.snapshot.shuffle import Shuffle
-from millrace_runtime.snapshot.spec import Field, Role, Rule, Split
 from millrace_runtime.snapshot.tables import Sheet
 
 Table = Any

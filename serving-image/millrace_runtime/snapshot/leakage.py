@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from millrace.contract.dataset import Field, FieldType, Role
 from millrace.contract.quality import LeakageSuspect
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.freeze import as_floats
 from millrace_runtime.snapshot.hashing import Numbers
-from millrace_runtime.snapshot.spec import Field, FieldType, Role
 
 Table = Any
 Floats = npt.NDArray[np.float64]

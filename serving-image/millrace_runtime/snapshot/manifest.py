@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from millrace.contract.dataset import Field, Role, Split
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
-from millrace_runtime.snapshot.spec import Field, Role, Split
 
 FILE = "manifest.json"
 _CHUNK_BYTES = 8 * 1024 * 1024

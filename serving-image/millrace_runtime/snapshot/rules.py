@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from millrace.contract.dataset import NullFraction, RowCount, Rule, Unique
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Hashes, Numbers
 from millrace_runtime.snapshot.records import Records, spans
-from millrace_runtime.snapshot.spec import NullFraction, RowCount, Rule, Unique
 
 Table = Any
 _COMPARED = 10_000

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Sequence
 
 from millrace.contract import quality as recorded
+from millrace.contract.dataset import DatasetSpec
+from millrace.contract.environment import SnapshotTask
 from millrace.contract.quality import Quality
 from millrace.contract.reading import Reading
 from millrace.contract.reasons import Reason
@@ -17,14 +19,13 @@ from millrace_runtime.snapshot import division, intake, manifest, schema, source
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.intake import Dividing, Intake
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import DatasetSpec, Task
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
 )
 
 
-def snapshot(task: Task) -> SnapshotReport:
+def snapshot(task: SnapshotTask) -> SnapshotReport:
     """Read, check, divide and write. Raises StageError only where trying again may help; all else is a report."""
     source_digest = ""
     try:
@@ -49,7 +50,7 @@ def snapshot(task: Task) -> SnapshotReport:
         return SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_DISK, f"{text}. Make room on the nodes.")
 
 
-def _load_previous(task: Task) -> Previous | None:
+def _load_previous(task: SnapshotTask) -> Previous | None:
     if task.previous is None:
         return None
     try:
@@ -63,7 +64,7 @@ def _load_previous(task: Task) -> Previous | None:
 
 
 def _freeze(
-    task: Task, files: Sequence[File], source_digest: str, previous: Previous | None, scratch: pathlib.Path
+    task: SnapshotTask, files: Sequence[File], source_digest: str, previous: Previous | None, scratch: pathlib.Path
 ) -> SnapshotReport:
     before = previous.manifest.fields if previous else ()
     spec = task.spec
@@ -83,7 +84,12 @@ def _freeze(
 
 
 def _write(
-    task: Task, taken: Intake, reading: Reading, source_digest: str, previous: Previous | None, scratch: pathlib.Path
+    task: SnapshotTask,
+    taken: Intake,
+    reading: Reading,
+    source_digest: str,
+    previous: Previous | None,
+    scratch: pathlib.Path,
 ) -> SnapshotReport:
     how, numbers = task.spec.split, taken.numbers
     told = division.ways(taken.fields, how, previous)
@@ -128,7 +134,7 @@ def _spec_digest(spec: DatasetSpec) -> str:
     return manifest.of(decisive)
 
 
-def _rejected(task: Task, failed: tuple[FailedRule, ...], source_digest: str, rows: int) -> SnapshotReport:
+def _rejected(task: SnapshotTask, failed: tuple[FailedRule, ...], source_digest: str, rows: int) -> SnapshotReport:
     count = len(task.spec.validation.rules)
     said = "; ".join(f"{rule.name}: {rule.message}" for rule in failed[:3])
     return SnapshotReport(
@@ -147,7 +153,7 @@ def _report(
     outcome: SnapshotOutcome,
     folder: str,
     made: manifest.Manifest,
-    task: Task,
+    task: SnapshotTask,
     source_digest: str,
     reading: Reading | None = None,
     found: Quality | None = None,

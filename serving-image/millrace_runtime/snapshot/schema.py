@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import Field, FieldType, Mode, Role, Schema
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import columns, inference
 from millrace_runtime.snapshot.inference import Guess
-from millrace_runtime.snapshot.spec import Field, FieldType, Mode, Role, Schema
 from millrace_runtime.snapshot.tables import Sheet
 from millrace_runtime.snapshot.texts import MisfitError
 

@@ -7,11 +7,11 @@ import pathlib
 import urllib.parse
 from dataclasses import dataclass
 
+from millrace.contract.dataset import Format, Source
 from millrace.contract.environment import SOURCE_PREFIX
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
-from millrace_runtime.snapshot.spec import Format, Source
 
 CHUNK_BYTES = 8 * 1024 * 1024
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zst")

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millrace.contract.dataset import Fractions, Method, Split
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Numbers
-from millrace_runtime.snapshot.spec import Fractions, Method, Split
 
 PARTS = ("train", "validation", "test")
 Parts = npt.NDArray[np.int8]

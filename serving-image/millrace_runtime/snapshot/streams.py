@@ -13,10 +13,10 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from millrace.contract.dataset import Compression
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Compression
 
 CHUNK_BYTES = 4 * 1024 * 1024
 _LOOKED_AT = 4096

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from millrace.contract.dataset import Csv, Field, Format, Role
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import csvfile, texts, types
 from millrace_runtime.snapshot.csvfile import CsvFile
 from millrace_runtime.snapshot.parquetfile import ParquetFile
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Csv, Field, Format, Role
 from millrace_runtime.snapshot.texts import Words
 from millrace_runtime.snapshot.types import Reading
 

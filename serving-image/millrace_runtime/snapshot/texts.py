@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace_runtime.snapshot.spec import FieldType
+from millrace.contract.dataset import FieldType
 
 Array = Any
 MISSING = (

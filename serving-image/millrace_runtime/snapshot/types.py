@@ -29,7 +29,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace_runtime.snapshot.spec import FieldType
+from millrace.contract.dataset import FieldType
 from millrace_runtime.snapshot.texts import ARROW, MisfitError
 
 Array = Any

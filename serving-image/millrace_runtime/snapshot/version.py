@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from millrace.contract import quality as recorded
+from millrace.contract.dataset import Field, Role
 from millrace.contract.quality import Quality
 from millrace.contract.reading import REPORT_FILE, Reading
 from millrace.contract.reasons import Reason
@@ -30,7 +31,6 @@ from millrace_runtime.snapshot.manifest import Manifest, Part
 from millrace_runtime.snapshot.partfile import PartFile
 from millrace_runtime.snapshot.quality import Alike, NearCopies
 from millrace_runtime.snapshot.shuffle import KEY
-from millrace_runtime.snapshot.spec import Field, Role
 from millrace_runtime.snapshot.split import PARTS, TRAIN
 
 Table = Any

@@ -1,7 +1,7 @@
 """`python -m millrace_runtime.training fetch|train|evaluate`.
 
-Exit code 0: the stage is done (`evaluate`: or its verdict is final, good or bad). 1: trying again may help.
-2 (`fetch`, `train`): it would end the same way again.
+Exit code 0: the stage is done (`evaluate`: or its verdict is final, good or bad). 1: it ended with an error of its own,
+and trying again may help. 2 (`fetch`, `train`): it would end the same way again. 3: the store kept it from its work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
-from millrace.contract.report import EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
+from millrace.contract.report import EXIT_INFRASTRUCTURE, EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
 from millrace_runtime.outcome import StageError, last_line, write_termination_message
 from millrace_runtime.training import spec
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     except StageError as error:
         write_termination_message(_failure(stage, error))
         if error.retry:
-            return 1
+            return EXIT_INFRASTRUCTURE
         return 0 if stage == "evaluate" else EXIT_VERDICT
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
         write_termination_message(_failure(stage, StageError(STAGES[stage], f"{last_line(error)}.")))

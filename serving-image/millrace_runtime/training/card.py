@@ -60,7 +60,7 @@ def _origin(card: Card) -> str:
     rows = [
         ("Estimator", card.task.builtin.estimator),
         ("Parameters", ", ".join(f"{key}={value}" for key, value in card.task.parameters.items()) or "defaults"),
-        ("Seed", str(raw.seed)),
+        ("Seed", str(raw.spec.seed)),
         ("Dataset", f"{raw.dataset.name} version {raw.dataset.version}, {raw.dataset.digest}"),
         ("Train rows", str(card.profile.rows)),
         ("Test rows", str(len(card.truth))),

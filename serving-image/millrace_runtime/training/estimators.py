@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.contract.reasons import Reason
+from millrace.contract.training import Builtin, TaskKind
 from millrace_runtime.outcome import StageError
-from millrace_runtime.training.spec import Builtin, TaskKind
 
 
 @dataclass(frozen=True)

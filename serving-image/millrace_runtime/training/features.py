@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet
 
+from millrace.contract.dataset import Field, FieldType, Role
 from millrace.contract.profile import CATEGORICAL, NUMERIC
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.freeze import as_floats
-from millrace_runtime.snapshot.spec import Field, FieldType, Role
 
 METADATA = "millrace."
 """Prefix of a model's metadata properties: JSON lists `numeric`, `categorical`, `classes`."""

@@ -5,52 +5,16 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from millrace.contract import environment
-from millrace.contract.record import MalformedRecord, Record
+from millrace.contract.record import MalformedRecord
+from millrace.contract.training import Builtin, TaskKind
 from millrace_runtime.outcome import TaskError, task_text
 
 CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
 WORK_DIR_VARIABLE = "MILLRACE_WORK_DIR"
 """Moves the shared volume outside Kubernetes."""
-
-
-class TaskKind(StrEnum):
-    """What is predicted."""
-
-    CLASSIFICATION = "Classification"
-    REGRESSION = "Regression"
-
-
-@dataclass(frozen=True)
-class Builtin(Record):
-    """A scikit-learn estimator of the platform's own image."""
-
-    estimator: str
-    task: TaskKind
-
-
-@dataclass(frozen=True)
-class Trainer(Record):
-    """What trains."""
-
-    builtin: Builtin
-
-
-@dataclass(frozen=True)
-class Evaluation(Record):
-    """Metrics to measure; empty means all that suit the task."""
-
-    metrics: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Output(Record):
-    """The registered model."""
-
-    model_name: str
 
 
 @dataclass(frozen=True)
@@ -102,12 +66,11 @@ def read(environ: Mapping[str, str]) -> Task:
     text = task_text(environ)
     try:
         raw = environment.TrainingTask.from_json(text)
-        builtin = Trainer.from_dict(raw.trainer, "trainer").builtin
-        metrics = Evaluation.from_dict(raw.evaluation, "evaluation").metrics
-        output = Output.from_dict(raw.output, "output")
     except MalformedRecord as error:
         raise TaskError(str(error)) from error
-    return Task(raw, builtin, _metrics(metrics, builtin.task), output.model_name, _texts(raw.parameters))
+    spec, builtin = raw.spec, raw.spec.trainer.builtin
+    metrics = _metrics(spec.evaluation.metrics, builtin.task)
+    return Task(raw, builtin, metrics, spec.output.model_name, spec.parameters)
 
 
 def _metrics(asked: tuple[str, ...], kind: TaskKind) -> tuple[str, ...]:
@@ -116,10 +79,3 @@ def _metrics(asked: tuple[str, ...], kind: TaskKind) -> tuple[str, ...]:
     if unknown:
         raise TaskError(f"evaluation.metrics: {unknown[0]!r} is not one of {', '.join(valid)}")
     return asked or valid
-
-
-def _texts(parameters: Mapping[str, object]) -> dict[str, str]:
-    for name, value in parameters.items():
-        if not isinstance(value, str):
-            raise TaskError(f"parameters.{name}: expected text, got {type(value).__name__}")
-    return {name: str(value) for name, value in parameters.items()}

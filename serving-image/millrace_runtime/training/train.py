@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from millrace.contract.dataset import Schema
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError, last_line, say
-from millrace_runtime.snapshot.spec import Schema
 from millrace_runtime.training import estimators, export, features, fit
 from millrace_runtime.training.spec import Task, Volume
 
@@ -23,7 +23,7 @@ def train(task: Task, volume: Volume) -> None:
     """Write model/model.onnx and model/train.json. Raises StageError."""
     started = time.monotonic()
     allowed = estimators.find(task.builtin)
-    estimator = estimators.make(task.builtin, task.parameters, task.raw.seed)
+    estimator = estimators.make(task.builtin, task.parameters, task.raw.spec.seed)
     layout = _layout(task, volume)
     classification = task.is_classification
     table = features.labelled(features.read((volume.data / "train.parquet").read_bytes()), layout.label.name)
@@ -71,7 +71,7 @@ def _facts(task: Task, rows: int, difference: float, seconds: float) -> dict[str
     return {
         "estimator": task.builtin.estimator,
         "parameters": dict(task.parameters),
-        "seed": task.raw.seed,
+        "seed": task.raw.spec.seed,
         "rows": rows,
         "seconds": round(seconds, 3),
         "parity": difference,

@@ -22,11 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
+from millrace.contract.dataset import Field, FieldType, Role, Split
 from millrace_runtime.snapshot import division, freeze, history, identity, leakage, quality
 from millrace_runtime.snapshot.hashing import Hashes
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.manifest import Manifest
-from millrace_runtime.snapshot.spec import Field, FieldType, Role, Split
 from millrace_runtime.snapshot.split import TRAIN
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

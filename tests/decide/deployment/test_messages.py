@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from millrace.api import conditions
+from millrace.api.base import rfc3339
 from millrace_kit.simulation import SimulatedCluster, make_model
 
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.02}, "minSamples": 50}
@@ -37,8 +39,9 @@ def event(cluster: SimulatedCluster, reason: str) -> str:
     return next(one.message for one in cluster.events if one.reason == reason)
 
 
-def unquarantine(revision: str) -> str:
-    patch = f'{{"spec":{{"actions":{{"unquarantine":{{"revision":"{revision}"}}}}}}}}'
+def unquarantine(revision: str, time: datetime) -> str:
+    request = f'"revision":"{revision}","reason":"quarantined at {rfc3339(time)}"'
+    patch = f'{{"spec":{{"actions":{{"unquarantine":{{{request}}}}}}}}}'
     return f"kubectl -n ml patch mdep churn --type merge -p '{patch}'"
 
 
@@ -56,7 +59,7 @@ def canary_fails(cluster: SimulatedCluster) -> str:
 def test_a_rollback_tells_how_to_lift_the_quarantine(serving: SimulatedCluster):
     revision = canary_fails(serving)
     for told in (event(serving, "RolledBack"), condition(serving, "Progressing").message, serving.status.message):
-        assert next_step(told) == unquarantine(revision)
+        assert next_step(told) == unquarantine(revision, serving.status.quarantined[0].time)
 
 
 def test_a_rollback_whose_quarantine_was_lifted_no_longer_tells_how(serving: SimulatedCluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,20 +63,27 @@ def kstatus(seen: Observation) -> list[str]:
     return [kind for kind in kinds if conditions.is_true(seen.model.status.conditions, kind)]
 
 
+def patch_in(text: str) -> Any:
+    """The JSON patch of the printed command, as the shell of alice would have it."""
+    command = text.rpartition(" Next: ")[2]
+    words = shlex.split(command.replace("$(kubectl auth whoami -o jsonpath={.status.userInfo.username})", "alice"))
+    return json.loads(words[-1])
+
+
 def test_a_new_model_waits_for_people_and_shows_how_to_approve_it() -> None:
     seen = after(world(make_model()))
     assert truth(seen, "Approved") == ("False", "PendingApproval")
-    assert kstatus(seen) == ["Reconciling"]
+    assert kstatus(seen) == ["Stalled"], "nothing changes before a person does"
     text = str(seen.model.status.message)
     assert "not by the author ada" in text
-    patch = json.loads(text.split("-p '")[1].rstrip("'"))
+    patch = patch_in(text)
     assert patch[0]["path"] == "/spec/approvals"
     assert patch[0]["value"][0]["digest"] == A
 
 
 def test_the_shown_patch_appends_where_there_are_approvals() -> None:
     text = str(after(world(make_model(("bob", "Approve"), required=2))).model.status.message)
-    assert json.loads(text.split("-p '")[1].rstrip("'"))[0]["path"] == "/spec/approvals/-"
+    assert patch_in(text)[0]["path"] == "/spec/approvals/-"
 
 
 def test_somebody_elses_approval_makes_it_ready() -> None:

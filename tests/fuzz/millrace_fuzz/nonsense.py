@@ -57,6 +57,7 @@ BY_PLACE: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("*.interval", DURATIONS),
     ("*.duration", DURATIONS),
     ("*.maxDuration", DURATIONS),
+    ("*.progressDeadline", DURATIONS),
     ("*.cooldown", DURATIONS),
     ("*.for", DURATIONS),
     ("*Uri", URIS),

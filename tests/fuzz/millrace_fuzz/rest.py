@@ -16,7 +16,8 @@ from .schema import Manifest
 MOVING = frozenset(
     {
         "LookingAtSource", "NotLookedYet", "Fetching", "Training", "Evaluating", "PodNotStarted", "PolicyUnknown",
-        "Starting", "ServersNotReady", "RoutersNotReady", "CanaryProgressing", "RunsUnknown",
+        "Starting", "ServersNotReady", "RoutersNotReady", "CanaryProgressing", "LookQueued", "ServersUpgrading",
+        "PodRefused",
     }
 )  # fmt: skip
 """Reasons that pass by themselves within seconds."""
@@ -26,7 +27,7 @@ FORGOTTEN = frozenset(
     {
         "observedGeneration", "lastTransitionTime", "jobName", "version", "versions", "uri", "lastCheckTime",
         "nextCheckTime", "createdTime", "since", "startTime", "completionTime", "stageStartTime", "rollout", "history",
-        "evaluatedTime", "nextAllowedTime", "candidate", "retiring",
+        "acceptedGeneration", "imageTime", "starts", "evaluatedTime", "nextAllowedTime", "candidate", "retiring",
     }
 )  # fmt: skip
 """Fields of a status that count or remember: after a way there and back they differ, and should."""

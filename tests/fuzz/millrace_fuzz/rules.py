@@ -108,6 +108,13 @@ def _traffic_before_analysis(canary: Object) -> bool:
     return True
 
 
+def _compared_before_everything(canary: Object) -> bool:
+    if "ErrorRate" in canary.get("disableDefaults", ()):
+        return True
+    weights = [weight for step in canary["steps"] if (weight := step.get("setWeight", 0))]
+    return bool(weights) and weights[0] != 100
+
+
 def _within_limits(resources: Object) -> bool:
     limits = resources.get("limits", {})
     return all(
@@ -208,10 +215,17 @@ STATES: dict[str, Predicate] = {
     "time must be a time such as 2026-11-20T09:00:00Z": lambda _: True,  # the structure is asked first
     # Deployment
     "an ErrorRate is a fraction: thresholdRange.max must be below 1": lambda self: (
-        self["builtin"] != "ErrorRate" or self["thresholdRange"]["max"] < 1
+        self["builtin"] != "ErrorRate" or "thresholdRange" not in self or self["thresholdRange"]["max"] < 1
     ),
+    "exactly one of thresholdRange, compare is required": exactly_one("thresholdRange", "compare"),
+    "compare is for ErrorRate: give LatencyP95 a thresholdRange": lambda self: (
+        "compare" not in self or self["builtin"] == "ErrorRate"
+    ),
+    "a canary is compared with stable: give it a setWeight from 1 to 99 before one of 100, "
+    "or set disableDefaults: [ErrorRate]": _compared_before_everything,
     "interval must be at least 1s": at_least("interval", 1),
     "maxDuration must be at least 1s": at_least("maxDuration", 1),
+    "progressDeadline must be at least 1s": at_least("progressDeadline", 1),
     "exactly one of setWeight, pause, analysis is required": exactly_one("setWeight", "pause", "analysis"),
     "an analysis step needs a setWeight above 0 before it: a canary without traffic has no data": (
         _traffic_before_analysis

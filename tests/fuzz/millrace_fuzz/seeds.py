@@ -32,6 +32,7 @@ def analysis(*metrics: Manifest) -> Manifest:
 ERRORS = {
     "name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.01}, "minSamples": 200, "confidence": 0.95,
 }  # fmt: skip
+COMPARED = {"name": "beside-stable", "builtin": "ErrorRate", "compare": {"maxIncrease": 0.02}, "minSamples": 300}
 LATENCY = {"name": "latency", "builtin": "LatencyP95", "thresholdRange": {"max": 0.25}, "minSamples": 500}
 RESOURCES = {
     "requests": {"cpu": "250m", "memory": "256Mi"},
@@ -137,12 +138,15 @@ _MODEL_SMALL = {
 _DEPLOYMENT = {
     "modelSelector": {"modelName": MODEL_NAME, "policy": "LatestApproved"},
     "replicas": 1,
-    "server": {"resources": RESOURCES, "terminationGracePeriodSeconds": 60},
+    "server": {"resources": RESOURCES, "terminationGracePeriodSeconds": 60, "upgradePolicy": "Rolling"},
     "strategy": {
+        "progressDeadline": "15m",
         "canary": {
-            "steps": [{"setWeight": 5}, {"analysis": analysis(ERRORS)}, {"pause": {"duration": "10m"}}],
-            "analysis": analysis(ERRORS, LATENCY),
-        }
+            "steps": [{"setWeight": 5}, {"analysis": analysis(ERRORS, COMPARED)}, {"pause": {"duration": "10m"}}],
+            "analysis": analysis(ERRORS, LATENCY, COMPARED),
+            "disableDefaults": ["ErrorRate"],
+        },
+        "allowSignatureChange": "served-2",
     },
     "monitoring": {"drift": {"interval": "1m", "minSamples": 1000, "falseAlarmRate": 0.01, "margin": 0.05}},
     "retraining": {

@@ -219,6 +219,23 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
             {(*_DEEP, "metrics", 0, "thresholdRange", "max"): 1},
             {(*_CANARY, "analysis", "metrics", 0, "thresholdRange", "max"): 100},
         ],
+        "exactly one of thresholdRange, compare is required": [
+            {(*_DEEP, "metrics", 0, "thresholdRange"): ABSENT},
+            {(*_CANARY, "analysis", "metrics", 0, "compare"): {"maxIncrease": 0.5}},
+        ],
+        "compare is for ErrorRate: give LatencyP95 a thresholdRange": [
+            {(*_CANARY, "analysis", "metrics", 2, "builtin"): "LatencyP95"},
+            {(*_DEEP, "metrics", 1, "builtin"): "LatencyP95"},
+        ],
+        "a canary is compared with stable: give it a setWeight from 1 to 99 before one of 100, "
+        "or set disableDefaults: [ErrorRate]": [
+            {(*_CANARY, "disableDefaults"): [], (*_CANARY, "steps", 0, "setWeight"): 100},
+            {(*_CANARY, "disableDefaults"): ABSENT, (*_CANARY, "steps"): [{"pause": {"duration": "1m"}}]},
+        ],
+        "progressDeadline must be at least 1s": [
+            {("strategy", "progressDeadline"): "0s"},
+            {("strategy", "progressDeadline"): "999ms"},
+        ],
         "maxDuration must be at least 1s": [
             {(*_DEEP, "maxDuration"): "0s"},
             {(*_CANARY, "analysis", "maxDuration"): "10ms"},

@@ -31,7 +31,7 @@ BY_THE_CONTROL_PLANE: Final = frozenset({"jobs", "workloads", "services"})
 
 _UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\buid-\d+\b")
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")
-_HASHED = re.compile(r"-[0-9a-f]{8,10}\b")
+_HASHED = re.compile(r"-[0-9a-f]{8,16}\b")
 
 Canonical = Mapping[str, Any]
 """`<kind> <name>`: what is to be the same."""

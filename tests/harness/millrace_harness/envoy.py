@@ -36,6 +36,8 @@ class Behaviour:
 
     errors: float = 0.0
     """Share of the requests they fail; stable answers these."""
+    refused: float = 0.0
+    """Share of the requests that they answer 400."""
     slow: float = 0.0
     """Share of the requests that take over a second."""
     trouble: str = ""
@@ -204,6 +206,8 @@ class Envoys:
             yield f"envoy_cluster_upstream_rq_total{own}}} {tried}"
             yield f"envoy_cluster_upstream_rq_completed{route}}} {routed}"
             yield f"envoy_cluster_upstream_rq_retry_success{route}}} {int(tried * behaviour.errors)}"
+            refused = int(tried * behaviour.refused)
+            yield f'envoy_cluster_upstream_rq_xx{route},envoy_response_code_class="4"}} {refused}'
             slow = int(tried * behaviour.slow)
             for bound in (*LATENCY_BUCKETS_MS, float("inf")):
                 count = 0 if bound < 5.0 else routed - slow if bound <= 1000.0 else routed

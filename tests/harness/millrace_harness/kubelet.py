@@ -178,7 +178,7 @@ class Kubelet:
 
     def _snapshot(self, pod: Manifest) -> dict[str, tuple[int, str, bool]]:
         task = SnapshotTask.from_json(task_of(pod))
-        source = self.script.sources.get(task.spec["source"]["storageUri"], Source(problem="SourceNotFound"))
+        source = self.script.sources.get(task.spec.source.storage_uri, Source(problem="SourceNotFound"))
         return {"snapshot": (0, self._snapshot_report(task, source).to_json(), source.hangs)}
 
     def _snapshot_report(self, task: SnapshotTask, source: Source) -> SnapshotReport:
@@ -200,7 +200,7 @@ class Kubelet:
 
     def _training(self, pod: Manifest, pods: list[Manifest]) -> dict[str, tuple[int, str, bool]]:
         task = TrainingTask.from_json(task_of(pod))
-        told = {name: str(value) for name, value in task.parameters.items()}
+        told = {name: str(value) for name, value in task.spec.parameters.items()}
         if "refuse" in told:
             words = StageFailure("train", told["refuse"], "The trainer refuses its parameters.").to_json()
             return {"train": (report.EXIT_VERDICT, words, False)}
@@ -212,7 +212,7 @@ class Kubelet:
 
     def _training_report(self, task: TrainingTask, told: dict[str, str]) -> TrainingReport:
         """The same data and parameters make the same model."""
-        name = str(task.output["modelName"])
+        name = task.spec.output.model_name
         made = digest_of("model", name, task.dataset.digest, *(f"{key}={told[key]}" for key in sorted(told)))
         source = self.script.frozen.get(task.dataset.digest, Source())
         self.envoys.behaviours.setdefault(made, Behaviour(reference=source.shape))

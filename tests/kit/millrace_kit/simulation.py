@@ -6,23 +6,23 @@ imitates the API server: objects are kept as they are written.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
-
 from millrace import api
 from millrace.api import keys
+from millrace.contract.router import RevisionTraffic
 from millrace.decide import deployment as decision
-from millrace.decide.deployment.analysis import Tally
-from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Server, Traffic, Trouble
+from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Server, Trouble
 from millrace.decide.plan import Event, Plan
+from millrace.observe.counting import Look, Windows
+from millrace.render import quarantine
 from millrace.render import server as servers
 from millrace.render.pod import Platform
+from millrace_kit.routers import Envoy
 
 Manifest = dict[str, Any]
 START = datetime(2026, 11, 21, 8, 0, 0, tzinfo=UTC)
@@ -35,8 +35,10 @@ PLATFORM = Platform(
 )
 
 
-def make_model(name: str, version: int, *, approved: bool = True, digest: str = "", **provenance: Any) -> api.Model:
-    """`<name>-<version>`, approved by default; `provenance` is that of the spec."""
+def make_model(
+    name: str, version: int, *, approved: bool = True, digest: str = "", inputs: int = 2, **provenance: Any
+) -> api.Model:
+    """`<name>-<version>`, approved by default, of one input tensor of so many features; `provenance` is the spec's."""
     digest = digest or f"sha256:{version:064x}"
     uri = f"s3://millrace/models/ml/{name}/{version}"
     return api.Model.model_validate(
@@ -47,7 +49,7 @@ def make_model(name: str, version: int, *, approved: bool = True, digest: str = 
                 "version": str(version),
                 "artifact": {"storageUri": f"{uri}/model.onnx", "digest": digest},
                 "signature": {
-                    "inputs": [{"name": "numeric", "datatype": "FP32", "shape": [-1, 2]}],
+                    "inputs": [{"name": "numeric", "datatype": "FP32", "shape": [-1, inputs]}],
                     "outputs": [{"name": "label", "datatype": "INT64", "shape": [-1]}],
                 },
                 "goldenSetUri": f"{uri}/golden.json",
@@ -68,57 +70,30 @@ def _approved(truth: bool) -> Manifest:
     }
 
 
-def make_deployment(spec: Mapping[str, Any] | None = None, **more: Any) -> api.Deployment:
-    """A Deployment `churn` that follows the model `churn`; `more` are fields of the spec in their wire names."""
+def make_deployment(
+    spec: Mapping[str, Any] | None = None, *, name: str = "churn", uid: str = "uid-churn", **more: Any
+) -> api.Deployment:
+    """A Deployment that follows the model `churn`; `more` are fields of the spec in their wire names."""
     wanted = dict(spec) if spec is not None else {"modelSelector": {"modelName": "churn"}}
     return api.Deployment.model_validate(
         {
-            "metadata": {"name": "churn", "namespace": "ml", "uid": "uid-churn", "generation": 1},
+            "metadata": {"name": name, "namespace": "ml", "uid": uid, "generation": 1},
             "spec": {**wanted, **more},
         }
     )
 
 
-@functools.lru_cache(maxsize=512)
-def _parsed(text: str) -> list[Any]:
-    found: list[Any] = yaml.safe_load(text)["resources"]
-    return found
-
-
-@dataclass
-class Envoy:
-    """A router pod: what its files say, and what it counted."""
-
-    name: str
-    files: dict[str, str] = field(default_factory=dict)
-    annotation: str | None = None
-
-    @property
-    def weights(self) -> dict[str, int]:
-        """Percent by revision, as its route file says."""
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"] if self.files else []
-        found: dict[str, int] = {}
-        for route in itertools.chain.from_iterable(host["routes"] for host in hosts):
-            for one in route.get("route", {}).get("weighted_clusters", {}).get("clusters", ()):
-                found[one["name"].removesuffix("-route")] = one["weight"]
-        return found
-
-    @property
-    def clusters(self) -> set[str]:
-        """Revisions it has a cluster for."""
-        return {one["name"] for one in self._resources("cds.yaml") if not one["name"].endswith("-route")}
-
-    @property
-    def generation(self) -> str | None:
-        """What it answers when asked which weights it applies."""
-        if not self.files:
-            return None
-        hosts = self._resources("rds.yaml")[0]["virtual_hosts"]
-        answer = next(host for host in hosts if host["name"] == "generation")["routes"][0]["direct_response"]
-        return str(answer["body"]["inline_string"])
-
-    def _resources(self, name: str) -> list[Any]:
-        return _parsed(self.files[name]) if self.files else []
+def _traffic(requests: int, errors: float, slow: float, refused: float) -> RevisionTraffic:
+    """Counters of a revision whose servers answer their health check."""
+    fast = requests - round(requests * slow)
+    return RevisionTraffic(
+        attempts=requests,
+        healthy=1,
+        completed=requests,
+        saved=round(requests * errors),
+        refused=round(requests * refused),
+        latency_ms={10.0: fast, 1000.0: requests, float("inf"): requests},
+    )
 
 
 class Crash(Exception):
@@ -136,16 +111,22 @@ class SimulatedCluster:
     objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     ready: dict[str, int] = field(default_factory=dict)
     """Ready servers by revision, as the kubelet has it."""
+    broken_images: dict[str, Trouble] = field(default_factory=dict)
+    """By image: what servers of it say instead of getting ready."""
     broken: dict[str, Trouble] = field(default_factory=dict)
     """By digest: what its servers say instead of getting ready."""
+    router_trouble: Trouble | None = None
     slow: set[str] = field(default_factory=set)
     """Digests whose servers do not get ready."""
     routers: list[Envoy] = field(default_factory=lambda: [Envoy("router-0")])
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    baselines: dict[tuple[str, datetime | None], Tally] = field(default_factory=dict)
-    counted: dict[tuple[str, datetime | None], datetime] = field(default_factory=dict)
+    windows: Windows = field(default_factory=Windows)
+    """What the scrapes have counted; a new one is what they know after a restart."""
     drift: RevisionDrift | None = None
     policy_in_force: bool | None = True
+    is_in_training: bool = False
+    may_upgrade: bool = True
+    running: dict[str, list[str]] = field(default_factory=dict)
+    """Images of the servers of a revision: the workload controller replaces one each time the kubelet works."""
     platform: Platform = PLATFORM
     run: api.TrainingRun | None = None
     dataset: api.Dataset | None = None
@@ -154,6 +135,8 @@ class SimulatedCluster:
     deleted: list[str] = field(default_factory=list)
     """Revisions whose servers are gone."""
     created: list[Manifest] = field(default_factory=list)
+    records: dict[str, Manifest] = field(default_factory=dict)
+    """What is written of quarantines, by name: it belongs to no Deployment."""
     scraped: list[Router] = field(default_factory=list)
     uids: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -188,11 +171,21 @@ class SimulatedCluster:
             if bundle is None:
                 continue
             able = bundle.digest not in self.broken and bundle.digest not in self.slow
-            self.ready[bundle.revision] = found["spec"]["replicas"] if able else 0
+            up = self._replaced(bundle.revision, bundle.template.image, found["spec"]["replicas"])
+            self.ready[bundle.revision] = up if able else 0
+
+    def _replaced(self, revision: str, image: str, replicas: int) -> int:
+        """One server of another image goes for one that reproduces the golden set under this one; how many answer."""
+        images = self.running.setdefault(revision, [])
+        images[:] = (images + [image] * replicas)[:replicas]
+        old = next((index for index, one in enumerate(images) if one != image), None)
+        if old is not None and image not in self.broken_images:
+            images[old] = image
+        return sum(one not in self.broken_images for one in images)
 
     def sync(self, *routers: Envoy) -> None:
         """These routers, by default all, read the ConfigMap."""
-        found = self.objects.get(("ConfigMap", "churn-router"))
+        found = self.objects.get(("ConfigMap", f"{self.deployment.metadata.name}-router"))
         for router in routers or tuple(self.routers):
             if found is not None:
                 router.files = dict(found["data"])
@@ -209,21 +202,23 @@ class SimulatedCluster:
             for one in self.routers
         ]
 
-    def serve(self, requests: int, *, errors: float = 0.0, slow: float = 0.0) -> None:
-        """So many requests reach the canary, if it has any weight; these shares of them fail or take a second."""
-        canary = self.status.canary
-        if canary is None or not any(router.weights.get(canary.revision) for router in self.routers):
+    def serve(
+        self, requests: int, *, errors: float = 0.0, slow: float = 0.0, refused: float = 0.0, everywhere: float = 0.0
+    ) -> None:
+        """So many requests reach the canary, if it has any weight, and as many stable as its weight says.
+
+        These shares fail (stable saves them), take a second, or are refused by the canary; `everywhere` is the share
+        that both refuse: what a caller who sends nonsense gets.
+        """
+        canary, stable = self.status.canary, self.status.stable
+        weights = next((one.weights for one in self.routers if canary and one.weights.get(canary.revision)), None)
+        if canary is None or weights is None:
             return
-        before = self.tallies.get(canary.revision, Tally())
-        latency = dict(before.latency_ms)
-        fast = latency.get(10.0, 0) + requests - round(requests * slow)
-        total = latency.get(float("inf"), 0) + requests
-        self.tallies[canary.revision] = Tally(
-            before.attempts + requests,
-            before.completed + requests,
-            before.failed + round(requests * errors),
-            ((10.0, fast), (1000.0, total), (float("inf"), total)),
-        )
+        page = {canary.revision: _traffic(requests, errors, slow, refused + everywhere)}
+        if stable is not None:
+            beside = requests * weights.get(stable.revision, 0) // weights[canary.revision]
+            page[stable.revision] = _traffic(beside, 0.0, 0.0, everywhere)
+        self.windows.add([Look(str(sorted(weights.items())), page, page)])
 
     # --- the operator
 
@@ -233,7 +228,7 @@ class SimulatedCluster:
 
     def observe(self) -> Observation:
         """What a pass sees: the objects as they are, the routers as they were when they were asked last."""
-        self._mark_baselines()
+        self.windows.follow(self.status, self.now)
         annotations = {router.name: router.annotation for router in self.routers}
         asked = {one.pod: one for one in self.scraped}
         return Observation(
@@ -243,22 +238,26 @@ class SimulatedCluster:
             platform=self.platform,
             models=tuple(self.models.values()),
             servers=tuple(self._servers()),
+            stable_is_gone=self._stable_is_gone(),
             routers=tuple(
                 asked.get(one.name, Router(pod=one.name)).model_copy(update={"config_hash": annotations[one.name]})
                 for one in self.routers
             ),
             routers_ready=sum(1 for one in self.routers if one.files),
+            router_trouble=self.router_trouble,
             budgets=tuple(
                 (name, found["metadata"]["uid"])
                 for (kind, name), found in self.objects.items()
                 if kind == "PodDisruptionBudget"
             ),
-            scraped=Scraped(traffic=tuple(self._traffic()), drift=self.drift),
+            scraped=Scraped(traffic=self.windows.traffic(self.status), drift=self.drift),
+            records=tuple(fact for fact in map(quarantine.read, self.records.values()) if fact is not None),
             policy_in_force=self.policy_in_force,
+            is_in_training=self.is_in_training,
+            may_upgrade=self.may_upgrade,
             run=self.run,
             dataset=self.dataset,
-            runs=tuple(self.runs),
-            runs_are_live=True,
+            runs=tuple(run for run in self.runs if run.metadata.name in self._started()),
         )
 
     def pass_once(self, crash_after: int | None = None) -> Plan:
@@ -282,7 +281,7 @@ class SimulatedCluster:
     def pending(self) -> list[Any]:
         """What another pass would write: nothing, if the last one was right."""
         plan = decision.decide(self.observe())
-        return [*plan.creates, *plan.deletes, *self._changes(plan)]
+        return [*plan.records, *plan.creates, *plan.deletes, *self._changes(plan)]
 
     # --- bookkeeping
 
@@ -301,36 +300,19 @@ class SimulatedCluster:
                     service_uid=service["metadata"]["uid"] if service is not None else None,
                     replicas=replicas,
                     ready=self.ready.get(bundle.revision, 0),
-                    trouble=self.broken.get(bundle.digest) if bundle.revision in self.ready else None,
+                    updated=self.running.get(bundle.revision, []).count(bundle.template.image),
+                    trouble=self._trouble(bundle) if bundle.revision in self.ready else None,
                 )
             )
         return found
 
-    def _mark_baselines(self) -> None:
-        """As the scrapes do: remember the counters when a rollout or a step is first seen."""
-        rollout, canary = self.status.rollout, self.status.canary
-        if rollout is not None and canary is not None:
-            for moment in (rollout.started_time, rollout.step_started_time):
-                tally = self.tallies.get(canary.revision, Tally())
-                self.baselines.setdefault((canary.revision, moment), tally)
-                self.counted.setdefault((canary.revision, moment), self.now)
+    def _stable_is_gone(self) -> bool:
+        stable = self.status.stable
+        served = {server.bundle.revision for server in self._servers()}
+        return stable is not None and stable.model not in self.models and stable.revision not in served
 
-    def _traffic(self) -> list[Traffic]:
-        rollout, canary = self.status.rollout, self.status.canary
-        if rollout is None or canary is None:
-            return []
-        tally = self.tallies.get(canary.revision, Tally())
-        start, step = rollout.started_time, rollout.step_started_time
-        return [
-            Traffic(
-                revision=canary.revision,
-                rollout=start,
-                step=step,
-                counted_since=self.counted[canary.revision, step],
-                since_rollout=tally.minus(self.baselines[canary.revision, start]),
-                since_step=tally.minus(self.baselines[canary.revision, step]),
-            )
-        ]
+    def _trouble(self, bundle: servers.Bundle) -> Trouble | None:
+        return self.broken.get(bundle.digest) or self.broken_images.get(bundle.template.image)
 
     def _changes(self, plan: Plan) -> Any:
         for child in plan.children:
@@ -352,6 +334,8 @@ class SimulatedCluster:
 
     def _writes(self, plan: Plan) -> Any:
         """The plan's writes in the order in which `apply` makes them."""
+        for manifest in plan.records:
+            yield lambda manifest=manifest: self.records.setdefault(manifest["metadata"]["name"], manifest)
         for child in plan.children:
             if self._stored(child) != child:
                 yield lambda child=child: self._apply(child)
@@ -370,7 +354,13 @@ class SimulatedCluster:
         uid = found["metadata"]["uid"] if found is not None else f"uid-{next(self.uids)}"
         self.objects[key] = {**child, "metadata": {**child["metadata"], "uid": uid}}
 
+    def _started(self) -> set[str]:
+        known = self.status.retraining
+        return {one.name for one in known.starts} if known is not None else set()
+
     def _create(self, manifest: Manifest) -> None:
+        if any(run.metadata.name == manifest["metadata"]["name"] for run in self.runs):
+            return  # the name is taken
         self.created.append(manifest)
         metadata = {**manifest["metadata"], "uid": f"uid-{next(self.uids)}", "creationTimestamp": self.now}
         self.runs.append(api.TrainingRun.model_validate({**manifest, "metadata": metadata}))
@@ -383,7 +373,6 @@ class SimulatedCluster:
                 revision = found["metadata"]["labels"][keys.REVISION]
                 self.deleted.append(revision)
                 self.ready.pop(revision, None)
-                self.tallies.pop(revision, None)
 
     def _nudge(self, pod: str, value: str) -> None:
         for router in self.routers:

@@ -28,7 +28,7 @@ def widget_definition() -> Manifest:
         "type": "object",
         "properties": {
             "observedGeneration": {"type": "integer"},
-            **{name: {"type": "string"} for name in ("said", "message")},
+            **{name: {"type": "string"} for name in ("said", "message", "phase")},
             "conditions": {
                 "type": "array",
                 "items": {**condition, "required": ["type"]},

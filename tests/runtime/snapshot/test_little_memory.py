@@ -12,11 +12,11 @@ import pytest
 from data_kit import tasks, versions
 from hypothesis import given, settings
 
+from millrace.contract.dataset import Rule, Unique
 from millrace_runtime.snapshot import freeze, histograms, parquetfile, records, rules, shuffle
 from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.records import Records, spans
 from millrace_runtime.snapshot.shuffle import KEY, Shuffle
-from millrace_runtime.snapshot.spec import Rule, Unique
 
 LABEL = {"name": "y", "type": "Int64", "role": "Label"}
 ID = {"name": "id", "type": "Int64", "role": "Id"}

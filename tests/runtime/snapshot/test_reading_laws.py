@@ -13,10 +13,10 @@ import pytest
 from data_kit import writers
 from hypothesis import assume, given, settings
 
+from millrace.contract.dataset import Csv, FieldType, Quote
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import csvfile, inference, streams, texts
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.spec import Csv, FieldType, Quote
 
 ODD = st.text("ab,;\t|\"' \n\r\\#é\x00\u2028", max_size=6)
 PLAIN = st.text("ab ,;\"'\n01.", max_size=5)

@@ -12,8 +12,8 @@ import pytest
 from data_kit import data, versions
 from hypothesis import given, settings
 
+from millrace.contract.dataset import Fractions, Method, Split
 from millrace_runtime.snapshot import split
-from millrace_runtime.snapshot.spec import Fractions, Method, Split
 from millrace_runtime.snapshot.split import TEST, TRAIN, UNKNOWN, VALIDATION
 
 keys_ = st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=80, unique=True).map(

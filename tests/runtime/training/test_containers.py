@@ -11,6 +11,7 @@ import pytest
 from data_kit import data, gateway, tasks
 from run_kit import runs
 
+from millrace.contract.report import EXIT_INFRASTRUCTURE
 from millrace_runtime.snapshot import __main__ as snapshot
 from millrace_runtime.training import __main__ as training
 
@@ -128,7 +129,8 @@ def test_a_store_that_is_down_is_worth_another_try(store, tmp_path):
         code, message, _ = tasks.contained(
             partial(training.main, ["fetch"]), run_on(version, 1), tmp_path, **dead.environment()
         )
-    assert (code, message["reason"]) == (1, "StoreUnavailable")
+    assert (code, message["reason"]) == (EXIT_INFRASTRUCTURE, "StoreUnavailable")
+    assert "again" not in message["message"], "whether it is tried again is not for this container to say"
 
 
 def test_an_estimator_that_raises_leaves_its_last_line_and_no_traceback(tmp_path):
@@ -176,7 +178,7 @@ def test_an_evaluation_that_fails_is_a_verdict(tmp_path, written, reason):
         ("[]", "expected an object"),
         ({"namespace": "ml"}, "run: required"),
         (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"trainer": {}}), "trainer.builtin: required"),
-        (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"parameters": {"a": 1}}), "parameters.a: expected text"),
+        (json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"parameters": {"a": 1}}), "parameters.a: expected str"),
         (
             json.dumps(run_on({"digest": "d", "uri": "u"}, 1) | {"evaluation": {"metrics": ["r2"]}}),
             "'r2' is not one of",

@@ -9,9 +9,9 @@ import pytest
 import sklearn.utils
 from run_kit import runs
 
+from millrace.contract.training import Builtin, TaskKind
 from millrace_runtime.outcome import StageError
 from millrace_runtime.training import estimators, subject
-from millrace_runtime.training.spec import Builtin, TaskKind
 
 CLASSIFIERS = [name for name, each in estimators.ALLOWED.items() if each.kind is TaskKind.CLASSIFICATION]
 REGRESSORS = [name for name, each in estimators.ALLOWED.items() if each.kind is TaskKind.REGRESSION]

@@ -59,10 +59,14 @@ def built(*programs: str) -> Step:
     return Step(("python", "tests/cluster", "binaries", "--quiet", *programs), "programs")
 
 
+# End-to-end tests that change the release or its namespace: no other may run in it meanwhile.
+ALONE = ("tests/e2e/test_availability.py", "tests/e2e/test_verdicts.py")
+
+
 def stories() -> tuple[str, ...]:
-    """End-to-end tests that leave the release as it is, so that several may run in it at once."""
-    files = sorted(path.relative_to(ROOT) for path in (TESTS / "e2e").glob("test_*.py"))
-    return tuple(str(path) for path in files if path.name != "test_availability.py")
+    """The other end-to-end tests, of which several may run at once."""
+    files = sorted(str(path.relative_to(ROOT)) for path in (TESTS / "e2e").glob("test_*.py"))
+    return tuple(path for path in files if path not in ALONE)
 
 
 def unit_paths() -> tuple[str, ...]:
@@ -100,11 +104,11 @@ TIERS = (
     ), group="whole", lane="waits", needs=NEEDS_OF_PROGRAMS | {packages.NODE}),
     Tier("availability", (
         *RELEASED,
-        pytest("--durations=10", "tests/images", "tests/e2e/test_availability.py"),
+        pytest("--durations=10", "tests/images", *ALONE),
     ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("e2e", (
         *RELEASED,
-        pytest("-n", "2", "--dist", "loadfile", "--durations=10", *stories()),
+        pytest("-n", "3", "--dist", "loadfile", "--durations=10", *stories()),
     ), group="whole", lane="waits", needs=NEEDS_OF_A_RELEASE),
     Tier("conformance-check", (
         Step(("python", "tests/conformance", "--check")),

@@ -127,7 +127,8 @@ def _reasons(kind: Kind) -> str:
     lines = ["| reason | meaning | next |", "| --- | --- | --- |"]
     for reason in _reasons_of(kind.resource.kind):
         step = f"`{_escape(reason.next_step)}`" if reason.next_step else ""
-        lines.append(f"| `{reason.name}` | {_escape(reason.sentence)} | {step} |")
+        meaning = f"{reason.sentence} {reason.hint}".rstrip()
+        lines.append(f"| `{reason.name}` | {_escape(meaning)} | {step} |")
     return "\n".join(lines)
 
 

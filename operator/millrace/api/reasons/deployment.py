@@ -8,11 +8,13 @@ _LOOK = "kubectl -n {namespace} describe mdep {name}"
 _WATCH = "kubectl -n {namespace} get mdep {name} --watch"
 _PODS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=server"
 _ROUTERS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=router"
+_QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _MODELS = "kubectl -n {namespace} get mmd {models}"
 _RUNS = "kubectl -n {namespace} get mtr"
 _ACT = (
     "kubectl -n {namespace} patch mdep {name} --type merge "
-    """-p '{"spec":{"actions":{"%s":{"revision":"{revision}"}}}}'"""
+    # The same request is carried out once: each time that it is printed it is another one.
+    """-p '{"spec":{"actions":{"%s":{"revision":"{revision}","reason":"{asked}"}}}}'"""
 )
 
 
@@ -24,16 +26,23 @@ class DeploymentReason(Reason):
 
     Serving = "The stable revision answers.", ""
     NoApprovedModel = "There is no approved version of the model to serve.", _MODELS
-    Quarantined = "The newest approved version failed before and is not tried again by itself.", _ACT % "unquarantine"
+    Quarantined = (
+        "The newest approved version failed before, here or in another Deployment, and is not tried again by itself.",
+        _ACT % "unquarantine",
+    )
     Starting = "The first model is being started.", _PODS
     ServersNotReady = "Too few server pods are ready.", _PODS
     RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
+    StableGone = "The Model that served and its servers were deleted.", _MODELS
     ApprovalRevoked = "The model's approval was taken back.", _MODELS
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so nothing is promoted.",
         ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
     )
+
+    ServersUpgrading = "The servers of the stable revision change their image in place, one after the other.", _WATCH
+    ServersUpgraded = "All servers of the stable revision run the image they are to run.", ""
 
     RolloutStarted = "A revision is tried.", _WATCH
     WeightSet = "The canary's share of the traffic changed.", _WATCH
@@ -41,9 +50,28 @@ class DeploymentReason(Reason):
     CanaryPaused = "The canary waits for its pause to end.", _WATCH
     CanaryAnalysing = "The canary waits for a verdict of its analysis.", _WATCH
     AnalysisInconclusive = "The analysis came to no verdict in its time; the canary stays where it is.", _ACT % "retry"
+    NoTraffic = (
+        "Nobody calls, so the canary cannot be compared with stable, and no data never promotes.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"strategy":{"canary":{"disableDefaults":["ErrorRate"]}}}}'"""
+        ),
+    )
+    SignatureChanged = (
+        "The model's inputs or outputs differ from stable's, so requests that work today may not work with it.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"strategy":{"allowSignatureChange":"{model}"}}}'"""
+        ),
+    )
     AnalysisExtended = "The held analysis was begun again.", _WATCH
     AnalysisFailed = "The analysis showed that the canary is worse than allowed.", _ACT % "unquarantine"
-    ProgressDeadlineExceeded = "The canary's servers did not get ready in time.", _ACT % "unquarantine"
+    PodNotStarted = "A server or router pod cannot start; the rollout waits and goes on by itself.", _PODS
+    PodRefused = "The API server refuses a pod; the rollout waits and goes on by itself when it takes it.", _QUOTA
+    ProgressDeadlineExceeded = (
+        "The rollout has waited for pods for longer than strategy.progressDeadline; it still goes on by itself.",
+        _PODS,
+    )
     Retiring = "The pods of an earlier revision wait until every caller has left them.", _WATCH
     Settled = "There is nothing to do.", ""
     Promoted = "The canary became stable.", ""
@@ -66,7 +94,8 @@ class DeploymentReason(Reason):
     RolloutInProgress = "No run starts while a rollout is under way.", _WATCH
     TrainingRunMissing = (
         "The TrainingRun of spec.retraining.trainingRunRef does not exist.",
-        ("create it, or name one of these: " + _RUNS),
+        _RUNS,
+        "Create it, or name one that is there.",
     )
     DatasetMissing = (
         "The Dataset of the run to clone has no version to train on.",
@@ -74,13 +103,22 @@ class DeploymentReason(Reason):
     )
     NoNewData = (
         "The Dataset has no version newer than the one the stable model was trained on.",
-        ("upload new rows, then kubectl -n {namespace} get mds {dataset} --watch"),
+        "kubectl -n {namespace} get mds {dataset} --watch",
+        "Upload new rows.",
+    )
+    AnotherModel = (
+        "The TrainingRun of spec.retraining.trainingRunRef makes versions of a model that is not followed.",
+        _RUNS,
+        "Name a run that makes versions of the model that is followed.",
     )
     AlreadyTried = (
-        "A run was started for this drift and this data, and has ended.",
+        "A run was started for this cause, and has ended.",
         "kubectl -n {namespace} describe mtr {run}",
+    )
+    CandidateWaiting = (
+        "A newer version waits for approval; no run starts before it is approved or rejected.",
+        "kubectl -n {namespace} describe mmd {model}",
     )
     ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", _RUNS
     CoolingDown = "limits.cooldown has not passed since the last start.", _RUNS
     DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", _RUNS
-    RunsUnknown = "The runs started so far are being looked up.", _WATCH

@@ -7,8 +7,11 @@ from millrace.api.reasons import Reason
 _WATCH_DATASET = "kubectl -n {namespace} get mds {name} --watch"
 _WATCH_RUN = "kubectl -n {namespace} get mtr {name} --watch"
 _LOOK_EVERY = """kubectl -n {namespace} patch mds {name} --type merge -p '{"spec":{"refresh":{"interval":"5m"}}}'"""
+_QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _EDIT_DATASET = "kubectl -n {namespace} edit mds {name}"
-_NEW_RUN = "kubectl -n {namespace} get mtr {name} -o yaml > run.yaml, then change metadata.name and"
+_STORE = "kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"
+_OPERATOR = "kubectl -n {namespace} describe deployments.apps -l app.kubernetes.io/component=operator"
+_SPEC = "kubectl -n {namespace} get mtr {name} -o jsonpath='{.spec}'"
 _RUN_LOGS = "kubectl -n {namespace} logs job/{job} -c {container}"
 
 
@@ -16,65 +19,70 @@ class DatasetReason(Reason):
     """Why a Dataset's condition is as it is, or what an Event reports."""
 
     VersionAvailable = "A version is frozen and can be trained on.", ""
+    LookQueued = (
+        "As many Jobs read sources as the operator lets go on at a time; this one waits for its turn.",
+        _WATCH_DATASET,
+    )
     LookingAtSource = "A Job reads the source, checks it and freezes it.", _WATCH_DATASET
     NotLookedYet = "Nobody has looked at the source yet.", _WATCH_DATASET + " --output-watch-events"
     Snapshotted = "The source was read.", ""
     RulesPassed = "Every rule holds.", ""
     VersionFrozen = "A new version was frozen.", ""
     PodNotStarted = "The Job's pod cannot start.", "kubectl -n {namespace} describe pods -l millrace.dev/dataset={name}"
+    PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
 
-    SourceNotFound = (
-        "There is no object at spec.source.storageUri.",
-        ("upload the file, then, unless spec.refresh is set, " + _LOOK_EVERY),
-    )
-    SourceEmpty = "The source holds no rows.", "upload rows, then, unless spec.refresh is set, " + _LOOK_EVERY
+    SourceNotFound = "There is no object at spec.source.storageUri.", _LOOK_EVERY, "Upload the file."
+    SourceEmpty = "The source holds no rows.", _LOOK_EVERY, "Upload rows."
     SourceMalformed = (
         "The source cannot be parsed in spec.format.",
-        ("correct the file or spec.format: " + _EDIT_DATASET),
+        _EDIT_DATASET,
+        "Correct the file, or spec.format.",
     )
     SchemaMismatch = (
         "The source's columns are not those of spec.schema.",
-        ("correct the file or spec.schema: " + _EDIT_DATASET),
+        _EDIT_DATASET,
+        "Correct the file, or spec.schema.",
     )
     RuleViolated = (
         "A rule of spec.validation does not hold; the version was refused.",
-        ("kubectl -n {namespace} get mds {name} -o jsonpath='{.status.failedRules}'"),
+        "kubectl -n {namespace} get mds {name} -o jsonpath='{.status.failedRules}'",
     )
     StoreDenied = (
         "The object store refused the credentials.",
-        ("correct the Secret named in spec.source.secretRef or the store's, then " + _LOOK_EVERY),
+        _LOOK_EVERY,
+        "Correct the Secret named in spec.source.secretRef, or the store's.",
     )
-    StoreUnavailable = (
-        "The object store did not answer; the source is looked at again by itself.",
-        ("kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"),
-    )
+    StoreUnavailable = "The object store did not answer; the source is looked at again by itself.", _STORE
     DigestMismatch = (
         "The version before is damaged in the store, so old rows cannot keep their split; nothing was frozen.",
-        ("restore status.current.uri from a backup, then, unless spec.refresh is set, " + _LOOK_EVERY),
+        _LOOK_EVERY,
+        "Restore the files at status.current.uri from a backup.",
     )
     DeadlineExceeded = (
         "The snapshot did not end within an hour; the source is looked at again by itself.",
-        ("kubectl -n {namespace} get events --field-selector involvedObject.kind=Pod"),
+        "kubectl -n {namespace} get events --field-selector involvedObject.kind=Pod",
     )
     SnapshotLost = (
         "The snapshot's pod went before its answer was read; the source is looked at again by itself.",
-        ("kubectl -n {namespace} get events --field-selector involvedObject.name={name}"),
+        "kubectl -n {namespace} get events --field-selector involvedObject.name={name}",
     )
     SnapshotOutOfMemory = (
         "The snapshot used more memory than its limit.",
-        ("raise spec.worker.resources.limits.memory: " + _EDIT_DATASET),
+        _EDIT_DATASET,
+        "Raise spec.worker.resources.limits.memory.",
     )
     SnapshotOutOfDisk = (
         "The disk that the snapshot works on is full: it holds the source, its rows and the frozen files.",
-        ("make room on the nodes, or ask for it in spec.worker.resources.requests.ephemeral-storage: " + _EDIT_DATASET),
+        _EDIT_DATASET,
+        "Make room on the nodes, or ask for it in spec.worker.resources.requests.ephemeral-storage.",
     )
     SnapshotCrashed = (
         "The snapshot ended with an error that is not the source's.",
-        ("kubectl -n {namespace} logs job/{job}"),
+        "kubectl -n {namespace} get events --field-selector involvedObject.name={job}",
     )
     MalformedReport = (
         "The snapshot's answer cannot be understood: operator and trainer image differ in version.",
-        ("helm get values millrace"),
+        _OPERATOR,
     )
 
 
@@ -83,22 +91,23 @@ class TrainingRunReason(Reason):
 
     DatasetNotFound = (
         "The Dataset of spec.datasetRef does not exist yet; the run starts when it is there.",
-        ("kubectl -n {namespace} get mds {dataset}"),
+        "kubectl -n {namespace} get mds",
     )
     DatasetNotReady = (
         "The Dataset has no frozen version yet; the run starts when it has.",
-        ("kubectl -n {namespace} describe mds {dataset}"),
+        "kubectl -n {namespace} describe mds {dataset}",
     )
     Fetching = "The training rows are fetched.", _WATCH_RUN
     Training = "The trainer runs.", "kubectl -n {namespace} logs -f job/{job} -c train"
     Evaluating = (
         "The model is measured on rows the trainer never saw.",
-        ("kubectl -n {namespace} logs -f job/{job} -c evaluate"),
+        "kubectl -n {namespace} logs -f job/{job} -c evaluate",
     )
     PodNotStarted = (
         "The Job's pod cannot start.",
-        ("kubectl -n {namespace} describe pods -l millrace.dev/training-run={name}"),
+        "kubectl -n {namespace} describe pods -l millrace.dev/training-run={name}",
     )
+    PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
     ModelRegistered = "The gates passed and the Model exists.", "kubectl -n {namespace} get mmd {model}"
     AllPassed = "Every gate holds.", ""
     NotEvaluated = "The gates are judged once the model is measured.", ""
@@ -107,68 +116,93 @@ class TrainingRunReason(Reason):
 
     GatesFailed = (
         "A gate does not hold; no Model was made.",
-        ("kubectl -n {namespace} get mtr {name} -o jsonpath='{.status.gates}'"),
+        "kubectl -n {namespace} get mtr {name} -o jsonpath='{.status.gates}'",
     )
     DeadlineExceeded = (
         "The run did not end within spec.activeDeadlineSeconds.",
-        (_NEW_RUN + " spec.activeDeadlineSeconds"),
+        _SPEC,
+        "Create another run with a larger spec.activeDeadlineSeconds.",
     )
     TrainerOutOfMemory = (
         "The trainer used more memory than its limit.",
-        (_NEW_RUN + " spec.trainer.resourcesPerNode.limits.memory"),
+        _SPEC,
+        "Create another run with a larger spec.trainer.resourcesPerNode.limits.memory.",
     )
     StageOutOfMemory = (
         "A stage of the platform's own used more memory than its limit.",
-        (_NEW_RUN + " spec.worker.resources.limits.memory"),
+        _SPEC,
+        "Create another run with a larger spec.worker.resources.limits.memory.",
     )
     TrainerCrashed = "The trainer ended with an error.", _RUN_LOGS
     FetchFailed = "The training rows could not be fetched.", _RUN_LOGS + " --tail=20"
     EvaluationFailed = "The model could not be measured on the held-out rows.", _RUN_LOGS + " --tail=40"
     NoModelWritten = "The trainer ended without writing a model.", _RUN_LOGS + " --tail=60"
-    NotOnnx = "The file the trainer wrote is not an ONNX model.", _NEW_RUN + " spec.trainer"
-    ExternalData = "The model refers to data outside its file.", _NEW_RUN + " spec.trainer to write one file"
+    NotOnnx = "The file the trainer wrote is not an ONNX model.", _SPEC, "Create another run with another spec.trainer."
+    ExternalData = (
+        "The model refers to data outside its file.",
+        _SPEC,
+        "Create another run whose spec.trainer writes one file.",
+    )
     OperatorNotAllowed = (
         "The model uses an operator that is not on the allow-list.",
-        (_NEW_RUN + " spec.trainer to use other operators"),
+        _SPEC,
+        "Create another run whose spec.trainer uses other operators.",
     )
-    ModelTooLarge = "The model is larger than the limit.", _NEW_RUN + " spec.parameters to make a smaller model"
+    ModelTooLarge = (
+        "The model is larger than the limit.",
+        _SPEC,
+        "Create another run whose spec.parameters make a smaller model.",
+    )
     ParityFailed = (
         "The ONNX model does not answer as the trained estimator does.",
-        (_NEW_RUN + " spec.trainer.builtin.estimator"),
+        _SPEC,
+        "Create another run with another spec.trainer.builtin.estimator.",
     )
-    UnknownParameter = "The estimator has no such parameter.", _NEW_RUN + " spec.parameters"
-    UnknownEstimator = "There is no such built-in estimator.", _NEW_RUN + " spec.trainer.builtin.estimator and task"
+    UnknownParameter = (
+        "The estimator has no such parameter.",
+        _SPEC,
+        "Create another run with spec.parameters that the estimator has.",
+    )
+    UnknownEstimator = (
+        "There is no such built-in estimator.",
+        _SPEC,
+        "Create another run with another spec.trainer.builtin.estimator or task.",
+    )
     LabelMissing = (
         "The snapshot has no label column.",
-        ("give one field role Label in spec.schema.fields: kubectl -n {namespace} edit mds {dataset}"),
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give one field role Label in spec.schema.fields.",
     )
     TestRowsTrained = (
         "Rows of the version's test part are in its train part too, so nothing measured on it would count.",
-        ("let a new version be frozen, then start a new run: " + _LOOK_EVERY.replace("{name}", "{dataset}")),
+        _LOOK_EVERY.replace("{name}", "{dataset}"),
+        "Let a new version be frozen, then start a new run.",
     )
-    StoreUnavailable = (
-        "The object store did not answer.",
-        ("kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"),
-    )
+    StoreUnavailable = "The object store did not answer.", _STORE
     StoreDenied = "The object store refused the credentials.", "kubectl -n {namespace} get secrets"
     SourceNotFound = "The frozen rows are no longer in the store.", "kubectl -n {namespace} describe mds {dataset}"
     DigestMismatch = (
         "The bytes in the store are not those that were frozen.",
-        ("kubectl -n {namespace} get mds {dataset} -o yaml"),
+        "kubectl -n {namespace} get mds {dataset} -o yaml",
     )
     PodLost = (
         "The run's pod went before its answer was read.",
-        ("kubectl -n {namespace} get events --field-selector involvedObject.name={job}"),
+        "kubectl -n {namespace} get events --field-selector involvedObject.name={job}",
     )
     MalformedReport = (
         "The evaluator's answer cannot be understood: operator and trainer image differ in version.",
-        ("helm get values millrace"),
+        _OPERATOR,
     )
     SourceEmpty = "The frozen version has no rows to train on.", "kubectl -n {namespace} describe mds {dataset}"
-    ModelNotLoadable = "The runtime cannot load the model.", _NEW_RUN + " spec.trainer.builtin.estimator"
+    ModelNotLoadable = (
+        "The runtime cannot load the model.",
+        _SPEC,
+        "Create another run with another spec.trainer.builtin.estimator.",
+    )
     NameNotUsable = (
         "The run's name is longer than 52 characters or not made of a-z, 0-9 and - alone.",
-        (_NEW_RUN + " nothing else"),
+        _SPEC,
+        "Create it again under another name.",
     )
 
 
@@ -183,16 +217,25 @@ class ModelReason(Reason):
     PendingApproval = "More people must approve this digest.", _APPROVE
     Rejected = (
         "Somebody rejected this digest.",
-        ("that person may take it back with a Revoke or Approve entry: kubectl -n {namespace} edit mmd {name}"),
+        "kubectl -n {namespace} edit mmd {name}",
+        "That person may take it back with a Revoke or Approve entry.",
     )
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so no approval counts.",
-        ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
+        "kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings",
     )
     PolicyUnknown = (
         "Whether the admission policies are in force is not known yet.",
-        ("kubectl -n {namespace} get mmd {name} --watch"),
+        "kubectl -n {namespace} get mmd {name} --watch",
     )
     Stable = "A Deployment serves this version.", ""
     Canary = "A Deployment tries this version.", ""
     NotDeployed = "No Deployment serves this version.", ""
+    NotQuarantined = "Nothing failed with these bytes that was not let go.", ""
+    Quarantined = (
+        "These bytes failed in a Deployment, so no Deployment rolls them out.",
+        (
+            "kubectl -n {namespace} patch mdep {deployment} --type merge "
+            """-p '{"spec":{"actions":{"unquarantine":{"revision":"{revision}","reason":"{asked}"}}}}'"""
+        ),
+    )

@@ -18,11 +18,11 @@ from millrace.api import conditions, quantities, resources
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
-from millrace.api.dataset_status import DatasetStatus
+from millrace.api.dataset_status import DatasetStatus, DatasetVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot
-from millrace.decide.dataset.snapshot import INGESTED, VALID, Answer
+from millrace.decide.dataset.snapshot import INGESTED, RETRIED, VALID, Answer
 from millrace.decide.job import Job
 from millrace.decide.plan import Delete, Event, Plan
 from millrace.decide.status import Kstatus
@@ -31,7 +31,10 @@ from millrace.render.pod import Platform
 
 RETRY_SECONDS = 300.0
 """After a failure that may pass by itself; the Job has tried several times by then."""
-RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
+ASK_AGAIN_SECONDS = 60.0
+"""A look that waits for its turn is woken when a Job ends; this is for when that event is lost."""
+HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
+"""What keeps a look from going on, and is told also where a version is there."""
 NORMAL = frozenset({Reason.VersionFrozen.name, Reason.RulesPassed.name, Reason.Snapshotted.name})
 
 
@@ -41,6 +44,8 @@ class Observation(Frozen):
     now: datetime
     dataset: Dataset
     jobs: tuple[Job, ...] = ()
+    has_turn: bool = True
+    """Whether another snapshot Job may be made: only so many go on at a time."""
     platform: Platform
 
 
@@ -140,6 +145,8 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "next_check_time": _after(dataset, answer.failure, answer.looked),
         }
     )
+    if answer.ingested.status == answer.valid.status == "True":
+        after = after.model_copy(update={"accepted_generation": dataset.metadata.generation})
     fresh = _marks(seen, after, None, None, answer.ingested, answer.valid)
     events = status.transitions(known.conditions, (answer.ingested, answer.valid), NORMAL, INGESTED, VALID)
     events = [event for event in events if event.type == "Warning"]
@@ -160,9 +167,15 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
     fresh = _marks(seen, after, look, job, ingested, valid)
     if look is None:
         return _plan(seen, after, fresh, keep=None)
+    events = status.transitions(known.conditions, fresh, NORMAL, conditions.RECONCILING)
+    plan = _plan(seen, after, fresh, keep=look.name, events=[one for one in events if one.reason in HELD_UP])
+    wake_after = job.look_again(seen.now) if job is not None else None
+    if job is not None and not job.is_going:
+        return plan.model_copy(update={"wake_after": wake_after})
+    if not seen.has_turn:
+        return plan.model_copy(update={"wake_after": ASK_AGAIN_SECONDS})
     child = snapshot_job.render(dataset, look.name, known.current, seen.platform)
-    is_to_make = job is None or job.is_going
-    return _plan(seen, after, fresh, keep=look.name).model_copy(update={"children": (child,) if is_to_make else ()})
+    return plan.model_copy(update={"children": (child,), "wake_after": wake_after})
 
 
 def _marks(
@@ -177,31 +190,44 @@ def _kstatus(
 ) -> Kstatus:
     refused = next((one for one in (ingested, valid) if one.status == "False"), None)
     usable = after.current is not None
-    if look is not None and (look.is_first or not usable):
-        reason, text = _looking(seen, job)
+    reason, text = _looking(seen, job)
+    if look is not None and (look.is_first or not usable or reason.name in HELD_UP):
         return Kstatus(ready=usable, progress="Reconciling", reason=reason.name, message=text)
-    if after.current is not None:
-        text = f"Version {after.current.version} has {after.current.rows:,} rows."
-        if refused is not None:
-            text = f"{text} The newest look at the source added none: {refused.message}"
-        return Kstatus(
-            ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text[: status.LONGEST]
-        )
     if refused is not None:
-        progress: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
-        return Kstatus(ready=False, progress=progress, reason=refused.reason, message=refused.message)
+        return _refused(seen, after, refused)
+    if after.current is not None:
+        text = _has(after.current)
+        return Kstatus(ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text)
     text = status.message(Reason.NotLookedYet, **_whom(seen))
     return Kstatus(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
 
 
+def _refused(seen: Observation, after: DatasetStatus, refused: Mark) -> Kstatus:
+    """The newest look added no version. A spec that none was ever good under is not what the older version is of."""
+    spec_holds = after.accepted_generation == seen.dataset.metadata.generation
+    waits: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
+    if after.current is None:
+        return Kstatus(ready=False, progress=waits, reason=refused.reason, message=refused.message)
+    what = "The newest look at the source" if spec_holds else "The changed spec"
+    text = status.after(f"{_has(after.current)} {what} added none:", refused.message)
+    if spec_holds:
+        return Kstatus(ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text)
+    return Kstatus(ready=True, progress=waits, reason=refused.reason, message=text)
+
+
+def _has(version: DatasetVersion) -> str:
+    return f"Version {version.version} has {version.rows:,} rows."
+
+
 def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
-    trouble = job.trouble if job is not None else ""
-    if trouble:
-        return Reason.PodNotStarted, status.message(
-            Reason.PodNotStarted, f"The pod cannot start: {trouble}", **_whom(seen)
-        )
-    source = seen.dataset.spec.source.storage_uri
-    return Reason.LookingAtSource, status.message(Reason.LookingAtSource, f"Reading {source}", **_whom(seen))
+    reason, why = Reason.LookingAtSource, f"Reading {seen.dataset.spec.source.storage_uri}"
+    if job is not None and job.trouble:
+        reason, why = Reason.PodNotStarted, f"The pod that reads the source cannot start: {job.trouble}"
+    elif job is not None and job.refusal:
+        reason, why = Reason.PodRefused, f"The pod that reads the source is refused: {job.refusal}"
+    elif job is None and not seen.has_turn:
+        reason, why = Reason.LookQueued, Reason.LookQueued.sentence
+    return reason, status.message(reason, why, **_whom(seen))
 
 
 def _whom(seen: Observation) -> dict[str, str]:
@@ -242,7 +268,7 @@ def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:
     if after.job_name is not None:
         return "Checking"
     if conditions.STALLED in holds:
-        return "Failed"
+        return "Refused" if conditions.READY in holds else "Failed"
     return "Ready" if conditions.READY in holds else "Waiting"
 
 

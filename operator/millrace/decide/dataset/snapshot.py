@@ -21,6 +21,10 @@ INGESTED, VALID = "Ingested", "Valid"
 KEPT_VERSIONS = 20
 _FAR = 0.05
 """A share that differs by less is not worth a word: rows are divided in units."""
+RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
+"""What says nothing about the source: it is looked at again by itself."""
+ASKS_TO_LOOK = frozenset({Reason.SourceNotFound, Reason.SourceEmpty, Reason.StoreDenied, Reason.DigestMismatch})
+"""Reasons whose command has the source looked at again."""
 _SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
 
 
@@ -56,8 +60,12 @@ class _Case(Frozen):
         """What, why, and the next command."""
         found = status.named(Reason, reason)
         why = why or (found.sentence if found is not None else "The snapshot failed without a word.")
+        if reason in RETRIED and "again by itself" not in why:
+            why = f"{why.rstrip('.')}. The source is looked at again by itself"
         whom = self.dataset.metadata
-        return status.message(found, why, namespace=whom.namespace, name=whom.name, job=self.job.name)
+        # Where the source is looked at regularly there is nothing to ask for: one may watch.
+        step = Reason.LookingAtSource if self.dataset.spec.refresh is not None and found in ASKS_TO_LOOK else None
+        return status.message(found, why, step, namespace=whom.namespace, name=whom.name, job=self.job.name)
 
 
 def answer(job: Job, dataset: Dataset, now: datetime) -> Answer | None:

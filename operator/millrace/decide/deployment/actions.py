@@ -6,9 +6,10 @@ when it leaves the spec: to ask again, remove it first or give another reason.
 
 from __future__ import annotations
 
+from millrace.api.base import rfc3339
 from millrace.api.deployment import RevisionAction
-from millrace.api.deployment_status import DeploymentStatus, Rollout
-from millrace.render import names
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus, Rollout
+from millrace.render import names, quarantine
 
 from .observation import Observation
 
@@ -25,19 +26,39 @@ def retry_of(seen: Observation, state: DeploymentStatus, revision: str) -> Revis
     return _open(seen, state, RETRY, revision)
 
 
-def quarantine_lifted(seen: Observation, state: DeploymentStatus) -> str | None:
-    """The name of an open request that names a quarantined revision."""
-    for entry in state.quarantined:
-        for action in (RETRY, UNQUARANTINE):
-            if _open(seen, state, action, entry.revision) is not None:
-                return action
-    return None
+def lifting(entry: Quarantined) -> dict[str, str]:
+    """What the command that lifts this quarantine is to be filled in with."""
+    return {"revision": entry.revision, "asked": quarantine.request(entry.time)}
+
+
+def retrying(canary: RevisionStatus, rollout: Rollout | None) -> dict[str, str]:
+    """The same for the command that gives a held step more time."""
+    began = rollout.step_started_time if rollout is not None else None
+    return {"revision": canary.revision, "asked": f"held since {rfc3339(began or canary.since)}"}
 
 
 def requested(seen: Observation, action: str) -> RevisionAction | None:
     """What the spec says of an action."""
     actions = seen.deployment.spec.actions
     return getattr(actions, action) if actions is not None else None
+
+
+def is_open(seen: Observation, state: DeploymentStatus, action: str, revision: str) -> bool:
+    """Whether the spec asks for it of this revision, and it was not carried out."""
+    return _open(seen, state, action, revision) is not None
+
+
+def fingerprint(seen: Observation, action: str) -> str:
+    """Hash of what the spec says of an action; empty when it says nothing."""
+    return _fingerprint(action, requested(seen, action))
+
+
+def carried_out(seen: Observation, state: DeploymentStatus, request: str) -> DeploymentStatus:
+    """The memory after the request of that hash was carried out, if the spec still asks for it."""
+    for action in (ABORT, RETRY, UNQUARANTINE):
+        if request and request == fingerprint(seen, action):
+            return handled(seen, state, action)
+    return state
 
 
 def handled(seen: Observation, state: DeploymentStatus, action: str | None = None) -> DeploymentStatus:

@@ -1,80 +1,82 @@
 """What the router's counters say about a canary: one sequential test per metric, then one word for all of them.
 
-Both metrics are shares of requests, so both are judged by the same test (`sequential`):
+Failed once `minSamples` requests are there and the share is shown to be above what may be, Successful once they are
+there and it is shown to be below, each wrong with probability 1 - confidence at most, however often one looks. Anything
+else is Running: no data never passes, and nothing fails on a few requests. What is measured is in `metrics`, the tests
+are in `sequential`.
 
-| metric | event | limit |
-| --- | --- | --- |
-| ErrorRate | a request the canary failed, saved by a retry or not | thresholdRange.max |
-| LatencyP95 | a request slower than the largest bucket bound at or under thresholdRange.max | 0.05 |
-
-Failed as soon as the share is shown to be above the limit, Successful once minSamples are there and it is shown to be
-below it, each wrong with probability 1 - confidence at most, however often one looks. Anything else is Running: no data
-never passes.
+A canary fails by the events that are certain and passes by those that are possible: where the counters leave room, it
+stays Running rather than wrong.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
-from millrace.api.deployment import AnalysisMetric, AnalysisResult
+from millrace.api.deployment import Analysis, AnalysisMetric, AnalysisResult, Canary, Compare
 
 from . import sequential
-from .sequential import Side
+from .metrics import METRICS, Counted, Stratum
+from .sequential import Side, Table
 
 Phase = Literal["Pending", "Running", "Successful", "Failed", "Inconclusive"]
+Strata = Sequence[Stratum]
 
-SLOW_SHARE = 0.05
-"""A 95th percentile is under its threshold when at most this share of the requests is over it."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Requests of one revision at all routers since some moment."""
-
-    attempts: int = 0
-    """Tries at the revision's own servers."""
-    completed: int = 0
-    """Requests routed to the revision and answered, by this revision or by stable."""
-    failed: int = 0
-    """Requests that the revision failed."""
-    latency_ms: tuple[tuple[float, int], ...] = field(default=())
-    """(upper bound in milliseconds, requests at or under it), increasing, infinity last."""
-
-    def minus(self, before: Tally) -> Tally:
-        """What came after `before`; never negative."""
-        earlier = dict(before.latency_ms)
-        return Tally(
-            max(0, self.attempts - before.attempts),
-            max(0, self.completed - before.completed),
-            max(0, self.failed - before.failed),
-            tuple((bound, max(0, count - earlier.get(bound, 0))) for bound, count in self.latency_ms),
-        )
+DEFAULTS: Final = (
+    AnalysisMetric(name="default-error-rate", builtin="ErrorRate", compare=Compare(), min_samples=100, confidence=0.95),
+)
+"""What every canary is watched by, unless `disableDefaults` names the builtin or the spec compares it itself."""
+DEFAULT_DURATION: Final = "1h"
 
 
-def judge(metric: AnalysisMetric, tally: Tally) -> AnalysisResult:
+def watching(canary: Canary) -> Analysis:
+    """The analysis in the background: the spec's, with the defaults that it neither states itself nor turns off.
+
+    It may have no metric at all.
+    """
+    asked = canary.analysis
+    metrics = tuple(asked.metrics) if asked is not None else ()
+    off = {*canary.disable_defaults, *(one.builtin for one in metrics if one.compare is not None)}
+    added = [one for one in DEFAULTS if one.builtin not in off]
+    duration = asked.max_duration if asked is not None else DEFAULT_DURATION
+    # Not validated: the schema's bounds are for what people write.
+    return Analysis.model_construct(metrics=[*metrics, *added], max_duration=duration)
+
+
+def is_default(result: AnalysisResult) -> bool:
+    """Whether it is about a metric that nobody asked for."""
+    return result.name in {one.name for one in DEFAULTS}
+
+
+def judge(asked: AnalysisMetric, strata: Strata) -> AnalysisResult:
     """One metric, now."""
-    limit, events, trials = _counted(metric, tally)
+    metric = METRICS[asked.builtin]
+    counted = [metric.count(asked, one) for one in strata]
+    total = Counted()
+    for one in counted:
+        total = total.plus(one)
+    trials = total.canary.trials
     phase: Phase = "Running" if trials else "Pending"
-    if trials and sequential.is_shown(Side.ABOVE, limit, events, trials, metric.confidence):
-        phase = "Failed"
-    elif trials >= metric.min_samples and sequential.is_shown(Side.BELOW, limit, events, trials, metric.confidence):
-        phase = "Successful"
+    if trials >= asked.min_samples:
+        if _is_shown(asked, Side.ABOVE, counted):
+            phase = "Failed"
+        elif _is_shown(asked, Side.BELOW, counted):
+            phase = "Successful"
     return AnalysisResult(
-        name=metric.name,
+        name=asked.name,
         phase=phase,
-        value=f"{events / trials:.6g}" if trials else None,
-        threshold=f"<= {limit:g}",
+        value=_share(total.canary.least, total.canary.most, trials, phase),
+        baseline=_share(total.stable.most, total.stable.least, total.stable.trials, phase) if asked.compare else None,
+        threshold=_threshold(asked),
         samples=trials,
-        message=_message(metric, phase, events, trials),
+        message=_message(asked, phase, total),
     )
 
 
-def judge_all(metrics: Iterable[AnalysisMetric], tally: Tally) -> tuple[AnalysisResult, ...]:
+def judge_all(metrics: Iterable[AnalysisMetric], strata: Strata) -> tuple[AnalysisResult, ...]:
     """Every metric, now."""
-    return tuple(judge(metric, tally) for metric in metrics)
+    return tuple(judge(metric, strata) for metric in metrics)
 
 
 def together(results: Sequence[AnalysisResult]) -> Phase:
@@ -99,37 +101,57 @@ def rounded(samples: int) -> int:
     return samples // step * step
 
 
-def _counted(metric: AnalysisMetric, tally: Tally) -> tuple[float, int, int]:
-    """Limit, events and trials of a metric.
+def _is_shown(asked: AnalysisMetric, side: Side, counted: Sequence[Counted]) -> bool:
+    """Whether the events are too many even by what is certain, or few enough even by what is possible."""
+    metric, share = METRICS[asked.builtin], METRICS[asked.builtin].share(asked)
+    above = side is Side.ABOVE
+    if metric.beside_stable:
+        tables = [
+            Table(
+                one.canary.trials,
+                one.canary.least if above else one.canary.most,
+                one.stable.trials,
+                one.stable.most if above else one.stable.least,
+            )
+            for one in counted
+        ]
+        return sequential.difference_is_shown(side, share, tables, asked.confidence)
+    events = sum(one.canary.least if above else one.canary.most for one in counted)
+    return sequential.is_shown(side, share, events, sum(one.canary.trials for one in counted), asked.confidence)
 
-    Where stable answered because no server of the canary could be tried, nothing was learnt about the canary: at most
-    as many requests count as its servers were tried.
-    """
-    if metric.builtin == "ErrorRate":
-        trials = min(tally.completed, tally.attempts)
-        # A limit of zero cannot be shown to hold by any number of requests; one in a million can.
-        return max(metric.threshold_range.max, 1e-6), min(tally.failed, trials), trials
-    total = tally.latency_ms[-1][1] if tally.latency_ms else 0
-    most = metric.threshold_range.max * 1000.0 * (1.0 + 1e-9)
-    within = max((count for bound, count in tally.latency_ms if bound <= most and not math.isinf(bound)), default=0)
-    trials = min(total, tally.attempts)
-    return SLOW_SHARE, min(total - within, trials), trials
+
+def _share(certain: int, possible: int, trials: int, phase: Phase) -> str | None:
+    """The share that the verdict rests on; without a verdict only one that is known exactly."""
+    if not trials or (phase not in ("Failed", "Successful") and certain != possible):
+        return None
+    return f"{(certain if phase == 'Failed' else possible) / trials:.6g}"
 
 
-def _message(metric: AnalysisMetric, phase: Phase, events: int, trials: int) -> str:
+def _threshold(asked: AnalysisMetric) -> str:
+    metric = METRICS[asked.builtin]
+    share = f"{metric.share(asked):g}"
+    if asked.compare is not None:
+        return f"<= stable + {share}"
+    limit = asked.threshold_range.max if asked.threshold_range is not None else 0.0
+    return f"<= {share} over {limit:g} {metric.unit}" if metric.unit else f"<= {share}"
+
+
+def _message(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
+    trials = total.canary.trials
     if not trials:
-        return "no request reached the canary yet; no data never passes"
-    what = (
-        f"{events} of {trials} requests failed, {metric.threshold_range.max:g} of all may"
-        if metric.builtin == "ErrorRate"
-        else f"{events} of {trials} requests took over {metric.threshold_range.max:g} s, {SLOW_SHARE:g} of all may"
-    )
-    sure = f"{metric.confidence:g} sure, however often it is looked at"
+        return _nothing(asked)
+    sure = f"{asked.confidence:g} sure, however often it is looked at"
     endings: dict[Phase, str] = {
         "Failed": f"that is too many ({sure})",
         "Successful": f"that is few enough ({sure})",
         "Running": "not enough requests to be sure"
-        if trials >= metric.min_samples
-        else f"at least {metric.min_samples} requests are needed",
+        if trials >= asked.min_samples
+        else f"at least {asked.min_samples} requests are needed",
     }
-    return f"{what}: {endings[phase]}"
+    return f"{METRICS[asked.builtin].sentence(asked, total)}: {endings[phase]}"
+
+
+def _nothing(asked: AnalysisMetric) -> str:
+    if asked.compare is None:
+        return "no request reached the canary yet; no data never passes"
+    return "no request reached canary and stable over the same time yet; no data never passes"

@@ -15,12 +15,27 @@ from millrace import api
 from millrace.api import conditions, resources
 from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
 from millrace.api.keys import CONFIG_HASH
-from millrace.decide.plan import Claim, Delete, Manifest, Nudge, Plan
+from millrace.decide.plan import Claim, Delete, Event, Manifest, Nudge, Plan
 from millrace.decide.status import later
 from millrace.render import budget, router, router_workload, server
 from millrace.render.server import Bundle
 
-from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
+from . import (
+    actions,
+    analysis,
+    images,
+    monitoring,
+    progress,
+    quarantine,
+    retiring,
+    retraining,
+    rollout,
+    signature,
+    steps,
+    summary,
+    target,
+    verdicts,
+)
 from .finding import Finding, Signal
 from .moves import Transition
 from .observation import Observation
@@ -29,21 +44,23 @@ __all__ = ["Observation", "decide"]
 
 SOONEST_SECONDS = 0.5
 LOOK_AGAIN_SECONDS = 3.0
+MOST_RESULTS = 24
 CLAIMS = (
     Claim(field="retraining", kinds=frozenset({resources.TRAINING_RUNS}), blocked=retraining.BLOCKED),
     Claim(field="retiring", kinds=frozenset({resources.SERVICES, resources.WORKLOADS})),
 )
+NO_REVISION = "none"
+"""Of a selector that selects no pod: an empty one would select all there are."""
 
 
 def decide(seen: Observation) -> Plan:
     """What should be true after this pass. Pure and total."""
     now = seen.now.replace(microsecond=0)
-    known = seen.deployment.model_copy(update={"status": retiring.repaired(seen.deployment.status, now)})
-    seen = seen.model_copy(update={"now": now, "deployment": known})
+    seen, told = _remembered(seen.model_copy(update={"now": now}))
     transition, finding, deletes = _moved(seen)
     state = transition.state
     drift = monitoring.report(seen, state)
-    rolling = state.canary is not None or finding.signal is Signal.WAITING
+    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
     retrained = retraining.retrain(seen, state, drift, rolling=rolling)
     status = _status(seen, state, finding).model_copy(
         update={
@@ -51,7 +68,7 @@ def decide(seen: Observation) -> Plan:
             "retraining": retrained.status,
         }
     )
-    overall = summary.summarise(seen, status, finding)
+    overall = summary.summarise(seen, status, finding, retrained.concern)
     marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})
@@ -61,14 +78,22 @@ def decide(seen: Observation) -> Plan:
     children = tuple(_children(seen, state, config))
     return Plan(
         children=children,
+        records=quarantine.unwritten(seen, state),
         creates=retrained.creates,
         deletes=(*deletes, *_unneeded(seen, children)),
         nudges=_nudges(seen, router.config_hash(config)) if config else (),
         status=status.wire(),
         claims=CLAIMS,
-        events=(*transition.events, *drift.events, *retrained.events, *overall.events),
-        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
+        events=(*told, *transition.events, *drift.events, *retrained.events, *overall.events),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until, images.due(seen, state)]),
     )
+
+
+def _remembered(seen: Observation) -> tuple[Observation, tuple[Event, ...]]:
+    """The same with a memory whose laws hold and that knows what others have written, and what to tell of that."""
+    state = signature.noted(seen, retiring.repaired(seen.deployment.status, seen.now))
+    state, told = quarantine.merged(seen, state)
+    return seen.model_copy(update={"deployment": seen.deployment.model_copy(update={"status": state})}), told
 
 
 @functools.lru_cache(maxsize=4096)
@@ -83,8 +108,17 @@ def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
     wanted = target.choose(seen, state).bundle
     state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
     transition, finding = rollout.advance(seen, state)
+    if seen.no_router_has_answered() and _weights(transition.state) != _weights(state):
+        # The files stay as they are (see `decide`), so nothing may be claimed that they would have to say.
+        finding = progress.weights_unknown(seen, state)
+        transition = progress.noted(seen, Transition(state=state), finding)
+    transition = images.settled(seen, transition)
     state, deletes = retiring.retire(seen, transition.state)
-    return Transition(state=state, events=transition.events), finding, deletes
+    return transition.at(state), finding, deletes
+
+
+def _weights(state: DeploymentStatus) -> dict[str, int]:
+    return {one.revision: one.weight for one in (state.stable, state.canary) if one is not None and one.weight}
 
 
 def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]) -> list[Manifest]:
@@ -116,20 +150,23 @@ def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, 
 
 
 def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
-    """How a revision is served: as the spec says if that is the same revision, else as its workload says.
+    """How a revision is served: as the spec says if that is the same revision, else as its workload says, and with the
+    image that is its own.
 
-    A workload that somebody deleted is made again from its Model, under the template of today if need be: the right
-    model under a new template is better than none.
+    A workload that somebody deleted is made again from its Model, under the resources of today if need be: the right
+    model under other resources is better than none.
     """
-    model = target.model_called(seen, served.model)
+    model, found = target.model_called(seen, served.model), seen.server(served.revision)
     if model is not None and model.spec.artifact.digest == served.digest:
-        today = server.bundle(model, target.template(seen))
-        found = seen.server(served.revision)
-        if today.revision == served.revision or found is None:
-            return today.model_copy(update={"revision": served.revision})
-        return found.bundle
-    found = seen.server(served.revision)
-    return found.bundle if found is not None else None
+        bundle = server.bundle(model, target.template(seen))
+        if bundle.revision != served.revision:
+            bundle = found.bundle if found is not None else bundle.model_copy(update={"revision": served.revision})
+    elif found is not None:
+        bundle = found.bundle
+    else:
+        return None
+    template = bundle.template.model_copy(update={"image": served.image or bundle.template.image})
+    return bundle.model_copy(update={"template": template})
 
 
 def _nudges(seen: Observation, config_hash: str) -> tuple[Nudge, ...]:
@@ -150,20 +187,21 @@ def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> Dep
         _counted(seen, state.stable, seen.deployment.spec.replicas),
         _counted(seen, state.canary, steps.servers_wanted(seen, state)),
     ]
-    leaving = [found for one in state.retiring if (found := seen.server(one.revision)) is not None]
+    # What `kubectl scale` and an autoscaler count is what spec.replicas is about: neither a canary nor what is leaving.
+    scaled = roles[0] or roles[1]
     return state.model_copy(
         update={
             "observed_generation": metadata.generation,
-            "replicas": sum(one.replicas for one in (*roles, *leaving) if one is not None),
-            "ready_replicas": sum(one.ready_replicas for one in roles if one is not None)
-            + sum(one.ready for one in leaving),
-            "selector": server.all_pods(metadata.name),
+            "replicas": scaled.replicas if scaled is not None else 0,
+            "ready_replicas": scaled.ready_replicas if scaled is not None else 0,
+            "selector": server.pods_of(metadata.name, scaled.revision if scaled is not None else NO_REVISION),
             "url": f"{root}/v2/models/{bundle.model_name}/infer" if bundle is not None else None,
             "address": api.deployment.Address(rest_url=root),
             "stable": roles[0],
             "canary": roles[1],
             "rollout": _rollout(seen, state, finding),
             "analysis": _analysis(seen, state, finding),
+            "quarantined": quarantine.shown(state.quarantined),
         }
     )
 
@@ -185,14 +223,14 @@ def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Ro
 
 def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> tuple[AnalysisResult, ...]:
     """The results now; one that says the same about roughly as many requests as before stays as it was."""
-    results = finding.results or rollout.judged(seen, state)
-    before = {one.name: one for one in seen.deployment.status.analysis}
+    found = {(one.name, one.threshold, one.samples): one for one in finding.results}
+    results = [found.get((one.name, one.threshold, one.samples), one) for one in verdicts.judged(seen, state)]
+    before = seen.deployment.status.analysis
     kept = []
-    for one in results[:16]:
-        known = before.get(one.name)
-        same = known is not None and (known.phase, known.threshold) == (one.phase, one.threshold)
-        near = known is not None and analysis.rounded(known.samples) == analysis.rounded(one.samples)
-        kept.append(known if known is not None and same and near else one)
+    for place, one in enumerate(results[:MOST_RESULTS]):
+        known = before[place] if place < len(before) else one
+        same = (known.name, known.phase, known.threshold) == (one.name, one.phase, one.threshold)
+        kept.append(known if same and analysis.rounded(known.samples) == analysis.rounded(one.samples) else one)
     return tuple(kept)
 
 

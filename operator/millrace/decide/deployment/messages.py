@@ -17,8 +17,7 @@ def message(seen: Observation, reason: Reason, why: str = "", advice: Reason | N
     """
     metadata = seen.deployment.metadata
     named = {"models": _models(seen), **fields}
-    text = why or reason.sentence
-    return status.message(advice or reason, text, namespace=metadata.namespace, name=metadata.name, **named)
+    return status.message(reason, why, advice, namespace=metadata.namespace, name=metadata.name, **named)
 
 
 def mark(

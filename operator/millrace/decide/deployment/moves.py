@@ -7,15 +7,14 @@ from enum import Enum
 from typing import Any
 
 from millrace.api.base import Frozen
-from millrace.api.deployment_status import DeploymentStatus, Quarantined, Retiring, RevisionStatus, Rollout, Served
+from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionStatus, Rollout, Served
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import actions, messages, steps, target
+from . import actions, messages, quarantine, signature, steps, target
 from .finding import Finding
 from .observation import Observation
 
-MOST_QUARANTINED = 50
 MOST_HISTORY = 20
 MOST_LEAVING = 8
 """What status.retiring holds; a revision that does not fit still has pods, and is added again once there is room."""
@@ -24,11 +23,12 @@ MOST_LEAVING = 8
 class Move(Enum):
     """The ways in which a rollout changes the status."""
 
-    RELEASE = "lift a quarantine"
+    FORGET = "stop sending to what is gone"
     START = "begin a canary at 0 %"
     SET_WEIGHT = "give the canary the step's share"
     NEXT_STEP = "go on to the next step"
     RESTART_STEP = "begin the step again"
+    RESUME = "the same, because its servers are back"
     SET_FULL = "give the canary everything"
     PROMOTE = "call the canary stable"
     ROLL_BACK = "take the canary's traffic away and quarantine it"
@@ -45,7 +45,12 @@ class Transition(Frozen):
 
     def then(self, *events: Event, **changes: Any) -> Transition:
         """The same with these fields changed and these events added."""
-        return Transition(state=self.state.model_copy(update=changes), events=self.events + events)
+        changed = {"state": self.state.model_copy(update=changes), "events": self.events + events}
+        return self.model_copy(update=changed)
+
+    def at(self, state: DeploymentStatus) -> Transition:
+        """The same with another status."""
+        return self.model_copy(update={"state": state})
 
 
 class MoveContext(Frozen):
@@ -54,6 +59,22 @@ class MoveContext(Frozen):
     seen: Observation
     transition: Transition
     finding: Finding
+
+
+def forget(context: MoveContext) -> Transition:
+    """Nothing is stable any more. A canary that answers gets everything: it is all there is."""
+    state, canary = context.transition.state, context.transition.state.canary
+    if state.stable is None:
+        return context.transition
+    if canary is not None:
+        answers = context.seen.ready(canary.revision) > 0
+        canary = canary.model_copy(update={"weight": 100 if answers else 0})
+    past = tuple(
+        one.model_copy(update={"to": context.seen.now, "outcome": "Gone"}) if one.outcome == "Serving" else one
+        for one in state.history
+    )
+    event = messages.event(context.seen, Reason.StableGone, context.finding.why, warns=True)
+    return context.transition.then(event, stable=None, canary=canary, history=past)
 
 
 def start(context: MoveContext) -> Transition:
@@ -69,6 +90,8 @@ def start(context: MoveContext) -> Transition:
         digest=wanted.digest,
         weight=0,
         since=context.seen.now,
+        signature=signature.digest(target.model_called(context.seen, wanted.model)),
+        image=wanted.template.image,
     )
     before = state.rollout or Rollout()
     rollout = before.model_copy(
@@ -77,6 +100,7 @@ def start(context: MoveContext) -> Transition:
             "steps": len(steps.steps_of(context.seen, state)),
             "started_time": context.seen.now,
             "step_started_time": context.seen.now,
+            "unready_since": None,
         }
     )
     what = f"{wanted.model} (revision {wanted.revision})"
@@ -107,7 +131,13 @@ def restart_step(context: MoveContext) -> Transition:
     state = actions.handled(context.seen, context.transition.state, actions.RETRY)
     why = "the held analysis begins again, because a person asked for it"
     event = messages.event(context.seen, Reason.AnalysisExtended, why)
-    return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
+    return _stepped(context.seen, context.transition.at(state).then(event))
+
+
+def resume(context: MoveContext) -> Transition:
+    """Count anew from now: for as long as the servers were away, nothing could be counted."""
+    event = messages.event(context.seen, Reason.AnalysisExtended, "the analysis begins again: its servers are back")
+    return _stepped(context.seen, context.transition.then(event))
 
 
 def promote(context: MoveContext) -> Transition:
@@ -138,14 +168,13 @@ def promote(context: MoveContext) -> Transition:
 
 def roll_back(context: MoveContext) -> Transition:
     """The canary failed."""
-    return _quarantined(context, Reason.RolledBack)
+    return _quarantined(context, Reason.RolledBack, "Failed")
 
 
 def abort(context: MoveContext) -> Transition:
     """A person stopped the canary."""
     state = actions.handled(context.seen, context.transition.state, actions.ABORT)
-    transition = Transition(state=state, events=context.transition.events)
-    return _quarantined(context.model_copy(update={"transition": transition}), Reason.Aborted)
+    return _quarantined(_at(context, state), Reason.Aborted, "Aborted")
 
 
 def withdraw(context: MoveContext) -> Transition:
@@ -158,32 +187,13 @@ def supersede(context: MoveContext) -> Transition:
     return _returned(context, Reason.Superseded, Reason.Superseded)
 
 
-def release(context: MoveContext) -> Transition:
-    """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
-    seen, state, action = context.seen, context.transition.state, context.finding.action
-    request = actions.requested(seen, action)
-    digests = {one.digest for one in state.quarantined if request is not None and one.revision == request.revision}
-    kept = tuple(one for one in state.quarantined if one.digest not in digests)
-    lifted = next((one for one in state.quarantined if one.digest in digests), None)
-    text = f"{lifted.model} may be rolled out again" if lifted is not None else "nothing was quarantined"
-    transition = Transition(state=actions.handled(seen, state, action), events=context.transition.events)
-    return transition.then(messages.event(seen, Reason.Unquarantined, text), quarantined=kept)
+def _quarantined(context: MoveContext, verdict: Reason, cause: str) -> Transition:
+    state = quarantine.condemned(context.seen, context.transition.state, cause, _cause(context))
+    return _returned(_at(context, state), verdict, Reason.Quarantined)
 
 
-def _quarantined(context: MoveContext, verdict: Reason) -> Transition:
-    transition, canary = context.transition, context.transition.state.canary
-    if canary is None:
-        return transition
-    entry = Quarantined(
-        revision=canary.revision,
-        model=canary.model,
-        digest=canary.digest,
-        reason=_cause(context)[:256],
-        time=context.seen.now,
-    )
-    others = tuple(one for one in transition.state.quarantined if one.revision != canary.revision)
-    transition = transition.then(quarantined=(*others, entry)[-MOST_QUARANTINED:])
-    return _returned(context.model_copy(update={"transition": transition}), verdict, Reason.Quarantined)
+def _at(context: MoveContext, state: DeploymentStatus) -> MoveContext:
+    return context.model_copy(update={"transition": context.transition.at(state)})
 
 
 def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transition:
@@ -194,7 +204,9 @@ def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transiti
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
     why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
     warns = verdict is not Reason.Superseded
-    event = messages.event(context.seen, verdict, why, advice, warns=warns, revision=canary.revision)
+    entry = quarantine.of(state, canary)
+    fields = actions.lifting(entry) if entry is not None else {}
+    event = messages.event(context.seen, verdict, why, advice, warns=warns, **fields)
     return context.transition.then(
         event,
         stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
@@ -245,11 +257,12 @@ def _stepped(seen: Observation, transition: Transition, **changes: int) -> Trans
 
 
 MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
-    Move.RELEASE: release,
+    Move.FORGET: forget,
     Move.START: start,
     Move.SET_WEIGHT: set_weight,
     Move.NEXT_STEP: next_step,
     Move.RESTART_STEP: restart_step,
+    Move.RESUME: resume,
     Move.SET_FULL: set_full,
     Move.PROMOTE: promote,
     Move.ROLL_BACK: roll_back,

@@ -15,14 +15,17 @@ from millrace import api
 from millrace.api.base import Frozen
 from millrace.decide.status import later
 from millrace.render.pod import Platform
+from millrace.render.quarantine import Record
 from millrace.render.server import Bundle
 
 from . import drift
-from .analysis import Tally
+from .metrics import Stratum
 
 
 class Trouble(Frozen):
-    """Why a server pod does not get ready: a reason of `millrace.contract.reasons`, or Kubernetes' own."""
+    """Why a server or router pod is not there or does not get ready: a reason of `millrace.contract.reasons`, or
+    Kubernetes' own.
+    """
 
     reason: str
     message: str = ""
@@ -36,6 +39,8 @@ class Server(Frozen):
     service_uid: str | None = None
     replicas: int = 0
     ready: int = 0
+    updated: int = 0
+    """Pods of the newest template."""
     trouble: Trouble | None = None
 
 
@@ -53,21 +58,27 @@ class Router(Frozen):
     healthy: dict[str, int] = Field(default_factory=dict)
 
 
-class Traffic(Frozen):
-    """Requests of one revision: since its rollout began, and since the present step did.
-
-    `rollout` and `step` are the moments they are counted from, as in status.rollout: another moment's tally is no data.
-    """
+class Window(Frozen):
+    """Requests since `since`, apart by the weights they came under; those of canary and stable over the same time."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    since: datetime
+    """When they began to be counted: later than what they are counted for, after a restart."""
+    strata: tuple[Stratum, ...] = ()
+
+
+class Traffic(Frozen):
+    """Requests of one canary, and of stable beside it: since its rollout began, and since the present step did.
+
+    `rollout` and `step` are the moments they are counted for, as in status.rollout: another moment's are no data.
+    """
 
     revision: str
     rollout: datetime | None = None
     step: datetime | None = None
-    counted_since: datetime | None = None
-    """When the step's requests began to be counted, if that was later than the step: after a restart."""
-    since_rollout: Tally = Tally()
-    since_step: Tally = Tally()
+    since_rollout: Window | None = None
+    since_step: Window | None = None
 
 
 class RevisionDrift(Frozen):
@@ -94,21 +105,29 @@ class Observation(Frozen):
     platform: Platform
     models: tuple[api.Model, ...] = ()
     servers: tuple[Server, ...] = ()
+    stable_is_gone: bool = False
+    """Neither the Model that is stable nor its workload is there, by what the API server says itself."""
     routers: tuple[Router, ...] = ()
     routers_ready: int = 0
+    router_trouble: Trouble | None = None
     steady_since: datetime | None = None
     """Since when the time of day has gone on without a step, as this process saw it; None: for ever."""
+    records: tuple[Record, ...] = ()
+    """What is written of quarantines of the bytes that it serves, tries or could serve."""
     budgets: tuple[tuple[str, str], ...] = ()
     """Its PodDisruptionBudgets: name and UID."""
     scraped: Scraped = Scraped()
     policy_in_force: bool | None = None
+    may_upgrade: bool = True
+    """Whether this Deployment may change its image in place now: only a few do at a time."""
+    is_in_training: bool = False
+    """Whether a TrainingRun under way will make a version of the model that is followed."""
     run: api.TrainingRun | None = None
     """What spec.retraining.trainingRunRef names."""
     dataset: api.Dataset | None = None
     """What that run's spec.datasetRef names."""
     runs: tuple[api.TrainingRun, ...] = ()
-    """Runs that were started for this Deployment, from a live list when one may be started."""
-    runs_are_live: bool = False
+    """Those of the runs in status.retraining.starts that there are."""
 
     def server(self, revision: str) -> Server | None:
         """The workload of a revision."""
@@ -118,6 +137,11 @@ class Observation(Frozen):
         """How many servers of a revision are ready."""
         server = self.server(revision)
         return server.ready if server is not None else 0
+
+    def trouble(self, revision: str) -> Trouble | None:
+        """Why servers of a revision do not get ready."""
+        server = self.server(revision)
+        return server.trouble if server is not None else None
 
     def no_router_has_answered(self) -> bool:
         """Whether routers run, and none has answered this process: it has just started, or cannot reach them."""
@@ -140,18 +164,25 @@ class Observation(Frozen):
             router.generation is not None and router.healthy.get(revision, 0) > 0 for router in self.routers
         )
 
-    def tally(self, revision: str, *, rollout: datetime | None = None, step: datetime | None = None) -> Tally:
-        """Requests since that rollout or step began; an empty tally when they are counted from another moment."""
+    def strata(
+        self, revision: str, *, rollout: datetime | None = None, step: datetime | None = None
+    ) -> tuple[Stratum, ...]:
+        """Requests since that rollout or step began; none when they are counted from another moment."""
+        window = self._window(revision, rollout, step)
+        return window.strata if window is not None else ()
+
+    def counted_since(
+        self, revision: str, *, rollout: datetime | None = None, step: datetime | None = None
+    ) -> datetime:
+        """When the requests of that rollout or step began to be counted: now when nobody counts them yet."""
+        window = self._window(revision, rollout, step)
+        moment = step or rollout
+        return max(moment or window.since, window.since) if window is not None else self.now
+
+    def _window(self, revision: str, rollout: datetime | None, step: datetime | None) -> Window | None:
         for traffic in self.scraped.traffic:
             if traffic.revision == revision and step is not None and traffic.step == step:
                 return traffic.since_step
             if traffic.revision == revision and rollout is not None and traffic.rollout == rollout:
                 return traffic.since_rollout
-        return Tally()
-
-    def counted_since(self, revision: str, step: datetime) -> datetime:
-        """When the requests of that step began to be counted: now at the earliest when nobody counts them yet."""
-        for traffic in self.scraped.traffic:
-            if traffic.revision == revision and traffic.step == step:
-                return max(step, traffic.counted_since or step)
-        return self.now
+        return None

@@ -5,6 +5,8 @@
   at most.
   Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, JRSS B 86(1), 2024; for a Bernoulli
   variable a bet is a likelihood ratio against the limit (Robbins, Annals of Mathematical Statistics 41(5), 1970).
+* `difference_is_shown`: the same about the difference of two rates that were measured side by side, whatever their
+  common level does meanwhile; its source is told there.
 * `empirical_radius`: how far an empirical distribution function may ever be from the true one. Howard and Ramdas,
   Sequential estimation of quantiles, Bernoulli 28(3), 2022, Theorem 2 (their `EmpiricalProcessLILBound`).
 * `dkw_radius`: the same at one fixed sample size. Dvoretzky, Kiefer and Wolfowitz 1956 with Massart's constant, 1990.
@@ -14,7 +16,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 MIN_ROWS = 100
@@ -22,6 +25,11 @@ MIN_ROWS = 100
 
 _STEEPER = (1.25, 1.5, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0)
 """Odds of the alternatives that are bet on, relative to the odds of the limit."""
+
+_STAKES = tuple(2.0**-power for power in range(8))
+"""Stakes that are bet, as parts of the largest that cannot lose more than everything."""
+_LEVELS = ((0.0, 0.5), (0.02, 0.1), (0.06, 0.1), (0.2, 0.1), (0.5, 0.1), (0.8, 0.1))
+"""(common level that a bet subtracts, its part of the capital)."""
 
 
 class Side(Enum):
@@ -44,13 +52,57 @@ def evidence(side: Side, limit: float, events: int, trials: int) -> float:
         + _times(quiet, math.log1p(-rate) - math.log1p(-limit))
         for rate, share in _bets(side, limit)
     ]
-    highest = max(terms)
-    return -math.inf if highest == -math.inf else highest + math.log(sum(math.exp(term - highest) for term in terms))
+    return _log_sum(terms)
 
 
 def is_shown(side: Side, limit: float, events: int, trials: int, confidence: float) -> bool:
     """Whether the rate is on that side of `limit`, wrongly said with probability 1 - confidence at most, ever."""
     return evidence(side, limit, events, trials) >= -math.log1p(-confidence)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Trials in two arms to which each trial was sent by chance, in the same proportion for all trials of the table."""
+
+    trials: int
+    events: int
+    other_trials: int
+    other_events: int
+
+
+def difference_evidence(side: Side, margin: float, tables: Iterable[Table]) -> float:
+    """Logarithm of the capital won by betting that the rate is above (or below) the other arm's plus `margin`.
+
+    Trial t goes to the arm with probability p, decided without looking at it. With y its event (0 or 1) and m fixed,
+
+        X = (y - m) / p  in the arm,   -(y - m) / (1 - p)  in the other one
+
+    has the mean "rate here minus rate there" of that very trial, whatever m is and whatever the rates are at the time:
+    the inverse-propensity-weighted (m = 0) or augmented difference. So 1 + l (X - margin) is a fair or losing bet while
+    the claim "above" is false, and its product over trials reaches 1/alpha with probability alpha at most (Ville).
+    The capital is a mixture over stakes l and levels m: m = 0 is best where events are rare, an m near the common rate
+    where there are many, such as a caller who sends nonsense to both.
+
+    Waudby-Smith and Ramdas, Estimating means of bounded random variables by betting, JRSS B 86(1), 2024; for randomised
+    arms: Howard, Ramdas, McAuliffe and Sekhon, Time-uniform, nonparametric, nonasymptotic confidence sequences, Annals
+    of Statistics 49(2), 2021, section 4.2, and Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro, Anytime-valid
+    off-policy inference for contextual bandits, ACM/IMS Journal of Data Science 1(3), 2024.
+
+    Assumed: which arm a trial goes to says nothing about the trial. Not assumed: that trials are independent, or that
+    their common rate stands still. A table with another proportion must be another table: added up, a rate that drifts
+    while the proportion changes would look like a difference. p is the proportion that the table shows, which is known
+    where the proportion asked for is not (trials that could not be made); given it, events are drawn without
+    replacement, which varies less than what the bet is fair for (Hoeffding, JASA 58, 1963, theorem 4).
+    Where nothing went to the other arm (p = 1) the rate is held against the margin alone.
+    """
+    return _difference(side, margin, tuple(table for table in tables if table.trials))
+
+
+def difference_is_shown(side: Side, margin: float, tables: Iterable[Table], confidence: float) -> bool:
+    """Whether the rate is on that side of the other arm's plus `margin`, wrongly said with probability 1 - confidence
+    at most, ever.
+    """
+    return difference_evidence(side, margin, tables) >= -math.log1p(-confidence)
 
 
 def empirical_radius(rows: int, alpha: float) -> float:
@@ -76,6 +128,53 @@ def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
     for steeper in _STEEPER:
         other = odds / steeper if side is Side.BELOW else odds * steeper
         yield other / (1.0 + other), share
+
+
+def _stakes(side: Side) -> Iterator[tuple[float, float, float]]:
+    """(level, stake, part of the capital). Half of BELOW is bet on "no event at all": what good canaries show."""
+    if side is Side.BELOW:
+        yield 0.0, 1.0, 0.5
+    rest = 0.5 if side is Side.BELOW else 1.0
+    for level, share in _LEVELS:
+        for stake in _STAKES:
+            yield level, stake, rest * share / len(_STAKES)
+
+
+@functools.lru_cache(maxsize=4096)  # a pass judges the same counts several times
+def _difference(side: Side, margin: float, tables: tuple[Table, ...]) -> float:
+    return _log_sum([math.log(share) + _won(side, margin, bet, tables) for *bet, share in _stakes(side)])
+
+
+def _won(side: Side, margin: float, bet: Sequence[float], tables: Iterable[Table]) -> float:
+    """Logarithm of what one bet has made of a capital of 1."""
+    level, stake = bet
+    sign = 1.0 if side is Side.ABOVE else -1.0
+    won = 0.0
+    for table in tables:
+        counted = _payoffs(level, table)
+        worst = max(-sign * (value - margin) for _, value in counted)
+        size = stake / worst if worst > 0 else stake
+        won += sum(_times(count, _log(1.0 + sign * size * (value - margin))) for count, value in counted)
+    return won
+
+
+def _payoffs(level: float, table: Table) -> tuple[tuple[int, float], ...]:
+    """(trials, X of each): with and without the event, here and there."""
+    if not table.other_trials:
+        return (table.events, 1.0), (table.trials - table.events, 0.0)
+    here = table.trials / (table.trials + table.other_trials)
+    there = 1.0 - here
+    return (
+        (table.events, (1.0 - level) / here),
+        (table.trials - table.events, -level / here),
+        (table.other_events, -(1.0 - level) / there),
+        (table.other_trials - table.other_events, level / there),
+    )
+
+
+def _log_sum(terms: Sequence[float]) -> float:
+    highest = max(terms)
+    return -math.inf if highest == -math.inf else highest + math.log(sum(math.exp(term - highest) for term in terms))
 
 
 def _log(value: float) -> float:

@@ -13,8 +13,14 @@ from .observation import Observation
 
 def steps_of(seen: Observation, state: DeploymentStatus) -> list[spec.Step]:
     """The canary's steps; none for the first model, which has nothing to be compared with."""
+    canary = canary_of(seen)
+    return canary.steps if canary is not None and state.stable is not None else []
+
+
+def canary_of(seen: Observation) -> spec.Canary | None:
+    """What the spec says of canaries; None where a newer model takes over at once."""
     strategy = seen.deployment.spec.strategy
-    return strategy.canary.steps if strategy is not None and state.stable is not None else []
+    return strategy.canary if strategy is not None else None
 
 
 def index_of(seen: Observation, state: DeploymentStatus) -> int:

@@ -12,15 +12,20 @@ from pydantic import Field
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import READY, RECONCILING, STALLED, Mark
-from millrace.api.deployment_status import DeploymentStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import messages, target
-from .finding import Finding, Signal
+from . import actions, images, messages, progress, target
+from .finding import Awaits, Finding, Signal
 from .observation import Observation
+from .obstacles import Obstacle
 from .rollout import HOPELESS
 
+HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
+"""What is more than a matter of seconds."""
+TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted})
+"""What is told although a model serves."""
 AVAILABLE = "Available"
 PROGRESSING = "Progressing"
 
@@ -53,19 +58,24 @@ class Statement(Frozen):
         return messages.message(seen, self.reason, why or self.why, self.advice, **self.fields)
 
 
-def summarise(seen: Observation, status: DeploymentStatus, finding: Finding) -> Summary:
-    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported."""
+def summarise(
+    seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None = None
+) -> Summary:
+    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported.
+
+    `concern` is what cannot work in spec.retraining as it is written.
+    """
     ready = _ready(seen, status, finding)
     available = _available(seen, status)
-    progressing = _progressing(status, finding)
-    stalled = _stalled(status, finding)
-    working = _reconciling(status, finding, progressing, available)
+    progressing = _progressing(seen, status, finding)
+    stalled = _stalled(seen, status, finding, concern)
+    working = _reconciling(seen, status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
-        message=_message(seen, status, ready, progressing, stalled),
+        message=_message(seen, status, ready, progressing, stalled, concern),
         marks=marks,
-        events=_events(seen, ready, stalled),
+        events=_events(seen, status, ready, stalled, progressing),
     )
 
 
@@ -74,14 +84,21 @@ def _ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Sta
     if stable is None:
         return _first(status, finding)
     if seen.ready(stable.revision) < 1 and not _canary_carries_all(seen, status):
-        why = f"no server of {stable.model} is ready{_trouble(seen, stable.revision)}"
-        return Statement(kind=READY, holds=False, reason=Reason.ServersNotReady, why=why)
+        trouble = seen.trouble(stable.revision)
+        why = f"no server of {stable.model} is ready{progress.said(trouble)}"
+        return Statement(kind=READY, holds=False, reason=progress.reason_of(trouble, Reason.ServersNotReady), why=why)
     if seen.routers_ready < 1:
-        why = f"{stable.model} is ready but no router is"
-        return Statement(kind=READY, holds=False, reason=Reason.RoutersNotReady, why=why)
+        why = f"{stable.model} is ready but no router is{progress.said(seen.router_trouble)}"
+        reason = progress.reason_of(seen.router_trouble, Reason.RoutersNotReady)
+        advice = progress.advice_of_routers(reason)
+        return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
     count = f"{seen.ready(stable.revision)} of {seen.deployment.spec.replicas}"
-    why = f"{stable.model} serves; {count} servers reproduced its golden set"
+    why = f"{stable.model} serves; {count} servers reproduced its golden set{_what_is_short(seen, stable.revision)}"
     return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why)
+
+
+def _what_is_short(seen: Observation, revision: str) -> str:
+    return progress.said(seen.trouble(revision)) if seen.ready(revision) < seen.deployment.spec.replicas else ""
 
 
 def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
@@ -92,8 +109,9 @@ def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
 def _first(status: DeploymentStatus, finding: Finding) -> Statement:
     """Why nothing serves."""
     if status.canary is not None:
-        why = f"{status.canary.model} is started; waiting for {finding.waiting_for or 'its servers'}"
-        return Statement(kind=READY, holds=False, reason=Reason.Starting, why=why)
+        why = f"{status.canary.model} is started; waiting for {finding.why or finding.waiting_for or 'its servers'}"
+        reason = finding.reason if finding.reason in HELD_UP else None
+        return Statement(kind=READY, holds=False, reason=reason or Reason.Starting, why=why, advice=finding.advice)
     if finding.reason is not None:
         return Statement(kind=READY, holds=False, reason=finding.reason, why=_why(finding), fields=finding.fields)
     return Statement(kind=READY, holds=False, reason=Reason.NoApprovedModel)
@@ -103,47 +121,56 @@ def _why(finding: Finding) -> str:
     return finding.why or f"waiting for {finding.waiting_for}"
 
 
-def _trouble(seen: Observation, revision: str) -> str:
-    server = seen.server(revision)
-    trouble = server.trouble if server is not None else None
-    return f": {trouble.reason}, {trouble.message}"[:400] if trouble is not None else ""
-
-
 def _available(seen: Observation, status: DeploymentStatus) -> Statement:
     wanted = seen.deployment.spec.replicas
     ready = seen.ready(status.stable.revision) if status.stable is not None else 0
     if ready >= wanted and seen.routers_ready >= 1:
         why = f"{ready} of {wanted} servers are ready"
         return Statement(kind=AVAILABLE, holds=True, reason=Reason.AllReplicasReady, why=why)
-    why = f"{ready} of {wanted} servers of the stable revision are ready"
+    short = _what_is_short(seen, status.stable.revision) if status.stable is not None else ""
+    why = f"{ready} of {wanted} servers of the stable revision are ready{short}"
     return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why)
 
 
-def _progressing(status: DeploymentStatus, finding: Finding) -> Statement:
-    memory, canary = status.rollout, status.canary
-    if canary is not None:
-        fields = {"revision": canary.revision}
-        where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(memory)}"
-        if finding.signal is Signal.INCONCLUSIVE:
-            why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
-            return Statement(kind=PROGRESSING, holds=False, reason=Reason.AnalysisInconclusive, why=why, fields=fields)
-        why = f"{where}waits for {finding.waiting_for}"
-        reason = finding.reason or Reason.CanaryProgressing
-        return Statement(kind=PROGRESSING, holds=True, reason=reason, why=why, fields=fields)
+def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
+    if status.canary is not None:
+        return _rolling(status, status.canary, finding)
     if finding.reason is not None:
         waits = finding.signal is Signal.WAITING
         return Statement(kind=PROGRESSING, holds=waits, reason=finding.reason, why=_why(finding), fields=finding.fields)
+    memory, skipped = status.rollout, target.skipped(seen, status)
+    if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
+        why = f"{skipped.why}, so it is not rolled out"
+        return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=skipped.fields)
     if memory is None or memory.last_verdict is None:
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Settled, why="there is nothing to roll out")
     return _ended(status, memory, Reason[memory.last_verdict])
 
 
+def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
+    """How far the canary is, and what it waits for."""
+    fields = actions.retrying(canary, status.rollout)
+    where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(status.rollout)}"
+    if finding.signal is Signal.INCONCLUSIVE:
+        why = f"{where}{finding.why}; spec.actions.retry gives it more time, spec.actions.abort ends it"
+        reason = finding.reason or Reason.AnalysisInconclusive
+        return Statement(kind=PROGRESSING, holds=False, reason=reason, why=why, fields=fields)
+    return Statement(
+        kind=PROGRESSING,
+        holds=finding.signal is not Signal.STUCK,
+        reason=finding.reason or Reason.CanaryProgressing,
+        why=f"{where}waits for {finding.why or finding.waiting_for}",
+        advice=finding.advice,
+        fields=fields,
+    )
+
+
 def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statement:
     """How the last rollout ended."""
     revision, why = memory.last_verdict_revision or "", memory.last_verdict_reason or ""
-    is_quarantined = any(one.revision == revision for one in status.quarantined)
-    advice = Reason.Quarantined if is_quarantined else None
-    fields = {"revision": revision}
+    entry = next((one for one in status.quarantined if one.revision == revision), None)
+    advice = Reason.Quarantined if entry is not None else None
+    fields = actions.lifting(entry) if entry is not None else {}
     return Statement(kind=PROGRESSING, holds=False, reason=verdict, why=why, advice=advice, fields=fields)
 
 
@@ -154,25 +181,43 @@ def _step(memory: Rollout | None) -> str:
     return f"step {index + 1} of {memory.steps}, " if index < memory.steps else "past its last step, "
 
 
-def _stalled(status: DeploymentStatus, finding: Finding) -> Statement:
-    fields = {"revision": status.canary.revision} if status.canary is not None else finding.fields
-    stalls = finding.signal is Signal.INCONCLUSIVE or finding.reason is Reason.PolicyNotInForce
-    if finding.reason is not None and (stalls or (status.stable is None and finding.reason is Reason.Quarantined)):
-        return Statement(kind=STALLED, holds=True, reason=finding.reason, why=finding.why, fields=fields)
+def _stalled(seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
+    fields = actions.retrying(status.canary, status.rollout) if status.canary is not None else finding.fields
+    waits = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK, Signal.HELD)
+    stalls = waits or finding.reason is Reason.PolicyNotInForce
+    if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
+        stuck = status.canary.model if status.canary is not None and finding.signal is Signal.STUCK else ""
+        why = f"{stuck} waits for {finding.why}" if stuck else finding.why
+        return Statement(kind=STALLED, holds=True, reason=finding.reason, why=why, advice=finding.advice, fields=fields)
+    if concern is not None and concern.reason is Reason.AnotherModel:
+        return Statement(kind=STALLED, holds=True, reason=concern.reason, why=concern.why, fields=concern.fields)
+    if status.canary is None and images.is_upgrading(status) and images.due(seen, status) is None:
+        why = f"{images.how_far(seen, status)}; the rest goes on by itself, and those of before still answer"
+        reason, advice = Reason.ProgressDeadlineExceeded, Reason.PodNotStarted
+        return Statement(kind=STALLED, holds=True, reason=reason, why=why, advice=advice)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
-def _reconciling(status: DeploymentStatus, finding: Finding, progressing: Statement, available: Statement) -> Statement:
-    if status.canary is not None and finding.signal is Signal.INCONCLUSIVE:
-        return progressing.model_copy(update={"kind": RECONCILING})
-    if progressing.holds:
-        return progressing.model_copy(update={"kind": RECONCILING})
+def _reconciling(
+    seen: Observation,
+    status: DeploymentStatus,
+    finding: Finding,
+    progressing: Statement,
+    available: Statement,
+    stalled: Statement,
+) -> Statement:
+    """What goes on, or will by itself; never where nothing will before a person acts: it is one or the other."""
+    if stalled.holds:
+        return stalled.model_copy(update={"kind": RECONCILING, "holds": False})
+    if progressing.holds or finding.awaits is not None:
+        return progressing.model_copy(update={"kind": RECONCILING, "holds": True})
+    if images.is_upgrading(status):
+        why = images.how_far(seen, status)
+        return Statement(kind=RECONCILING, holds=True, reason=Reason.ServersUpgrading, why=why)
     if status.retiring:
         gone = ", ".join(one.model for one in status.retiring)
         why = f"the pods of {gone} wait until every caller has left them"
         return Statement(kind=RECONCILING, holds=True, reason=Reason.Retiring, why=why)
-    if status.stable is None and finding.reason is Reason.NoApprovedModel:
-        return progressing.model_copy(update={"kind": RECONCILING, "holds": True})
     if status.stable is not None and not available.holds:
         return available.model_copy(update={"kind": RECONCILING, "holds": True})
     return Statement(kind=RECONCILING, holds=False, reason=Reason.Settled)
@@ -189,38 +234,59 @@ def _phase(status: DeploymentStatus, ready: Statement, stalled: Statement) -> st
 
 
 def _message(
-    seen: Observation, status: DeploymentStatus, ready: Statement, progressing: Statement, stalled: Statement
+    seen: Observation,
+    status: DeploymentStatus,
+    ready: Statement,
+    progressing: Statement,
+    stalled: Statement,
+    concern: Obstacle | None,
 ) -> str:
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
         return ready.message(seen)
-    if progressing.reason is Reason.AnalysisInconclusive or stalled.holds:
-        return (progressing if status.canary is not None else stalled).message(seen)
     if status.canary is not None:
         rest = status.stable.model if status.stable else "nothing"
-        return progressing.message(seen, f"{progressing.why}; {rest} serves the rest")
-    if progressing.reason in (Reason.Quarantined, Reason.RolledBack, Reason.Aborted):
-        return progressing.message(seen, f"{ready.why}. {progressing.why}")
-    return _revoked(seen, status) or ready.message(seen)
+        return progressing.message(
+            seen, progressing.why if stalled.holds else f"{progressing.why}; {rest} serves the rest"
+        )
+    revoked, told = _revoked(seen, status), _beside(progressing, stalled, concern)
+    if revoked and not stalled.holds:
+        return messages.message(seen, Reason.ApprovalRevoked, revoked)
+    return told.message(seen, f"{revoked or ready.why}. {told.why}") if told is not None else ready.message(seen)
+
+
+def _beside(progressing: Statement, stalled: Statement, concern: Obstacle | None) -> Statement | None:
+    """What is to be told beside what serves."""
+    if stalled.holds:
+        return stalled
+    if progressing.reason in TOLD or concern is None:
+        return progressing if progressing.reason in TOLD else None
+    return Statement(
+        kind=STALLED, holds=False, reason=concern.reason, why=concern.why, advice=concern.advice, fields=concern.fields
+    )
 
 
 def _revoked(seen: Observation, status: DeploymentStatus) -> str:
-    """The message when the model that serves is not approved any more: serving does not stop by itself."""
+    """What to say when the model that serves is not approved any more: serving does not stop by itself."""
     if status.stable is None:
         return ""
     model = target.model_called(seen, status.stable.model)
     if target.may_stay(model):
         return ""
     what = "is gone" if model is None else "is not approved any more"
-    why = f"{status.stable.model} {what} and keeps serving until another version is approved"
-    return messages.message(seen, Reason.ApprovalRevoked, why)
+    return f"{status.stable.model} {what} and keeps serving until another version is approved"
 
 
-def _events(seen: Observation, ready: Statement, stalled: Statement) -> tuple[Event, ...]:
-    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve."""
+def _events(
+    seen: Observation, status: DeploymentStatus, ready: Statement, stalled: Statement, progressing: Statement
+) -> tuple[Event, ...]:
+    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve, pods that do not come."""
     before = seen.deployment.status.conditions
+    told = [(ready, not ready.holds), (stalled, stalled.holds)]
+    if status.stable is not None and progressing.holds and progressing.reason in HELD_UP:
+        told.append((progressing, True))
     events = []
-    for one, warns in ((ready, not ready.holds), (stalled, stalled.holds)):
+    for one, warns in told:
         known = conditions.find(before, one.kind)
         mark = one.mark(seen)
         changed = known is None or (known.status, known.reason) != (mark.status, mark.reason)

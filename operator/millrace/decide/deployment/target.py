@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from millrace import api
@@ -10,8 +12,10 @@ from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
-from millrace.render.server import Bundle, Template, bundle
+from millrace.render.server import Bundle, Template, bundle, revision
 
+from . import actions
+from .finding import Awaits
 from .observation import Observation
 
 APPROVED = "Approved"
@@ -27,6 +31,8 @@ class Target(Frozen):
     why: str = ""
     fields: dict[str, str] = Field(default_factory=dict)
     """What the reason's next command is to be filled in with."""
+    awaits: Awaits | None = None
+    """Who can bring what is wanted, if it is not there."""
 
 
 def choose(seen: Observation, state: DeploymentStatus) -> Target:
@@ -40,6 +46,20 @@ def choose(seen: Observation, state: DeploymentStatus) -> Target:
     return _latest(seen, state)
 
 
+def skipped(seen: Observation, state: DeploymentStatus) -> Target | None:
+    """The newest approved version that is passed over because it is quarantined; None where none is newer than what
+    serves.
+    """
+    selector = seen.deployment.spec.model_selector
+    if selector is None:
+        return None
+    floor = _version_served(seen, state.stable, selector.model_name)
+    approved = [model for model in seen.models if model.spec.model_name == selector.model_name and is_approved(model)]
+    passed = [one for one in (bundle(model, template(seen)) for model in approved) if is_quarantined(state, one)]
+    newest = max(passed, key=lambda one: (one.version, one.model), default=None)
+    return _held(state, newest) if newest is not None and newest.version > floor else None
+
+
 def is_approved(model: api.Model | None) -> bool:
     """Whether the Model exists, is not being deleted and has the approvals it needs."""
     return (
@@ -47,6 +67,31 @@ def is_approved(model: api.Model | None) -> bool:
         and model.metadata.deletion_timestamp is None
         and conditions.is_true(model.status.conditions, APPROVED)
     )
+
+
+def is_rejected(model: api.Model) -> bool:
+    """Whether somebody said no."""
+    approved = conditions.find(model.status.conditions, APPROVED)
+    return approved is not None and approved.status == "False" and approved.reason == "Rejected"
+
+
+def candidates(seen: Observation, state: DeploymentStatus) -> list[api.Model]:
+    """Versions of the followed model that nobody has approved or rejected, newer than what serves; the newest last."""
+    selector = seen.deployment.spec.model_selector
+    if selector is None:
+        return []
+    floor = _version_served(seen, state.stable, selector.model_name)
+    found = [
+        model
+        for model in seen.models
+        if model.spec.model_name == selector.model_name
+        and int(model.spec.version) > floor
+        and model.metadata.deletion_timestamp is None
+        and not is_approved(model)
+        and not is_rejected(model)
+        and not any(one.digest == model.spec.artifact.digest for one in state.quarantined)
+    ]
+    return sorted(found, key=lambda model: int(model.spec.version))
 
 
 def may_stay(model: api.Model | None) -> bool:
@@ -91,29 +136,66 @@ def template(seen: Observation) -> Template:
 
 def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
     model = model_called(seen, name)
-    if model is None:
-        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} does not exist", fields={"models": ""})
+    if model is None or model.metadata.deletion_timestamp is not None:
+        why = (
+            f"Model {name}, which spec.modelRef names, {'is being deleted' if model is not None else 'does not exist'}"
+        )
+        return Target(reason=Reason.NoApprovedModel, why=why, fields={"models": ""}, awaits=Awaits.ANYBODY)
     if not _may_be_wanted(state, model):
-        return Target(reason=Reason.NoApprovedModel, why=f"Model {name} is not approved")
-    wanted = bundle(model, template(seen))
+        why = f"Model {name}, which spec.modelRef names, is not approved"
+        return Target(reason=Reason.NoApprovedModel, why=why, awaits=_who_approves([model]))
+    wanted = _as_served(seen, state, bundle(model, template(seen)))
     return _held(state, wanted) if is_quarantined(state, wanted) else Target(bundle=wanted)
+
+
+def _as_served(seen: Observation, state: DeploymentStatus, wanted: Bundle) -> Bundle:
+    """Under the name that it has, where an earlier operator serves these bytes under these resources already.
+
+    Revisions were named by their image too: an operator that names them otherwise must not take what it finds for
+    another revision.
+    """
+    for served in (state.canary, state.stable):
+        server = seen.server(served.revision) if served is not None else None
+        if server is None or server.bundle.digest != wanted.digest:
+            continue
+        found = server.bundle
+        if found.revision != revision(found.digest, found.template) and (
+            found.template.resources == wanted.template.resources
+        ):
+            return wanted.model_copy(update={"revision": found.revision})
+    return wanted
+
+
+def _who_approves(models: Iterable[api.Model]) -> Awaits:
+    """A Model whose approval nobody has judged yet is about to be judged; what was judged is for people."""
+    found = [conditions.find(model.status.conditions, APPROVED) for model in models]
+    return Awaits.MACHINE if any(one is None or one.status == "Unknown" for one in found) else Awaits.PERSON
 
 
 def _latest(seen: Observation, state: DeploymentStatus) -> Target:
     selector = seen.deployment.spec.model_selector
     name = selector.model_name if selector is not None else ""
     approved = [model for model in seen.models if model.spec.model_name == name and _may_be_wanted(state, model)]
-    bundles = [bundle(model, template(seen)) for model in approved]
+    bundles = [_as_served(seen, state, bundle(model, template(seen))) for model in approved]
     floor = _version_served(seen, state.stable, name)
     eligible = [one for one in bundles if one.version >= floor and not is_quarantined(state, one)]
     if eligible:
         return Target(bundle=max(eligible, key=lambda one: (one.version, one.model)))
     held = [one for one in bundles if one.version >= floor]
     if held:
-        return _held(state, held[-1])
-    waiting = sum(model.spec.model_name == name for model in seen.models) - len(approved)
-    why = f"{waiting} of its versions wait for approval" if waiting else "it has no version yet"
-    return Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}")
+        return _in_training(seen, _held(state, held[-1]))
+    waiting = [model for model in seen.models if model.spec.model_name == name and model not in approved]
+    why = f"{len(waiting)} of its versions wait for approval" if waiting else "it has no version yet"
+    awaits = _who_approves(waiting) if waiting else Awaits.ANYBODY
+    missing = Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}", awaits=awaits)
+    return _in_training(seen, missing)
+
+
+def _in_training(seen: Observation, missing: Target) -> Target:
+    """The same, where a run under way may bring the version that is wanted."""
+    if not seen.is_in_training:
+        return missing
+    return missing.model_copy(update={"why": f"{missing.why}; a run is under way", "awaits": Awaits.MACHINE})
 
 
 def _version_served(seen: Observation, stable: RevisionStatus | None, name: str) -> int:
@@ -129,4 +211,5 @@ def _held(state: DeploymentStatus, wanted: Bundle) -> Target:
     """Nothing, because what is wanted is quarantined."""
     entry = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest][-1]
     why = f"{wanted.model} is quarantined: {entry.reason}"
-    return Target(reason=Reason.Quarantined, why=why, fields={"revision": entry.revision})
+    fields = actions.lifting(entry)
+    return Target(reason=Reason.Quarantined, why=why, fields=fields, awaits=Awaits.PERSON)

@@ -20,11 +20,14 @@ from pydantic import ValidationError
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.model import ApprovalCount, DeployedIn, Model
+from millrace.api.model import ApprovalCount, DeployedIn, Model, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
+from millrace.render.quarantine import Record
+
+from . import quarantine
 
 APPROVED, IN_USE = "Approved", "InUse"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -32,6 +35,9 @@ POLICY_UNKNOWN_SECONDS = 5.0
 POLICY_OFF_SECONDS = 60.0
 NORMAL = frozenset({Reason.AutoApproved.name, Reason.QuorumReached.name, Reason.PendingApproval.name})
 SHOWN_USERS = 5
+CALLER = "the-caller"
+_WHO = """'"$(kubectl auth whoami -o jsonpath={.status.userInfo.username})"'"""
+"""Leaves the quotes of the patch for a moment, so that the shell puts the caller's user name in."""
 
 
 class Use(Frozen):
@@ -50,6 +56,10 @@ class Observation(Frozen):
     now: datetime
     model: Model
     uses: tuple[Use, ...] = ()
+    records: tuple[Record, ...] = ()
+    """What is written of quarantines of its bytes."""
+    wanting: tuple[str, ...] = ()
+    """Deployments that follow or name it."""
     policy_in_force: bool | None = None
     policy_message: str = ""
 
@@ -82,13 +92,16 @@ def decide(seen: Observation) -> Plan:
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
     )
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
-    marks = (*kstatus.marks(), approved, _in_use(deployed))
+    standing = quarantine.standing(seen.records)
+    condemned = quarantine.mark(model, standing, seen.wanting)
+    marks = (*kstatus.marks(), approved, condemned, _in_use(deployed))
     generation = model.metadata.generation
     new_status = known.model_copy(
         update={
             "observed_generation": generation,
-            "phase": _phase(approval, deployed),
-            "message": approval.message,
+            "phase": _phase(approval, deployed, standing),
+            "message": condemned.message if standing is not None and approval.holds else approval.message,
+            "quarantine": standing,
             "conditions": conditions.merge(known.conditions, marks, seen.now, generation),
             "aliases": _aliases(deployed),
             "approvals": ApprovalCount(
@@ -97,7 +110,8 @@ def decide(seen: Observation) -> Plan:
             "deployed_in": deployed,
         }
     )
-    events = status.transitions(known.conditions, (approved,), NORMAL, APPROVED)
+    told = (approved, *((condemned,) if standing is not None else ()))
+    events = status.transitions(known.conditions, told, NORMAL, APPROVED, quarantine.QUARANTINED)
     return Plan(status=new_status.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
 
 
@@ -123,7 +137,7 @@ def _approval(seen: Observation, votes: Votes) -> _Approval:
         why = f"{_people(votes.rejected)} rejected this digest"
         return _finding(seen, False, Reason.Rejected, why, "Stalled")
     if len(votes.granted) < required:
-        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Reconciling")
+        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Stalled")
     if seen.policy_in_force is False:
         detail = f": {seen.policy_message}" if seen.policy_message else ""
         why = f"The admission policies that check who approves are not in force{detail}"
@@ -163,10 +177,11 @@ def _missing(seen: Observation, votes: Votes) -> str:
 
 
 def _patch(model: Model) -> str:
-    """The JSON patch that adds an approval; the reader puts in their own name."""
-    entry = {"user": "<your user name>", "decision": "Approve", "digest": model.spec.artifact.digest}
+    """The JSON patch that adds the approval of whoever runs the command; their shell asks who that is."""
+    entry = {"user": CALLER, "decision": "Approve", "digest": model.spec.artifact.digest}
     path, value = ("/spec/approvals/-", entry) if model.spec.approvals else ("/spec/approvals", [entry])
-    return json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    patch = json.dumps([{"op": "add", "path": path, "value": value}], separators=(",", ":"))
+    return patch.replace(CALLER, _WHO)
 
 
 def _people(users: tuple[str, ...]) -> str:
@@ -203,10 +218,12 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
     return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {listed}{more}.")
 
 
-def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...]) -> str:
+def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quarantine | None) -> str:
     """For people: never read back."""
     if approval.holds is not True:
         return approval.reason
+    if standing is not None and not deployed:
+        return Reason.Quarantined.name
     return "Serving" if any(use.role == "Stable" for use in deployed) else "Approved"
 
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.reasons.pipeline import TrainingRunReason as Reason
-from millrace.api.training_run import Candidate, Metric, TrainingRunStatus
-from millrace.contract.report import Measurement, TrainingOutcome, TrainingReport
+from millrace.api.training_run import Candidate, Metric, TrainingRun, TrainingRunStatus
+from millrace.contract.report import EXIT_INFRASTRUCTURE, Measurement, TrainingOutcome, TrainingReport
 from millrace.decide import job as jobs
 from millrace.decide import status
 from millrace.decide.job import Container, Job, Pod
@@ -29,6 +29,21 @@ STAGES: dict[str, Stage] = {
     training_job.TRAIN: "Training",
     training_job.EVALUATE: "Evaluating",
 }
+INFRASTRUCTURE = frozenset(
+    {
+        Reason.PodNotStarted,
+        Reason.PodRefused,
+        Reason.PodLost,
+        Reason.StoreUnavailable,
+        Reason.StoreDenied,
+        Reason.SourceNotFound,
+        Reason.FetchFailed,
+        Reason.StageOutOfMemory,
+        Reason.MalformedReport,
+    }
+)
+"""Ends of a run that say nothing about the data, the trainer or the model."""
+_AWAITED = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name, Reason.StoreUnavailable.name})
 _SILENT = {
     training_job.FETCH: Reason.FetchFailed,
     training_job.TRAIN: Reason.TrainerCrashed,
@@ -56,6 +71,30 @@ def stage(job: Job) -> Stage | None:
     """Where the live pod is; None when there is none, or all of it is done."""
     current = job.live.current if job.live is not None else None
     return STAGES.get(current.name) if current is not None else None
+
+
+def held_up(job: Job) -> tuple[Reason, str] | None:
+    """What keeps the run from going on, if it is not the run itself: it goes on once this clears."""
+    if job.trouble:
+        return Reason.PodNotStarted, f"The run's pod cannot start: {job.trouble}"
+    if job.refusal:
+        return Reason.PodRefused, f"The run's pod is refused: {job.refusal}"
+    failed = job.first_failure()
+    container = failed[1] if failed is not None else None
+    if container is None or container.exit_code != EXIT_INFRASTRUCTURE:
+        return None
+    current = job.live.current if job.live is not None else None
+    if current is not None and current.name != container.name:
+        return None  # the next attempt has come further
+    said = _stated(container)
+    why = said.why.rstrip(".") if said is not None else Reason.StoreUnavailable.sentence
+    return Reason.StoreUnavailable, f"{why}. The Job tries again until spec.activeDeadlineSeconds have passed"
+
+
+def is_no_verdict(run: TrainingRun) -> bool:
+    """Whether a run failed for a reason that says nothing about its data, its trainer or its model."""
+    failed = conditions.find(run.status.conditions, "Failed")
+    return failed is not None and failed.status == "True" and failed.reason in {one.name for one in INFRASTRUCTURE}
 
 
 def count(job: Job) -> int:
@@ -93,11 +132,12 @@ def _out_of_time(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> F
     if known.stage_start_time is not None and job.finished is not None:
         spent = max(0.0, (job.finished - known.stage_start_time).total_seconds())
         why += f" for {spent:.0f} s"
-    before = conditions.find(known.conditions, conditions.RECONCILING)
-    if before is not None and before.reason == Reason.PodNotStarted.name:
-        why += f". {before.message.split(' Next: ')[0]}"
     container = next(name for name, at in STAGES.items() if at == where)
-    return Failure(reason=Reason.DeadlineExceeded.name, why=why, container=container)
+    before = conditions.find(known.conditions, conditions.RECONCILING)
+    if before is None or before.reason not in _AWAITED:
+        return Failure(reason=Reason.DeadlineExceeded.name, why=why, container=container)
+    cause = before.message.split(" Next: ")[0].split(". The Job tries again")[0]
+    return Failure(reason=before.reason, why=f"{why}. {cause}", container=container)
 
 
 def _failed(job: Job) -> Failure:

@@ -114,13 +114,27 @@ def _resolve(seen: Observation) -> Plan:
 
 
 def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
+    """Nothing to train on yet. A Dataset that is stalled waits for a person, and so does one that nobody makes."""
     wanted = seen.run.spec.dataset_ref.name
-    reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
     if dataset is not None:
-        detail = f" ({dataset.status.message})" if dataset.status.message else ""
-        reason, why = Reason.DatasetNotReady, f"Dataset {wanted} has no frozen version yet{detail}"
-    kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=_text(seen, reason, why))
-    return _plan(seen, seen.run.status, kstatus, phase="Waiting")
+        said = (dataset.status.message or "").partition(" Next: ")[0]
+        reason, why = (
+            Reason.DatasetNotReady,
+            f"Dataset {wanted} has no frozen version yet{f' ({said})' if said else ''}",
+        )
+        is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
+    else:
+        reason, why = Reason.DatasetNotFound, f"Dataset {wanted} does not exist yet; the run starts when it is there"
+        due = status.later(seen.run.metadata.creation_timestamp or seen.now, status.PATIENCE_SECONDS)
+        is_stalled = seen.now >= due
+        left = None if is_stalled else (due - seen.now).total_seconds()
+    kstatus = Kstatus(
+        ready=False,
+        progress="Stalled" if is_stalled else "Reconciling",
+        reason=reason.name,
+        message=_text(seen, reason, why),
+    )
+    return _plan(seen, seen.run.status, kstatus, phase="Waiting").model_copy(update={"wake_after": left})
 
 
 def _champion(seen: Observation) -> ChampionRef | None:
@@ -147,15 +161,14 @@ def _run(seen: Observation, resolved: Resolved) -> Plan:
         after = after.model_copy(update={"stage": stage, "stage_start_time": since, "attempts": attempts})
     plan = _going_on(seen, after)
     if job is not None and not job.is_going:
-        return plan
+        return plan.model_copy(update={"wake_after": job.look_again(seen.now)})
     return plan.model_copy(update={"children": (training_job.render(seen.run, resolved, name, seen.platform),)})
 
 
 def _going_on(seen: Observation, after: TrainingRunStatus) -> Plan:
     stage = after.stage or attempt.FETCHING
-    trouble = seen.job.trouble if seen.job is not None else ""
-    reason = Reason.PodNotStarted if trouble else Reason[stage]
-    why = f"The run's pod cannot start: {trouble}" if trouble else f"{_doing(after)} (attempt {after.attempts or 1})"
+    waits = attempt.held_up(seen.job) if seen.job is not None else None
+    reason, why = waits or (Reason[stage], f"{_doing(after)} (attempt {after.attempts or 1})")
     text = _text(seen, reason, why, job=after.job_name or "")
     kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=text)
     return _plan(seen, after, kstatus, phase=stage)

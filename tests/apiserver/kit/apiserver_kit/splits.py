@@ -1,13 +1,20 @@
-"""How a Dataset may be divided: changes to its sample that a rule refuses, and some that none does."""
+"""How a Dataset may be read and divided: changes to its sample that a rule refuses, and some that none does."""
 
 from __future__ import annotations
 
 from typing import Any
 
 TIME = {"method": "Time"}
-_FIELD, _GROUPS = "spec.split.field", "spec.split.groupBy"
+_FIELD, _GROUPS, _FRACTIONS = "spec.split.field", "spec.split.groupBy", "spec.split.fractions"
 
 REFUSED: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("spec.split", "fractions must add up to 1", _FRACTIONS, {f"{_FRACTIONS}.train": 0.7}),
+    ("spec.split", "fractions must add up to 1", _FRACTIONS, {f"{_FRACTIONS}.train": 0.9}),
+    (
+        "spec.split", "train and test fractions must be above 0", _FRACTIONS,
+        {_FRACTIONS: {"train": 0.9, "validation": 0.1, "test": 0}},
+    ),
+    ("spec.split", "Random takes no field", _FIELD, {"spec.split.method": "Random"}),
     ("spec.split", "Time takes no groupBy", _GROUPS, {"spec.split": {**TIME, "field": "tenure", "groupBy": ["plan"]}}),
     (
         "spec.schema.fields[]", "role EventTime needs type Timestamp or a number", "spec.schema.fields[4].type",
@@ -36,6 +43,14 @@ REFUSED: list[tuple[str, str, str, dict[str, Any]]] = [
             {_GROUPS: ["household", column], "spec.schema.mode": mode},
         )
         for column in ("joined", "churned") for mode in ("Strict", "Infer")
+    ),
+]  # fmt: skip
+
+UNREADABLE: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("spec", "csv is for format CSV", "spec.csv", {"spec.csv": {"delimiter": ";"}}),
+    (
+        "spec.csv", "delimiter must be neither", "spec.csv.delimiter",
+        {"spec.format": "CSV", "spec.csv": {"delimiter": ",", "decimal": ","}},
     ),
 ]  # fmt: skip
 """Where the rule is, how its message begins, the path reported, and the changes."""

@@ -194,12 +194,11 @@ def _rules(job: Manifest) -> list[Mapping[str, Any]]:
 def _is_ignored(job: Manifest, pod: Manifest) -> bool:
     """Whether a rule says that this failure does not count."""
     conditions = {(one["type"], one["status"]) for one in (pod.get("status") or {}).get("conditions") or ()}
-    return any(
-        (wanted["type"], wanted.get("status", "True")) in conditions
-        for rule in _rules(job)
-        if rule["action"] == "Ignore"
-        for wanted in rule.get("onPodConditions") or ()
-    )
+    codes = {code for _, code in _exit_codes(pod)}
+    ignoring = [rule for rule in _rules(job) if rule["action"] == "Ignore"]
+    wanted = [one for rule in ignoring for one in rule.get("onPodConditions") or ()]
+    values = {code for rule in ignoring for code in (rule.get("onExitCodes") or {}).get("values") or ()}
+    return bool(codes & values) or any((one["type"], one.get("status", "True")) in conditions for one in wanted)
 
 
 def _verdict_rule(job: Manifest, pod: Manifest) -> str:

@@ -133,14 +133,20 @@ class ApiServer:
             found = self.storage.list_at(resource, version, request.namespace)
         selects = storage.selector(request.params.get("labelSelector", ""))
         items = [one for one in found if selects(one["metadata"].get("labels") or {})]
-        name = request.params.get("fieldSelector", "").removeprefix("metadata.name=")
-        if name:
-            items = [one for one in items if one["metadata"]["name"] == name]
+        fields = [pair.split("=", 1) for pair in request.params.get("fieldSelector", "").split(",") if pair]
+        items = [one for one in items if all(_field(one, path) == value for path, value in fields)]
         identity = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version}
         if "PartialObjectMetadataList" in request.headers.get("Accept", ""):
             items = [{"metadata": one["metadata"]} for one in items]
             identity = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
         return Response(200, {**identity, "metadata": {"resourceVersion": str(version)}, "items": items})
+
+
+def _field(manifest: Manifest, path: str) -> Any:
+    found: Any = manifest
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _event(change: Change, selects: Selector) -> dict[str, Any] | None:

@@ -15,7 +15,9 @@ from . import admission, answers, ownership, patches, schema, types
 from .ownership import SYSTEM, Manager, Managers
 from .storage import Manifest, Name, Storage, Stored
 
-WITHOUT_STATUS: Final = frozenset({"configmaps", "events", "leases", "secrets", "serviceaccounts"})
+WITHOUT_STATUS: Final = frozenset(
+    {"configmaps", "controllerrevisions", "events", "leases", "secrets", "serviceaccounts"}
+)
 GENERATED: Final = frozenset({"jobs", "deployments", "replicasets", "pods", "poddisruptionbudgets"})
 """Built-in kinds whose generation counts."""
 

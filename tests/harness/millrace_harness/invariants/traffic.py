@@ -9,6 +9,8 @@ from millrace_harness.history import Change, History, Manifest, Name, World
 from . import finding
 from .finding import IN_FLIGHT_SECONDS, INTERVAL_SECONDS, Finding
 
+RECORDS = "controllerrevisions"
+
 
 def weights_add_up(history: History) -> Iterator[Finding]:
     """I1: weights are in 0..100 and add up to 100, in the router's files and in the status; or nothing serves."""
@@ -103,29 +105,58 @@ def at_most_one_canary(history: History) -> Iterator[Finding]:
 
 
 def aborted_stays_out(history: History) -> Iterator[Finding]:
-    """I6: a quarantined digest gets no traffic until a person asks for it again, and leaves the quarantine only so.
+    """I6: a quarantined digest gets no traffic from any Deployment until a person asks for it again, and leaves the
+    quarantine only so; what is written of a quarantine is never changed or removed.
 
-    Asked for: spec.actions.retry or .unquarantine names a revision of that digest. The bytes that serve as stable are
-    not bad, whatever revision of them failed.
+    Asked for: spec.actions.unquarantine, or retry of what a person stopped, names a revision of that digest. The bytes
+    that serve as stable are not bad, whatever revision of them failed. What another Deployment wrote within the last
+    `IN_FLIGHT_SECONDS` may not have been read yet.
     """
+    written: dict[tuple[str, str], float] = {}
     for change, before, after in history.walk():
+        if change.name.kind == RECORDS:
+            written[change.name[1:]] = change.at
+            yield from _is_kept(change)
         for deployment, revision in _raised(change, before, after):
             served = finding.served_by(after, deployment, revision)
-            if revision == finding.stable_of(deployment) or served is None:
+            if served is None or revision == finding.stable_of(deployment):
                 continue
-            if served.digest in _quarantined(deployment) and served.digest != _stable_digest(deployment):
+            if served.digest == _stable_digest(deployment):
+                continue
+            held = _held(after, deployment["metadata"]["namespace"], served.digest)
+            known = [name for name in held if change.at - written[name] > finding.IN_FLIGHT_SECONDS]
+            if known or served.digest in _quarantined(deployment):
                 yield Finding("I6", change.at, f"revision {revision} of {change.name} gets traffic in quarantine")
         if change.name.kind == "deployments" and change.before is not None and change.after is not None:
-            yield from _let_out(change)
+            yield from _let_out(change, after)
 
 
-def _let_out(change: Change) -> Iterator[Finding]:
+def _is_kept(change: Change) -> Iterator[Finding]:
+    if change.after is None or change.before is not None:
+        yield Finding("I6", change.at, f"{change.name}, which tells of a quarantine, was changed or removed")
+
+
+def _held(world: World, namespace: str, digest: str) -> list[tuple[str, str]]:
+    """Records of quarantines of a digest that no other record lifts."""
+    found = {one["metadata"]["name"]: one["data"] for one in world.of(RECORDS, namespace)}
+    lifted = {name for data in found.values() for name in data.get("lifts") or ()}
+    return [
+        (namespace, name)
+        for name, data in found.items()
+        if data["kind"] == "Condemned" and data["digest"] == digest and name not in lifted
+    ]
+
+
+def _let_out(change: Change, world: World) -> Iterator[Finding]:
+    """An entry leaves a status when a person asked this Deployment, or when it is written that one was asked."""
     assert change.before is not None
     old, new = _quarantined(change.before), _quarantined(change.after)
     actions = finding.spec_of(change.after).get("actions") or {}
     named = {(actions.get(action) or {}).get("revision") for action in ("retry", "unquarantine")}
     for digest in set(old) - set(new):
-        if not old[digest] & named and len(old) < 50:
+        records = world.of(RECORDS, change.name.namespace)
+        is_lifted = any(one["data"]["kind"] == "Released" and one["data"]["digest"] == digest for one in records)
+        if not old[digest] & named and not is_lifted and len(old) < 50:
             yield Finding("I6", change.at, f"{digest[:15]} left the quarantine of {change.name} unasked")
 
 

@@ -79,6 +79,47 @@ async def _bad(stage: Stage) -> None:
     await _see_quarantine(stage)
 
 
+@workload("refusing-canary", kept("RolledBack", approved("churn-2", facts=IDLE), quarantined=True))
+async def _refusing(stage: Stage) -> None:
+    """A model that refuses what stable takes is rolled back, though nobody wrote an analysis."""
+    stage.envoys.behaviours[digest("churn-2")] = Behaviour(refused=1.0)
+    await serve(stage, [weight(25), manifests.pause(), weight(50)])
+    await approve(stage, 2)
+    await _see_quarantine(stage)
+
+
+@workload(
+    "recreated-after-rollback",
+    Wanted(
+        (
+            approved("churn-1", facts=CHAMPION),
+            approved("churn-2", facts=IDLE),
+            serving("churn-1", quarantined="churn-2", history=1),
+        ),
+        servers={"churn": {"churn-1": 1}},
+    ),
+)
+async def _recreated(stage: Stage) -> None:
+    """A Deployment goes after its canary failed, and comes back: what failed stays out."""
+    await _bad(stage)
+    await stage.people.stable("churn", "churn-1")
+    await stage.people.delete(DEPLOYMENTS, "churn")
+    await stage.people.create(manifests.deployment())
+    await stage.people.stable("churn", "churn-1")
+    await _see_quarantine(stage)
+
+
+@workload("failed-then-released", PROMOTED)
+async def _failed_then_released(stage: Stage) -> None:
+    """A canary failed for a reason that is gone: an approver lets it try again, and it is judged anew."""
+    await _bad(stage)
+    found = await stage.people.see(DEPLOYMENTS, "churn", "a quarantine", lambda one: one["status"].get("quarantined"))
+    stage.envoys.behaviours.clear()
+    revision = found["status"]["quarantined"][0]["revision"]
+    await stage.people.edit(DEPLOYMENTS, "churn", BOB, actions={"unquarantine": {"revision": revision}})
+    await stage.people.stable("churn", "churn-2")
+
+
 @workload("slow-canary", kept("RolledBack", approved("churn-2", facts=IDLE), quarantined=True))
 async def _slow(stage: Stage) -> None:
     """A model that is slow for a third of its requests is rolled back by the analysis in the background."""
@@ -200,6 +241,7 @@ async def _edited(stage: Stage) -> None:
     """The steps are replaced by fewer while the canary is held at one that is gone then."""
     await hold(stage)
     await stage.people.edit(DEPLOYMENTS, "churn", strategy={"canary": {"steps": [weight(10)]}})
+    call(stage)
     await stage.people.stable("churn", "churn-2")
 
 
@@ -235,7 +277,7 @@ async def _approved_again(stage: Stage) -> None:
     await hold(stage)
     await stage.people.decide("churn-2", "Revoke")
     await stage.people.stable("churn", "churn-1")
-    await stage.people.standing(MODELS, "churn-2", "Reconciling", "PendingApproval")
+    await stage.people.standing(MODELS, "churn-2", "Stalled", "PendingApproval")
     call(stage)
     await stage.people.decide("churn-2")
     await stage.people.stable("churn", "churn-2")

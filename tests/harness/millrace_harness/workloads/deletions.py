@@ -131,12 +131,16 @@ def _serves(wanted: str) -> Any:
     return lambda one: ((one.get("status") or {}).get("stable") or {}).get("digest") == wanted
 
 
-@workload("stable-model-deleted", Wanted((serving("churn-1", history=1),), servers={"churn": {"churn-1": 1}}))
+@workload(
+    "stable-model-deleted",
+    Wanted((serving("churn-1", stalled="NoApprovedModel", history=1),), servers={"churn": {"churn-1": 1}}),
+)
 async def _stable_deleted(stage: Stage) -> None:
     """What serves keeps serving when its Model is gone."""
     await serve(stage)
     await stage.people.delete(MODELS, "churn-1")
     await stage.people.see(DEPLOYMENTS, "churn", "it says so", lambda one: "is gone" in one["status"]["message"])
+    await stage.people.standing(DEPLOYMENTS, "churn", "Stalled", "NoApprovedModel")
 
 
 @workload("deployment-deleted", Wanted((approved("churn-1", facts=IDLE), approved("churn-2", facts=IDLE))))

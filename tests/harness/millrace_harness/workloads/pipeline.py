@@ -19,7 +19,7 @@ from .workload import workload
 
 READY: Final = {"Ready": "True/VersionAvailable", "Reconciling": "False", "Stalled": "False"}
 COMPLETE: Final = {"Ready": "True/ModelRegistered", "Complete": "True", "Failed": "False", "GatesPassed": "True"}
-PENDING: Final = {"Ready": "False/PendingApproval", "Approved": "False/PendingApproval", "Stalled": "False"}
+PENDING: Final = {"Ready": "False/PendingApproval", "Approved": "False/PendingApproval", "Stalled": "True"}
 APPROVED: Final = {"Ready": "True/QuorumReached", "Approved": "True/QuorumReached", "Stalled": "False"}
 
 
@@ -78,14 +78,16 @@ def _has_version(number: int) -> Any:
             Is(
                 "Dataset",
                 "churn",
-                {**READY, "Valid": "False/RuleViolated"},
+                {"Ready": "True/RuleViolated", "Stalled": "True/RuleViolated", "Valid": "False/RuleViolated"},
                 {"status.versions.#": 1, "status.failedRules.#": 1, "status.jobName": None},
             ),
         )
     ),
 )
 async def _bad_source(stage: Stage) -> None:
-    """The source breaks a rule: the version before stays, and the status says which rule."""
+    """The source breaks a rule: the version before stays, and the status says which rule. No version is of the spec as
+    it is in the end, so that is not Current.
+    """
     await freeze(stage, refresh={"interval": "5s"})
     stage.script.sources[SOURCE] = Source("bad", problem="RuleViolated")
     await stage.people.see(DATASETS, "churn", "a rule fails", lambda one: one["status"].get("failedRules"))

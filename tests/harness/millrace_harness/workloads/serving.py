@@ -24,10 +24,13 @@ def serving(
     *,
     verdict: str = "Promoted",
     quarantined: str = "",
+    stalled: str = "",
     history: int | None = None,
     facts: Mapping[str, Any] = NONE,
 ) -> Is:
-    """A Deployment that serves this Model and nothing else, with nothing under way."""
+    """A Deployment that serves this Model and nothing else, with nothing under way; `stalled` is the reason why a
+    person must act.
+    """
     filled: dict[str, Any] = {
         "status.stable.model": model,
         "status.stable.weight": 100,
@@ -39,7 +42,8 @@ def serving(
     filled |= {"status.quarantined.#": 1, "status.quarantined.0.model": quarantined} if quarantined else {}
     filled |= {"status.quarantined": None} if not quarantined else {}
     filled |= {"status.history.#": history} if history is not None else {}
-    return Is("Deployment", name, SERVING, {**filled, **facts})
+    conditions = {**SERVING, "Stalled": f"True/{stalled}"} if stalled else SERVING
+    return Is("Deployment", name, conditions, {**filled, **facts})
 
 
 async def approve(stage: Stage, version: int, content: str = "") -> None:
@@ -134,7 +138,10 @@ async def _two(stage: Stage) -> None:
 
 @workload(
     "approval-of-stable-revoked",
-    Wanted((Is("Model", "churn-1", PENDING, CHAMPION), serving("churn-1")), servers={"churn": {"churn-1": 1}}),
+    Wanted(
+        (Is("Model", "churn-1", PENDING, CHAMPION), serving("churn-1", stalled="NoApprovedModel")),
+        servers={"churn": {"churn-1": 1}},
+    ),
 )
 async def _stable_revoked(stage: Stage) -> None:
     """What serves keeps serving when its approval is taken back."""

@@ -1,0 +1,153 @@
+"""Whether a rollout gets the pods it needs, since when it does not, and what keeps them away.
+
+Infrastructure is not the model's fault: no free node, an image that cannot be pulled, a quota, a silent store or a lost
+node hold a rollout, in the words of the API server and the kubelet, and release it by themselves. What has waited for
+pods for longer than strategy.progressDeadline is stalled, as kstatus understands it, and still goes on by itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from millrace.api import conditions
+from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
+from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
+from millrace.api.quantities import seconds
+from millrace.api.reasons.deployment import DeploymentReason as Reason
+from millrace.decide.status import later
+
+from . import steps
+from .finding import Awaits, Finding, Signal
+from .moves import Transition
+from .observation import Observation, Trouble
+from .target import Target
+
+REFUSED = "FailedCreate"
+"""What the workload controllers call it when the API server takes no pod of theirs."""
+AWAY = frozenset({Reason.ServersNotReady, Reason.RoutersNotReady, Reason.PodNotStarted, Reason.PodRefused})
+"""Reasons of a wait for pods."""
+
+
+def allowed(seen: Observation) -> str:
+    """How long a rollout may wait for pods before it counts as stalled."""
+    strategy = seen.deployment.spec.strategy
+    return strategy.progress_deadline if strategy is not None else DEFAULT_PROGRESS_DEADLINE
+
+
+def deadline(seen: Observation, state: DeploymentStatus) -> datetime:
+    """When a rollout that waits is stalled, counted from when the wait was first seen."""
+    since = state.rollout.unready_since if state.rollout is not None else None
+    return due(seen, since or seen.now)
+
+
+def due(seen: Observation, since: datetime) -> datetime:
+    """When what has waited since then is stalled.
+
+    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
+    already stays so when another process takes over.
+    """
+    is_stalled = conditions.is_true(seen.deployment.status.conditions, conditions.STALLED)
+    counted = since if is_stalled else max(since, seen.steady_since or since)
+    return later(counted, seconds(allowed(seen)))
+
+
+def is_short(seen: Observation, state: DeploymentStatus) -> bool:
+    """Whether the canary has fewer ready servers than it needs."""
+    return state.canary is not None and seen.ready(state.canary.revision) < steps.servers_wanted(seen, state)
+
+
+def reason_of(trouble: Trouble | None, otherwise: Reason) -> Reason:
+    """What a trouble of a pod is called."""
+    if trouble is None:
+        return otherwise
+    return Reason.PodRefused if trouble.reason == REFUSED else Reason.PodNotStarted
+
+
+def pods_missing(seen: Observation, state: DeploymentStatus, canary: RevisionStatus, weight: int) -> Finding | None:
+    """What must be there before the canary may carry this weight."""
+    wanted, ready = steps.need(seen, weight), seen.ready(canary.revision)
+    if ready < wanted:
+        trouble = seen.trouble(canary.revision)
+        text = f"{wanted} ready servers of {canary.model}, {ready} now{said(trouble)}"
+        return _away(seen, state, reason_of(trouble, Reason.ServersNotReady), text)
+    if not seen.healthy(canary.revision):
+        return _routers(seen, state, f"every router to find a healthy server of {canary.model}")
+    return None
+
+
+def weights_missing(seen: Observation, state: DeploymentStatus) -> Finding:
+    """Not every router applies the newest weights."""
+    return _routers(seen, state, "every router to apply the new weights")
+
+
+def weights_unknown(seen: Observation, state: DeploymentStatus) -> Finding:
+    """No router has said which weights it applies, so none may be changed."""
+    return held(seen, state, _routers(seen, state, "a router to answer which weights it applies"))
+
+
+def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Finding:
+    """There is no revision such as the spec asks for."""
+    until, awaits = None, choice.awaits
+    if awaits is Awaits.ANYBODY:
+        end = deadline(seen, state)
+        awaits, until = (Awaits.PERSON, None) if seen.now >= end else (awaits, end)
+    return Finding(
+        signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields, awaits=awaits, until=until
+    )
+
+
+def held(seen: Observation, state: DeploymentStatus, found: Finding) -> Finding:
+    """The same, or that it waits for pods which have not come in time."""
+    if found.signal is not Signal.WAITING or found.reason not in AWAY or seen.now < deadline(seen, state):
+        return found
+    why = (
+        f"{found.waiting_for}. It has waited for longer than strategy.progressDeadline ({allowed(seen)}), and goes on "
+        "by itself when they are there"
+    )
+    changes = {"signal": Signal.STUCK, "reason": Reason.ProgressDeadlineExceeded, "why": why, "until": None}
+    return found.model_copy(update={**changes, "advice": found.advice or found.reason})
+
+
+def resumed(seen: Observation, state: DeploymentStatus, canary: RevisionStatus, found: Finding) -> Finding:
+    """An analysis whose time ended while its servers were away has not been given its time."""
+    if found.signal is not Signal.INCONCLUSIVE:
+        return found
+    if is_short(seen, state):
+        return pods_missing(seen, state, canary, steps.wanted_weight(seen, state)) or found
+    was_away = state.rollout is not None and state.rollout.unready_since is not None
+    return Finding(signal=Signal.RESUMED, results=found.results) if was_away else found
+
+
+def noted(seen: Observation, transition: Transition, found: Finding) -> Transition:
+    """The same, with the moment since when the rollout waits for pods, or for a Model."""
+    state, rollout = transition.state, transition.state.rollout or Rollout()
+    waits = found.reason in AWAY or found.signal is Signal.STUCK or is_short(seen, state)
+    if state.canary is None:
+        was_waiting = rollout.unready_since is not None
+        waits = found.awaits is Awaits.ANYBODY or (found.awaits is Awaits.PERSON and was_waiting)
+    since = (rollout.unready_since or seen.now) if waits else None
+    if since == rollout.unready_since:
+        return transition
+    return transition.then(rollout=rollout.model_copy(update={"unready_since": since}))
+
+
+def said(trouble: Trouble | None) -> str:
+    """What the API server or the kubelet says, to be put behind a sentence."""
+    if trouble is None:
+        return ""
+    return f": {trouble.reason}, {trouble.message}" if trouble.message else f": {trouble.reason}"
+
+
+def _routers(seen: Observation, state: DeploymentStatus, what: str) -> Finding:
+    reason = reason_of(seen.router_trouble, Reason.RoutersNotReady)
+    found = _away(seen, state, reason, f"{what}{said(seen.router_trouble)}")
+    return found.model_copy(update={"advice": advice_of_routers(reason)})
+
+
+def advice_of_routers(reason: Reason) -> Reason | None:
+    """Whose next command shows the router pods that do not start."""
+    return Reason.RoutersNotReady if reason is Reason.PodNotStarted else None
+
+
+def _away(seen: Observation, state: DeploymentStatus, reason: Reason, what: str) -> Finding:
+    return Finding(signal=Signal.WAITING, reason=reason, waiting_for=what, until=deadline(seen, state))

@@ -1,0 +1,35 @@
+"""What a Model says of the quarantine of its bytes: the records say it, whatever becomes of Deployments and Models."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from millrace.api.conditions import Mark
+from millrace.api.model import Model, Quarantine
+from millrace.api.reasons.pipeline import ModelReason as Reason
+from millrace.decide import status
+from millrace.render.quarantine import Condemned, Record, Released, request
+
+QUARANTINED = "Quarantined"
+
+
+def standing(records: Iterable[Record]) -> Quarantine | None:
+    """The last condemnation that was not lifted."""
+    known = list(records)
+    lifted = {record for fact in known if isinstance(fact, Released) for record in fact.lifts}
+    held = [fact for fact in known if isinstance(fact, Condemned) and fact.record not in lifted]
+    last = max(held, key=lambda fact: (fact.time, fact.record), default=None)
+    return Quarantine.model_validate(last.model_dump(by_alias=True)) if last is not None else None
+
+
+def mark(model: Model, found: Quarantine | None, wanting: Collection[str]) -> Mark:
+    """The condition, with the command that ends a quarantine: in the Deployment it failed in, or one that wants it."""
+    if found is None:
+        return status.mark(QUARANTINED, False, Reason.NotQuarantined, Reason.NotQuarantined.sentence)
+    whom = model.metadata
+    why = f"{whom.name} failed in Deployment {found.deployment} ({found.reason}), so no Deployment rolls it out"
+    where = found.deployment if found.deployment in wanting or not wanting else min(wanting)
+    more = {"deployment": where, "revision": found.revision, "asked": request(found.time)}
+    reason = Reason.Quarantined if wanting else None
+    text = status.message(reason, why, namespace=whom.namespace, name=whom.name, **more)
+    return status.mark(QUARANTINED, True, Reason.Quarantined, text)
