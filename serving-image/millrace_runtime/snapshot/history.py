@@ -186,14 +186,15 @@ def moved(recalled: Recalled, bridge: Keyed, parts: Parts) -> int:
 
 def write(recalled: Recalled, kinds: Keyed, parts: Parts, folder: pathlib.Path) -> tuple[dict[str, Part], int]:
     """Write what the next version must know; return the files by name, and how many departed units are in them."""
-    file = PartFile(folder / ASSIGNMENT_FILE, _KIND, use_dictionary=["part"])
+    file = PartFile(folder / ASSIGNMENT_FILE, _KIND)
     for held in spans(*kinds):
         mine = np.concatenate(held)
         known = Known.of(mine["key"], parts[mine["row"]])
         file.add(pa.table([known.keys, known.parts], schema=_KIND))
     gone = recalled.departed.remembered()
     file.add(pa.table([gone.key, gone.part], schema=_KIND))
-    made = {ASSIGNMENT_FILE: file.close()}
+    file.close()
+    made = {ASSIGNMENT_FILE: file.part()}
     if recalled.departed.filter:
         path = folder / FORGOTTEN_FILE
         path.write_bytes(recalled.departed.filter)

@@ -50,11 +50,20 @@ def alike(likeness: Records, parts: Parts) -> Alike:
     duplicates = conflicts = 0
     copied = np.zeros(len(parts), bool)
     for (held,) in spans(likeness):
-        held = held[np.lexsort((held["label"], held["key"]))]  # noqa: PLW2901 - in order from here on
+        held = _not_alone(held)  # noqa: PLW2901 - from here on
         repeated, torn = _repeated(held["key"], held["label"])
         duplicates, conflicts = duplicates + repeated, conflicts + torn
         copied[_copied(held, parts)] = True
     return Alike(duplicates, conflicts, copied)
+
+
+def _not_alone(held: Array) -> Array:
+    """The records whose features others have too, by features and label."""
+    held = held[np.argsort(held["key"])]
+    same = np.zeros(len(held) + 1, bool)
+    same[1:-1] = held["key"][1:] == held["key"][:-1]
+    held = held[same[1:] | same[:-1]]
+    return held[np.lexsort((held["label"], held["key"]))]
 
 
 def _repeated(features: Numbers, labels: Numbers) -> tuple[int, int]:

@@ -91,13 +91,12 @@ def _write(
     previous: Previous | None,
     scratch: pathlib.Path,
 ) -> SnapshotReport:
-    how, numbers = task.spec.split, taken.numbers
+    how = task.spec.split
     told = division.ways(taken.fields, how, previous)
-    divided = division.divide(numbers, how, told, previous)
+    divided = division.divide(taken.numbers, how, told, previous)
     written = version.write(taken, divided, scratch / "version")
     if previous and _is_same_version(previous.manifest, written.content_digest, task.spec):
         return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest, reading)
-    remembered, departed = version.remember(numbers, divided, written.folder)
     eras = divided.recalled.eras
     made = manifest.Manifest(
         files=written.parts,
@@ -108,8 +107,8 @@ def _write(
         source_digest=source_digest,
         spec_digest=_spec_digest(task.spec),
         eras=eras,
-        memory={name: part.digest for name, part in remembered.items()},
-        departed=departed,
+        memory={name: part.digest for name, part in written.memory.items()},
+        departed=written.departed,
         by_features=divided.recalled.by_features,
         lineage=divided.recalled.lineage,
     )

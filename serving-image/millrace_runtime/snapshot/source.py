@@ -12,6 +12,7 @@ from millrace.contract.environment import SOURCE_PREFIX
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
+from millrace_runtime.snapshot.ahead import ahead
 
 CHUNK_BYTES = 8 * 1024 * 1024
 _PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
@@ -87,7 +88,7 @@ def digest(files: tuple[File, ...]) -> str:
 def _download(uri: str, name: str, path: pathlib.Path) -> File:
     content = hashlib.sha256()
     with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
-        while chunk := remote.read(CHUNK_BYTES):
+        for chunk in ahead(iter(lambda: remote.read(CHUNK_BYTES), b"")):
             content.update(chunk)
             local.write(chunk)
     return File(name, path, content.hexdigest())

@@ -24,7 +24,7 @@ from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
 from millrace_runtime.snapshot import freeze, history, leakage, manifest, quality, shuffle
 from millrace_runtime.snapshot.ahead import ahead
-from millrace_runtime.snapshot.division import ROW, Division, Rows
+from millrace_runtime.snapshot.division import ROW, Division
 from millrace_runtime.snapshot.hashing import Hashes
 from millrace_runtime.snapshot.intake import Intake
 from millrace_runtime.snapshot.manifest import Manifest, Part
@@ -45,6 +45,10 @@ class Written:
 
     folder: pathlib.Path
     parts: Mapping[str, Part]
+    memory: Mapping[str, Part]
+    """What the next version must know."""
+    departed: int
+    """Units of the memory that no row belongs to any more."""
     content_digest: str
     profile: str
     quality: Quality
@@ -66,9 +70,12 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
             waiting = writer.submit(pass_.write, ready)
         if waiting is not None:
             waiting.result()
-    parts = {name: file.close() for name, file in pass_.files.items()}
-    with ThreadPoolExecutor(1) as beside:
+    for file in pass_.files.values():
+        file.close()
+    with ThreadPoolExecutor() as beside:
+        parts = {name: beside.submit(file.part) for name, file in pass_.files.items()}
         searched = beside.submit(pass_.near.found, _read_back(folder / "train.parquet", features))
+        memory, departed = history.write(divided.recalled, intake.numbers.known.kinds, divided.parts, folder)
         sample = pass_.sample.table()
         suspects = leakage.suspects(sample, intake.fields, Hashes(sample).contents(features))
         profile = freeze.profile(sample, intake.fields).to_json()
@@ -84,7 +91,8 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
         compared_train=pass_.near.train,
         leakage_suspects=suspects,
     )
-    return Written(folder, parts, pass_.content.digest, profile, found)
+    files = {name: part.result() for name, part in parts.items()}
+    return Written(folder, files, memory, departed, pass_.content.digest, profile, found)
 
 
 class _Pass:
@@ -154,11 +162,6 @@ def _read_back(path: pathlib.Path, names: list[str]) -> Iterator[Table]:
     with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group, columns=names)
-
-
-def remember(numbers: Rows, divided: Division, folder: pathlib.Path) -> tuple[dict[str, Part], int]:
-    """Write what the next version must know; return the files by name, and how many units in them have departed."""
-    return history.write(divided.recalled, numbers.known.kinds, divided.parts, folder)
 
 
 def send(written: Written, made: Manifest, reading: Reading, folder: str) -> None:
