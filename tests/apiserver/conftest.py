@@ -23,6 +23,7 @@ from apiserver_kit import operators, planes
 
 from millrace.clients import credentials
 from millrace.clients.credentials import Credentials
+from millrace.clients.kube import Kube
 from millrace.render import admission, roles
 from millrace_cluster.control_plane import ADMIN, ControlPlane
 
@@ -201,3 +202,10 @@ def until(condition: Any, what: str, seconds: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.1)
+
+
+@pytest.fixture
+async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
+    """Its administrator, in a file that has a control plane of its own."""
+    async with Kube(credentials.from_kubeconfig(plane.kubeconfig_for("admin"))) as kube:
+        yield kube

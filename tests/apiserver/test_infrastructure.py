@@ -55,12 +55,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
-    async with Kube(credentials.from_kubeconfig(plane.kubeconfig_for("admin"))) as kube:
-        yield kube
-
-
-@pytest.fixture
 async def operator(plane: ControlPlane) -> AsyncIterator[wiring.Operator]:
     settings = Settings(namespace=NAMESPACE, trainer_image="t", server_image="s:1", router_image="r:1", metrics_port=0)
     one = wiring.Operator(settings, credentials.from_kubeconfig(plane.kubeconfig_for("operator")), KINDS)

@@ -155,7 +155,8 @@ async def test_a_decision_that_fails_does_not_stop_the_others_and_the_status_say
                 await asyncio.sleep(0.05)
         (condition,) = (await kube.get(WIDGETS, namespace, "bad"))["status"]["conditions"]
         assert (condition["type"], condition["reason"]) == ("Reconciling", "InternalError")
-        assert f"kubectl -n {namespace} logs deployments.apps/millrace-operator" in condition["message"]
+        command = f"kubectl -n {namespace} logs deployments.apps/millrace-operator --all-pods --tail=100"
+        assert condition["message"].endswith(f" Next: {command}")
         assert "ZeroDivisionError" not in condition["message"]
 
 

@@ -49,12 +49,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         yield started
 
 
-@pytest.fixture
-async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
-    async with Kube(credentials.from_kubeconfig(plane.kubeconfig_for("admin"))) as kube:
-        yield kube
-
-
 @contextlib.asynccontextmanager
 async def operating(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Operator]:
     """The operator, a kubelet that starts every pod, and routers that apply whatever the ConfigMap says."""

@@ -52,12 +52,6 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
-    async with Kube(credentials.from_kubeconfig(plane.kubeconfig_for("admin"))) as kube:
-        yield kube
-
-
-@pytest.fixture
 async def operator(plane: ControlPlane) -> AsyncIterator[wiring.Operator]:
     settings = Settings(
         namespace=NAMESPACE, trainer_image="trainer:1", server_image="s", router_image="r", metrics_port=0, workers=4

@@ -25,7 +25,7 @@ RUN = {
     "evaluation": {"metrics": ["roc_auc"]},
     "output": {"modelName": "churn"},
 }
-CANARY = {"canary": {"steps": [{"setWeight": 20}]}}
+SERVED = {"modelSelector": {"modelName": "churn"}, "strategy": {"canary": {"steps": [{"setWeight": 50}]}}}
 POD = {"restartPolicy": "Never", "containers": [{"name": "train", "image": "i"}]}
 WATCHES = ("--watch", "logs -f")
 UNREAD = ("logs ",)
@@ -56,7 +56,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             manifest("Dataset", "churn", {"source": {"storageUri": "s3://lake/churn.csv"}, "format": "CSV"}),
             manifest("TrainingRun", "churn-gb", RUN),
             manifest("Model", "churn-1", a_model().spec.wire(), labels={keys.MODEL_NAME: "churn"}),
-            manifest("Deployment", "churn", {"modelSelector": {"modelName": "churn"}, "strategy": CANARY}),
+            manifest("Deployment", "churn", SERVED),
             {
                 "apiVersion": "batch/v1",
                 "kind": "Job",
@@ -66,8 +66,24 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": apps, "spec": operator},
         ]
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(made))
+        selector = of_job(started)["spec"]["selector"]["matchLabels"]
+        beside = [a_pod("operator", labels), a_pod("trains", selector)]
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(beside))
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles.cluster_roles(), *admission.manifests()]))
         yield started
+
+
+def of_job(plane: ControlPlane) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        plane.kubectl("-n", NAMESPACE, "get", "job", commands.FIELDS["job"], "-o", "json").stdout
+    )
+    return found
+
+
+def a_pod(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """No controller makes any here, and `kubectl logs` waits 20 s for the first pod of what it is given."""
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": POD}
 
 
 def of_reasons() -> list[Any]:
@@ -99,10 +115,14 @@ def changed(plane: ControlPlane, kind: str, name: str) -> dict[str, Any]:
 
 def test_a_printed_command_that_changes_something_changes_what_it_says(plane: ControlPlane) -> None:
     every = commands.every(a_model())
-    for reason in ("DatasetReason.SourceNotFound", "ModelReason.PendingApproval", "DeploymentReason.Quarantined"):
+    served = ("DeploymentReason.Quarantined", "DeploymentReason.NoTraffic", "DeploymentReason.SignatureChanged")
+    for reason in ("DatasetReason.SourceNotFound", "ModelReason.PendingApproval", *served):
         assert shell.run(plane, every[reason]).code == 0
     assert changed(plane, "mds", "churn")["refresh"] == {"interval": "5m"}
     (approval,) = changed(plane, "mmd", "churn-1")["approvals"][-1:]
     assert (approval["user"], approval["decision"]) == ("admin", "Approve"), "whoever runs it"
     asked = {"revision": "aabbccdd", "reason": commands.FIELDS["asked"]}
-    assert changed(plane, "mdep", "churn")["actions"]["unquarantine"] == asked
+    churn = changed(plane, "mdep", "churn")
+    assert churn["actions"]["unquarantine"] == asked
+    assert churn["strategy"]["canary"]["disableDefaults"] == ["ErrorRate"]
+    assert churn["strategy"]["allowSignatureChange"] == "churn-1"

@@ -210,6 +210,12 @@ def test_a_run_waits_for_its_dataset_in_progress_and_for_the_person_who_makes_on
     assert of(after_run(seen).run) == "InProgress"
     late = seen.model_copy(update={"now": NOW + timedelta(minutes=10)})
     assert of(after_run(late).run) == "Failed"
+    jumped = late.model_copy(update={"steady_since": late.now})
+    assert of(after_run(jumped).run) == "InProgress", "a clock that was set forward is no time that has passed"
+    taken_over = after_run(late).model_copy(update={"steady_since": late.now})
+    assert of(after_run(taken_over).run) == "Failed", "what is stalled stays so under another process"
+    set_back = after_run(late).model_copy(update={"now": NOW - timedelta(hours=1)})
+    assert of(after_run(set_back).run) == "Failed", "and when the clock is set back"
     assert of(after_run(late.model_copy(update={"dataset": run_dataset(None)})).run) == "InProgress"
     stalled = {"type": "Stalled", "status": "True", "reason": "SourceNotFound", "lastTransitionTime": NOW}
     dataset = run_dataset(None)

@@ -52,21 +52,21 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """
     base = tmp_path_factory.getbasetemp()
     state = (base.parent if is_worker(request.config) else base) / "release.json"
-    with locked(state) as users:
+    with locked(state) as known:
         cluster = millrace_cluster.up()
-        if users:
-            made = release.attach(cluster, RELEASE, users["shared"])
+        if known:
+            made = release.attach(cluster, RELEASE, known["shared"])
         else:
             made = release.install(cluster, RELEASE, release.prepare_images(cluster))
-        users |= {"shared": made.shared, "count": users.get("count", 0) + 1}
+        known |= {"shared": made.shared, "workers": known.get("workers", 0) + 1}
     if made.shared:
         say(request, made.shared)
     with evidence.offered(lambda: pods.last_words(made.kubectl.run)):
         yield made
-    with locked(state) as users:
-        users["count"] -= 1
-        if not users["count"]:
-            users.clear()
+    with locked(state) as known:
+        known["workers"] -= 1
+        if not known["workers"]:
+            known.clear()
             if cluster.kind == "own" and not os.environ.get("KEEP"):
                 release.remove(cluster, RELEASE)
 

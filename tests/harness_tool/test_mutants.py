@@ -9,11 +9,13 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from millrace.apply import execute
 from millrace.apply.execute import Executor
+from millrace.clients.clock import Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key
 from millrace.decide import status
@@ -123,6 +125,11 @@ def report_the_stage_that_was_seen_last(patch: Patch) -> None:
     patch.setattr(attempt, "last_stage", lambda ending, known: known.stage)
 
 
+def trust_the_time_of_day(patch: Patch) -> None:
+    """Count a deadline across a step of the clock."""
+    patch.setattr(Steadiness, "since", lambda self: datetime(1970, 1, 1, tzinfo=UTC))
+
+
 def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
     """Count from the times in the status, also from those in the future."""
     for module in (status, retiring):
@@ -145,6 +152,7 @@ MUTANTS: dict[Callable[[Patch], None], tuple[str, ...]] = {
     forget_what_could_not_be_deleted: ("answer-409/aborted-then-retried/delete-services-2",),
     nudge_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
     report_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
+    trust_the_time_of_day: ("clock-forward/run-before-dataset/patch_status-trainingruns-1",),
     wait_for_a_time_that_was_set_back: (
         "clock-back/dataset-refreshed/delete-jobs-1",
         "clock-back/canary-promotes/patch_status-deployments-8",

@@ -32,13 +32,7 @@ class Told:
         self.events = events
         self.asked: list[Mapping[str, str] | None] = []
 
-    async def list(
-        self,
-        resource: ResourceType,
-        namespace: str = "",
-        labels: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> list[Manifest]:
+    async def list(self, resource: ResourceType, *_: Any, fields: Mapping[str, str] | None = None) -> list[Manifest]:
         assert resource is resources.EVENTS
         self.asked.append(fields)
         return [*self.events]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -39,13 +38,7 @@ STATUS = {
 class Silent:
     """An API server that must not be asked."""
 
-    async def list(
-        self,
-        resource: ResourceType,
-        namespace: str = "",
-        labels: Mapping[str, str] | None = None,
-        fields: Mapping[str, str] | None = None,
-    ) -> list[Manifest]:
+    async def list(self, resource: ResourceType, *_: Any, **__: Any) -> list[Manifest]:
         raise AssertionError(f"{resource.plural} were listed live")
 
 

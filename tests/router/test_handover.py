@@ -61,6 +61,11 @@ async def answered(load, more: int) -> None:
         await asyncio.sleep(0.05)
 
 
+def stay(names: NameServer, pods: list[Pod]) -> None:
+    """DNS shows these, whatever becomes of them."""
+    names.names[NAME] = lambda: [pod.address for pod in pods]
+
+
 @pytest.mark.parametrize("serving", [1], indirect=True)
 async def test_the_only_server_is_deleted_and_no_caller_notices(serving: list[Pod], pods, load):
     """It answers, and is asked, until its successor is ready, which takes seconds."""
@@ -97,7 +102,7 @@ async def test_two_servers_are_deleted_at_once_and_no_caller_notices(serving: li
 async def test_the_last_server_a_router_knows_is_asked_though_it_says_no(serving: list[Pod], envoy, names, pods, load):
     """Be it too busy for its health check, or gone for a successor that DNS does not show yet."""
     (old,) = serving
-    names.names[NAME] = lambda: [old.address]
+    stay(names, [old])
     new = pods.delete(old)
     await envoy.healthy(REVISION, 0)
     assert new.is_ready
@@ -106,6 +111,39 @@ async def test_the_last_server_a_router_knows_is_asked_though_it_says_no(serving
     names.names[NAME] = pods.addresses
     await pods.over(old)
     await answered(load, RATE)
+    assert load.failures == []
+
+
+async def burst(load, session, callers: int) -> None:
+    """So many requests at once."""
+    await asyncio.gather(*(load.one(session) for _ in range(callers)))
+
+
+@pytest.mark.parametrize("serving", [2], indirect=True)
+async def test_one_of_two_servers_is_killed_amid_many_callers_and_none_notices(
+    serving: list[Pod], names, pods, load, session
+):
+    """Its pod keeps the address while the container starts again, and refuses at once: it is the one with the fewest
+    requests under way, so that most are sent there first.
+    """
+    stay(names, serving)
+    pods.kill(serving[0])
+    await burst(load, session, 80)
+    assert load.failures == []
+
+
+@pytest.mark.parametrize("serving", [2], indirect=True)
+async def test_a_dead_server_beside_one_that_is_too_busy_for_its_health_check_costs_no_request(
+    serving: list[Pod], envoy, names, pods, load, session
+):
+    """Where nobody passes, everybody is asked, the dead one too, and a retry finds the one that lives."""
+    stay(names, serving)
+    dead, busy = serving
+    pods.delete(busy)
+    pods.kill(dead)
+    await envoy.healthy(REVISION, 0)
+    for _ in range(5):
+        await burst(load, session, 80)
     assert load.failures == []
 
 

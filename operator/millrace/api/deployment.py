@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import ATOMIC, BY_NAME, SET, Resource, Rule, Shape
 from .deployment_status import (
+    MOST_RUNS_PER_DAY,
     Address,
     AnalysisResult,
     DeploymentStatus,
@@ -283,7 +284,7 @@ class Limits(Shape):
 
     cooldown: Duration = "6h"
     """Time from one start to the next, at least."""
-    max_runs_per_day: Annotated[int, Field(ge=1, le=100)] = 2
+    max_runs_per_day: Annotated[int, Field(ge=1, le=MOST_RUNS_PER_DAY)] = 2
     """Starts within 24 hours, at most. Deleting a run gives none back."""
     max_concurrent: Annotated[int, Field(ge=1, le=10)] = 1
     """Runs of this Deployment at a time, at most."""

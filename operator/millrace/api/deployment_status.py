@@ -167,6 +167,10 @@ class MonitoringStatus(Shape):
     """The newest verdict on drift."""
 
 
+MOST_RUNS_PER_DAY = 100
+"""What `limits.maxRunsPerDay` may be, and so how many starts must be remembered."""
+
+
 class RunStart(Shape):
     """A TrainingRun that the loop started."""
 
@@ -197,7 +201,7 @@ class RetrainingStatus(Shape):
     """No run starts before this."""
     runs_last24h: Annotated[Count, Field(alias="runsLast24h")] = 0
     """Starts within the last 24 hours."""
-    starts: Annotated[tuple[RunStart, ...], Field(max_length=100), ATOMIC] = ()
+    starts: Annotated[tuple[RunStart, ...], Field(max_length=MOST_RUNS_PER_DAY), ATOMIC] = ()
     """The newest starts, oldest first. Nothing takes one back: the limits are counted here."""
 
 

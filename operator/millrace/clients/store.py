@@ -38,6 +38,12 @@ class Key(NamedTuple):
         return f"{self.resource.plural}/{self.namespace}/{self.name}"
 
 
+def name_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """Namespace, empty for what has none, and name."""
+    metadata = manifest["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
+
+
 def slim(resource: ResourceType, manifest: Mapping[str, Any]) -> Manifest:
     """The manifest without what nobody here reads.
 
@@ -165,8 +171,7 @@ class Store:
         """Remember an object as a watch shows it. False, and nothing changes, if it is the known version or an older
         one, of this object or of one that had its name before.
         """
-        metadata = manifest["metadata"]
-        name = (metadata.get("namespace") or "", metadata["name"])
+        metadata, name = manifest["metadata"], name_of(manifest)
         objects = self._kinds.setdefault(resource, {})
         known = objects.get(name)
         if known is not None and _is_no_news(known["metadata"], metadata):

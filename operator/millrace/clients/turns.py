@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from typing import Final
 
 FORGOTTEN_SECONDS: Final = 30.0
@@ -19,9 +19,9 @@ class Turns:
     def __init__(self, most: int, monotonic: Callable[[], float]) -> None:
         self.most = most
         self._monotonic = monotonic
-        self._given: dict[str, float] = {}
+        self._given: dict[Hashable, float] = {}
 
-    def take(self, name: str, going: Collection[str]) -> bool:
+    def take(self, name: Hashable, going: Collection[Hashable]) -> bool:
         """Whether `name` may start now; `going` are those that are seen to go on. Asking again costs nothing."""
         now = self._monotonic()
         self._given = {one: until for one, until in self._given.items() if until > now and one not in going}

@@ -139,18 +139,13 @@ class PreviousSnapshot(Record):
     source_digest: str
 
 
-@dataclass(frozen=True)
-class SnapshotTask(Record):
-    """The Dataset's spec with, beside its own keys, `namespace`, `name`, `storeUri` and `previous`."""
-
-    namespace: str
-    name: str
-    store_uri: str
-    spec: DatasetSpec
-    previous: PreviousSnapshot | None = None
+class FlatRecord(Record):
+    """A record whose field `spec` is a record too, with the keys of both in one object: it reads like the object of
+    ours that the spec is of.
+    """
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat: the spec's keys first, so that the JSON reads like the Dataset."""
+        """The spec's keys first."""
         own = super().to_dict()
         return {**own.pop("spec"), **own}
 
@@ -160,6 +155,17 @@ class SnapshotTask(Record):
         if not isinstance(data, Mapping):
             raise MalformedRecord(f"{path or cls.__name__}: expected an object")
         return super().from_dict({**data, "spec": data}, path)
+
+
+@dataclass(frozen=True)
+class SnapshotTask(FlatRecord):
+    """The Dataset's spec with, beside its own keys, `namespace`, `name`, `storeUri` and `previous`."""
+
+    namespace: str
+    name: str
+    store_uri: str
+    spec: DatasetSpec
+    previous: PreviousSnapshot | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ class Champion(Record):
 
 
 @dataclass(frozen=True)
-class TrainingTask(Record):
+class TrainingTask(FlatRecord):
     """What all three stages of a training run are told: the run's spec with, beside its own keys, the others here."""
 
     namespace: str
@@ -194,15 +200,3 @@ class TrainingTask(Record):
     spec: TrainingSpec
     store_uri: str
     champion: Champion | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Flat: the spec's keys first, so that the JSON reads like the TrainingRun."""
-        own = super().to_dict()
-        return {**own.pop("spec"), **own}
-
-    @classmethod
-    def from_dict(cls, data: object, path: str = "") -> Self:
-        """Raises MalformedRecord."""
-        if not isinstance(data, Mapping):
-            raise MalformedRecord(f"{path or cls.__name__}: expected an object")
-        return super().from_dict({**data, "spec": data}, path)

@@ -24,7 +24,7 @@ from millrace.api.resources import ResourceType
 from millrace.clients import store as stores
 from millrace.clients.clock import Clock
 from millrace.clients.kube import Kube
-from millrace.clients.store import Key, Manifest, Store
+from millrace.clients.store import Key, Manifest, Store, name_of
 from millrace.controller import live
 from millrace.controller.live import Learn
 from millrace.telemetry import Log, Series
@@ -51,11 +51,8 @@ class Difference:
 
 def compare(store: Store, resource: ResourceType, listed: list[Manifest], version: str) -> Difference:
     """Compare the cache of one kind with its metadata list of resourceVersion ``version``."""
-    live = {(one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"] for one in listed}
-    cached = {
-        (one["metadata"].get("namespace") or "", one["metadata"]["name"]): one["metadata"]
-        for one in store.list(resource)
-    }
+    live = {name_of(one): one["metadata"] for one in listed}
+    cached = {name_of(one): one["metadata"] for one in store.list(resource)}
     ghosts = {
         key
         for key, metadata in cached.items()

@@ -16,6 +16,8 @@ from millrace.contract.report import SnapshotReport, StageFailure, TrainingRepor
 
 OUT_OF_MEMORY = "OOMKilled"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
+REFUSED = "FailedCreate"
+"""What the controllers of Jobs and workloads call it when the API server takes no pod of theirs."""
 PODLESS_SECONDS = 5.0
 """A Job without a pod for so long is asked about."""
 ASK_AGAIN_SECONDS = 30.0

@@ -119,6 +119,21 @@ def later(moment: datetime, seconds: float) -> datetime:
         return moment
 
 
+def stalled_from(
+    known: Iterable[Condition], reason: Reason, since: datetime, steady_since: datetime | None, allowed: float
+) -> datetime:
+    """When what has waited since then has waited for longer than `allowed` seconds, and is stalled for that reason.
+
+    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What this wait has
+    stalled already stays so, also when another process takes over or the clock is set back.
+    """
+    found = conditions.find(known, conditions.STALLED)
+    is_stalled = found is not None and (found.status, found.reason) == ("True", reason.name)
+    if found is not None and is_stalled and found.last_transition_time >= since:
+        return since
+    return later(max(since, steady_since or since), allowed)
+
+
 def not_after(memory: Memory, now: datetime, *times: str) -> Memory:
     """The same with those times not after `now`, whatever the clock said when they were written.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from millrace.api import keys, resources
 from millrace.api.dataset import Dataset
-from millrace.clients.store import Manifest
+from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.dataset import Observation, looks_at
 from millrace.observe import jobs
@@ -26,7 +26,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
 
 def _has_turn(world: World, namespace: str, job: str) -> bool:
     going = world.store.find(resources.JOBS, by_going_on, True)
-    return world.looks.take(_key(namespace, job), [_key(*_name(one)) for one in going])
+    return world.looks.take((namespace, job), [*map(name_of, going)])
 
 
 def by_going_on(job: Manifest) -> Iterable[bool]:
@@ -42,23 +42,15 @@ def by_looking(dataset: Manifest) -> Iterable[bool]:
 
 def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
     """When a look has ended: the Datasets that have waited longest, as many as may go on at a time."""
-    if list(by_going_on(job)) and world.store.get(resources.JOBS, *_name(job)) is not None:
+    if list(by_going_on(job)) and world.store.get(resources.JOBS, *name_of(job)) is not None:
         return
     waiting = [
         one
         for one in world.store.find(resources.DATASETS, by_looking, True)
-        if world.store.get(resources.JOBS, _name(one)[0], one["status"]["jobName"]) is None
+        if world.store.get(resources.JOBS, name_of(one)[0], one["status"]["jobName"]) is None
     ]
     waiting.sort(key=lambda one: str(one["status"].get("nextCheckTime") or one["metadata"].get("creationTimestamp")))
-    yield from (_name(one) for one in waiting[: world.looks.most])
-
-
-def _name(one: Manifest) -> tuple[str, str]:
-    return one["metadata"].get("namespace") or "", one["metadata"]["name"]
-
-
-def _key(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}"
+    yield from map(name_of, waiting[: world.looks.most])
 
 
 WATCHES: MapFunctions = {resources.JOBS: _next_in_line}

@@ -11,7 +11,7 @@ from millrace import api, errors
 from millrace.api import keys, resources
 from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
-from millrace.clients.store import Manifest
+from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.deployment import images, rollout
 from millrace.decide.deployment.observation import Observation, Router, Scraped, Server, Trouble
@@ -192,7 +192,7 @@ def _may_upgrade(world: World, deployment: api.Deployment) -> bool:
     if stable.image == world.settings.server_image or stable.image_time is not None:
         return stable.image_time is not None
     going = world.store.find(resources.DEPLOYMENTS, by_upgrading, True)
-    return world.upgrades.take(f"{metadata.namespace}/{metadata.name}", ["/".join(one) for one in _names(going)])
+    return world.upgrades.take((metadata.namespace, metadata.name), [*map(name_of, going)])
 
 
 def by_upgrading(deployment: Manifest) -> Iterable[bool]:
@@ -213,7 +213,7 @@ def _next_upgrades(world: World, deployment: Manifest) -> Iterator[tuple[str, st
     if by_upgrading(deployment) or not by_rolling(deployment) or stable.get("image") != world.settings.server_image:
         return
     waiting = [one for one in world.store.find(resources.DEPLOYMENTS, by_rolling, True) if _is_outdated(world, one)]
-    yield from _names(waiting[: world.upgrades.most])
+    yield from map(name_of, waiting[: world.upgrades.most])
 
 
 def _is_outdated(world: World, deployment: Manifest) -> bool:
@@ -248,29 +248,24 @@ def by_run(deployment: Manifest) -> Iterable[str]:
     return [name for name in (wanted.get("name"), *(one.get("name") for one in starts)) if name]
 
 
-def _names(found: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
-    for one in found:
-        yield one["metadata"].get("namespace") or "", one["metadata"]["name"]
-
-
 def _wakes_by_model(world: World, model: Manifest) -> Iterator[tuple[str, str]]:
     """Deployments that follow this model, name this version, or serve it."""
     metadata, followed = model["metadata"], (model.get("spec") or {}).get("modelName")
     namespace = metadata.get("namespace") or ""
     for value in (("follows", followed), ("names", metadata["name"])):
-        yield from _names(world.store.find(resources.DEPLOYMENTS, models.by_wanted, value, namespace))
+        yield from map(name_of, world.store.find(resources.DEPLOYMENTS, models.by_wanted, value, namespace))
 
 
 def _wakes_by_dataset(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
     """Deployments whose retraining reads this Dataset."""
-    namespace, name = dataset["metadata"].get("namespace") or "", dataset["metadata"]["name"]
+    namespace, name = name_of(dataset)
     for run in world.store.find(resources.TRAINING_RUNS, runs.by_dataset, name, namespace):
         yield from _cloners(world, run)
 
 
 def _cloners(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
-    namespace, name = run["metadata"].get("namespace") or "", run["metadata"]["name"]
-    yield from _names(world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
+    namespace, name = name_of(run)
+    yield from map(name_of, world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
 
 
 def _wakes_by_record(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
@@ -283,7 +278,7 @@ def _wakes_by_run(world: World, run: Manifest) -> Iterable[tuple[str, str]]:
     """Deployments that clone this run or started it, and those that follow what it makes."""
     namespace, made = run["metadata"].get("namespace") or "", (run.get("spec") or {}).get("output") or {}
     followers = world.store.find(resources.DEPLOYMENTS, models.by_wanted, ("follows", made.get("modelName")), namespace)
-    return sorted({*_cloners(world, run), *_names(followers)})
+    return sorted({*_cloners(world, run), *map(name_of, followers)})
 
 
 WATCHES: MapFunctions = {

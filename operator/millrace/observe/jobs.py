@@ -12,8 +12,7 @@ from millrace import errors
 from millrace.api import resources
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
-from millrace.decide.deployment.progress import REFUSED
-from millrace.decide.job import PODLESS_SECONDS, Container, Job, Pod
+from millrace.decide.job import PODLESS_SECONDS, REFUSED, Container, Job, Pod
 from millrace.observe import pods as reading
 from millrace.render.pod import Platform
 

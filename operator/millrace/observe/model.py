@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from millrace.api import resources
 from millrace.api.model import Model
-from millrace.clients.store import Manifest
+from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, World
 from millrace.decide.model import Observation, Use
 from millrace.observe import quarantine
@@ -95,8 +95,7 @@ def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
 
 def _models_condemned(world: World, record: Manifest) -> Iterator[tuple[str, str]]:
     """The Models of the bytes that a quarantine is about."""
-    for model in quarantine.models_of(world, record):
-        yield model["metadata"].get("namespace") or "", model["metadata"]["name"]
+    yield from map(name_of, quarantine.models_of(world, record))
 
 
 WATCHES: MapFunctions = {

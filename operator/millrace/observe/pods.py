@@ -12,8 +12,8 @@ from millrace.clients.store import Manifest, Store
 from millrace.contract.record import MalformedRecord
 from millrace.contract.report import StageFailure
 from millrace.decide.deployment.observation import Trouble
-from millrace.decide.deployment.progress import REFUSED
 from millrace.decide.deployment.rollout import HOPELESS
+from millrace.decide.job import REFUSED
 from millrace.render import router_workload, server
 
 WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})

@@ -21,7 +21,7 @@ from millrace.api import resources
 from millrace.api.quantities import seconds
 from millrace.clients import scrape
 from millrace.clients.scrape import Fetch, ScrapeFailed
-from millrace.clients.store import Manifest
+from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import World
 from millrace.contract import environment, exposition
 from millrace.contract import router as routers
@@ -105,7 +105,7 @@ class Scrapes:
         found = self._world.store.every(resources.DEPLOYMENTS)
         due = [manifest for manifest in found if self._is_due(manifest, now)]
         if len(self._states) > len(found):
-            names = {_key(manifest) for manifest in found}
+            names = {name_of(manifest) for manifest in found}
             self._states = {key: state for key, state in self._states.items() if key in names}
         await asyncio.gather(*map(self._visit, due))
 
@@ -125,11 +125,11 @@ class Scrapes:
 
     def _is_due(self, manifest: Manifest, now: float) -> bool:
         """Called for every Deployment twice a second, so an unchanged manifest is not parsed."""
-        state = self._states.get(_key(manifest))
+        state = self._states.get(name_of(manifest))
         return state is None or state.manifest is not manifest or now >= state.due
 
     async def _visit(self, manifest: Manifest) -> None:
-        key, uid = _key(manifest), str(manifest["metadata"].get("uid") or "")
+        key, uid = name_of(manifest), str(manifest["metadata"].get("uid") or "")
         state = self._states.get(key)
         if state is None or state.uid != uid:
             state = self._states[key] = ScrapeState(uid)
@@ -225,10 +225,6 @@ class Scrapes:
             healthy = frozenset(name for name, count in router.healthy.items() if count) if router is not None else None
             found.append((uid, router.generation if router is not None else None, healthy))
         return tuple(found)
-
-
-def _key(manifest: Manifest) -> Key:
-    return manifest["metadata"].get("namespace") or "", manifest["metadata"]["name"]
 
 
 def _period(deployment: api.Deployment) -> float:

@@ -23,7 +23,9 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     run = TrainingRun.model_validate(manifest)
-    seen = Observation(now=world.clock.now(), run=run, platform=jobs.platform(world))
+    seen = Observation(
+        now=world.clock.now(), steady_since=world.steadiness.since(), run=run, platform=jobs.platform(world)
+    )
     if training_run.is_over(run):
         return seen
     if run.status.resolved is None:

@@ -156,7 +156,9 @@ def _route(config: RouterConfig) -> dict[str, Any]:
                     "envoy.retry_host_predicates.previous_hosts", "retry.host.previous_hosts.v3.PreviousHostsPredicate"
                 )
             ],
-            "host_selection_retry_max_attempts": 3,
+            # A server that refuses has the fewest requests under way, so that three of four picks fall on it again
+            # where there are two: one retry in 400 does not find the other one.
+            "host_selection_retry_max_attempts": 20,
             "retry_priority": envoy.extension(
                 "envoy.retry_priorities.previous_priorities",
                 "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
@@ -205,8 +207,9 @@ def _members(backend: Backend) -> dict[str, Any]:
 def _aggregate(backend: Backend) -> dict[str, Any]:
     name = backend.revision + contract.ROUTE_SUFFIX
     order = [backend.revision] + ([backend.fallback] if backend.fallback else [])
-    # Every failure of a canary may be tried on stable; stable must not be stormed by retries of its own.
-    share, least = (100.0, 1024) if backend.fallback else (20.0, 10)
+    # Every failure of a canary may be tried on stable; stable must not be stormed by retries of its own, beyond as many
+    # as one server that dies leaves behind.
+    share, least = (100.0, 1024) if backend.fallback else (20.0, 128)
     return {
         "@type": envoy.TYPE + "envoy.config.cluster.v3.Cluster",
         "name": name,

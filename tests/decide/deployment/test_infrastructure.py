@@ -154,6 +154,35 @@ def test_what_is_stalled_stays_so_when_another_process_takes_over(serving: Simul
     assert serving.pending() == []
 
 
+@pytest.mark.parametrize("waits_for", ["servers", "a model"])
+def test_what_is_stalled_stays_so_when_the_clock_is_set_back(serving: SimulatedCluster, waits_for: str) -> None:
+    if waits_for == "servers":
+        serving.slow.add(SECOND)
+        serving.add(make_model("churn", 2))
+    else:
+        serving.models.clear()
+    serving.settle(13, seconds=60)
+    stalled = truth(serving, "Stalled")
+    assert stalled[0] == "True"
+    serving.tick(-3600)
+    serving.steady_since = serving.now
+    serving.settle(2)
+    assert truth(serving, "Stalled") == stalled
+    assert serving.pending() == []
+
+
+def test_a_rollout_that_follows_a_stalled_one_has_its_own_time(serving: SimulatedCluster) -> None:
+    serving.slow.add(SECOND)
+    serving.add(make_model("churn", 2))
+    serving.settle(13, seconds=60)
+    serving.slow.add(f"sha256:{3:064x}")
+    serving.add(make_model("churn", 3))
+    serving.settle(3)
+    assert serving.status.canary is not None
+    assert serving.status.canary.model == "churn-3"
+    assert truth(serving, "Stalled")[0] == "False"
+
+
 def test_routers_that_do_not_start_hold_the_rollout_in_the_same_way(serving: SimulatedCluster) -> None:
     serving.add(make_model("churn", 2))
     serving.pass_once()

@@ -65,6 +65,17 @@ def said(cluster: SimulatedCluster, reason: str) -> int:
     return [event.reason for event in cluster.events].count(reason)
 
 
+def test_of_several_versions_in_quarantine_the_newest_is_named() -> None:
+    """By its number, wherever a list has it: by name churn-10 comes before churn-9."""
+    cluster = SimulatedCluster()
+    for version in (10, 9):
+        cluster.broken[f"sha256:{version:064x}"] = BROKEN
+        cluster.add(make_model("churn", version))
+        cluster.settle(6)
+    assert {one.model for one in cluster.status.quarantined} == {"churn-9", "churn-10"}
+    assert "churn-10 is quarantined" in (cluster.status.message or "")
+
+
 def test_a_deployment_that_is_deleted_and_applied_again_keeps_the_quarantine() -> None:
     before = failed()
     again = beside(before, "churn", "uid-of-the-second")

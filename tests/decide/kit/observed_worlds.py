@@ -11,6 +11,7 @@ import yaml
 
 import run_worlds
 from millrace.api import keys, resources
+from millrace.clients.offline import OfflineKube
 from millrace.clients.store import Store
 from millrace.clients.world import World
 from millrace_kit.clock import ManualClock
@@ -25,21 +26,12 @@ def sample(name: str) -> dict[str, Any]:
     return spec
 
 
-class _Live:
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def list(self, resource: Any, namespace: str = "", labels: Any = None) -> Any:
-        return self._store.list(resource, namespace or None, labels)
-
-
 def cache(*manifests: dict[str, Any]) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
     settings: Any = SimpleNamespace(**PLATFORM.model_dump(), snapshots_at_a_time=4, upgrades_at_a_time=3)
-    kube: Any = _Live(store)
-    world = World(store, kube, ManualClock(), settings)
+    world = World(store, OfflineKube(store), ManualClock(), settings)
     world.policy = SimpleNamespace(in_force=True, message="")  # type: ignore[assignment]
     return world
 

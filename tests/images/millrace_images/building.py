@@ -64,8 +64,10 @@ def _ensure(image: inputs.Image, engine: engines.Engine, base: str) -> Built:
     return built
 
 
-def _forget(engine: engines.Engine, built: Built, keep: int = 2) -> None:
-    """Drops older archives of the same image, and their names in the engine, beyond the newest `keep`."""
+def _forget(engine: engines.Engine, built: Built, keep: int = 3) -> None:
+    """Drops older archives of the same image, and their names in the engine, beyond the newest `keep`: this checkout's,
+    the one before it, and that of the older version which end-to-end tests upgrade from.
+    """
     found = sorted(built.archive.parent.glob(f"{built.name}-*.tar"), key=lambda path: path.stat().st_mtime)
     for stale in found[:-keep]:
         stale.unlink()

@@ -204,7 +204,7 @@ def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transiti
     back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
     why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
     warns = verdict is not Reason.Superseded
-    entry = quarantine.of(state, canary)
+    entry = target.quarantine_of(state, canary)
     fields = actions.lifting(entry) if entry is not None else {}
     event = messages.event(context.seen, verdict, why, advice, warns=warns, **fields)
     return context.transition.then(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from millrace.api import conditions
 from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
 from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.decide.status import later
+from millrace.decide.job import REFUSED
+from millrace.decide.status import later, stalled_from
 
 from . import steps
 from .finding import Awaits, Finding, Signal
@@ -22,8 +22,6 @@ from .moves import Transition
 from .observation import Observation, Trouble
 from .target import Target
 
-REFUSED = "FailedCreate"
-"""What the workload controllers call it when the API server takes no pod of theirs."""
 AWAY = frozenset({Reason.ServersNotReady, Reason.RoutersNotReady, Reason.PodNotStarted, Reason.PodRefused})
 """Reasons of a wait for pods."""
 
@@ -34,21 +32,16 @@ def allowed(seen: Observation) -> str:
     return strategy.progress_deadline if strategy is not None else DEFAULT_PROGRESS_DEADLINE
 
 
-def deadline(seen: Observation, state: DeploymentStatus) -> datetime:
-    """When a rollout that waits is stalled, counted from when the wait was first seen."""
+def deadline(seen: Observation, state: DeploymentStatus, stalls: Reason = Reason.ProgressDeadlineExceeded) -> datetime:
+    """When a rollout that waits is stalled, and for what reason, counted from when the wait was first seen."""
     since = state.rollout.unready_since if state.rollout is not None else None
-    return due(seen, since or seen.now)
+    return due(seen, since, stalls) if since is not None else later(seen.now, seconds(allowed(seen)))
 
 
-def due(seen: Observation, since: datetime) -> datetime:
-    """When what has waited since then is stalled.
-
-    Only time that this process saw pass counts: a clock that is set an hour forward stalls nothing. What is stalled
-    already stays so when another process takes over.
-    """
-    is_stalled = conditions.is_true(seen.deployment.status.conditions, conditions.STALLED)
-    counted = since if is_stalled else max(since, seen.steady_since or since)
-    return later(counted, seconds(allowed(seen)))
+def due(seen: Observation, since: datetime, stalls: Reason = Reason.ProgressDeadlineExceeded) -> datetime:
+    """When what has waited since then is stalled."""
+    known = seen.deployment.status.conditions
+    return stalled_from(known, stalls, since, seen.steady_since, seconds(allowed(seen)))
 
 
 def is_short(seen: Observation, state: DeploymentStatus) -> bool:
@@ -89,7 +82,7 @@ def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Findi
     """There is no revision such as the spec asks for."""
     until, awaits = None, choice.awaits
     if awaits is Awaits.ANYBODY:
-        end = deadline(seen, state)
+        end = deadline(seen, state, choice.reason or Reason.NoApprovedModel)
         awaits, until = (Awaits.PERSON, None) if seen.now >= end else (awaits, end)
     return Finding(
         signal=Signal.SETTLED, reason=choice.reason, why=choice.why, fields=choice.fields, awaits=awaits, until=until

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus
+from millrace.api.deployment_status import DeploymentStatus, Quarantined
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
 from millrace.render import quarantine as records
@@ -53,7 +53,7 @@ def merged(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus
 def condemned(seen: Observation, state: DeploymentStatus, cause: str, why: str) -> DeploymentStatus:
     """The memory with the canary's bytes in quarantine; unchanged if they are already."""
     canary, memory = state.canary, state.rollout
-    if canary is None or of(state, canary) is not None:
+    if canary is None or target.quarantine_of(state, canary) is not None:
         return state
     fact = records.condemned(
         seen.deployment.metadata.uid,
@@ -67,21 +67,6 @@ def condemned(seen: Observation, state: DeploymentStatus, cause: str, why: str) 
         time=seen.now,
     )
     return state.model_copy(update={"quarantined": (*state.quarantined, _entry(fact))})
-
-
-def of(state: DeploymentStatus, canary: RevisionStatus) -> Quarantined | None:
-    """What keeps these bytes from being rolled out. Those that stable serves were good: of these only the very
-    revision that failed is meant.
-    """
-    serving = state.stable is not None and state.stable.digest == canary.digest
-    return next(
-        (
-            one
-            for one in state.quarantined
-            if one.revision == canary.revision or (one.digest == canary.digest and not serving)
-        ),
-        None,
-    )
 
 
 def lifted_by(seen: Observation, state: DeploymentStatus, action: str) -> tuple[Quarantined, ...]:

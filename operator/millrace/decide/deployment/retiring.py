@@ -33,6 +33,7 @@ def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
         canary = canary.model_copy(update={"weight": 0})
     if stable is not None:
         stable = stable.model_copy(update={"weight": 100 - (canary.weight if canary is not None else 0)})
+        stable = not_after(stable, now, "image_time")
     taken = {one.revision for one in (stable, canary) if one is not None}
     retiring: dict[str, Retiring] = {}
     for one in state.retiring:

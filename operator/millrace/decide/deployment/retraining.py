@@ -17,7 +17,7 @@ from millrace.api import keys
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining
-from millrace.api.deployment_status import DeploymentStatus, RetrainingStatus, RunStart
+from millrace.api.deployment_status import MOST_RUNS_PER_DAY, DeploymentStatus, RetrainingStatus, RunStart
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
@@ -33,8 +33,6 @@ from .triggers import Situation
 
 BLOCKED = "RetrainingBlocked"
 CAUSE = f"{keys.GROUP}/cause"
-MOST_STARTS = 100
-"""What the status keeps: as many as there can be in a day."""
 SOON_SECONDS = 1.0
 
 
@@ -91,7 +89,7 @@ def _announced(case: Case) -> Retrained:
         is_made=False,
     )
     known = seen.deployment.status.retraining or RetrainingStatus()
-    starts = (*known.starts, start)[-MOST_STARTS:]
+    starts = (*known.starts, start)[-MOST_RUNS_PER_DAY:]
     told = _reported(seen, Obstacle(reason=Reason.RunStarted, why=f"{start.name} is started", blocks=False))
     status = _counted(seen, case.asked, starts).model_copy(update={"state": "Running"})
     return told.model_copy(update={"status": status, "until": later(seen.now, SOON_SECONDS)})

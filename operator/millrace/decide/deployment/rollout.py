@@ -182,7 +182,7 @@ def _is_withdrawn(context: CanaryContext) -> Finding | None:
 
 def _is_condemned(context: CanaryContext) -> Finding | None:
     """Failed in another Deployment, or here in a pass that died right after it wrote so."""
-    entry = quarantine.of(context.state, context.canary)
+    entry = target.quarantine_of(context.state, context.canary)
     if entry is None:
         return None
     if entry.deployment in (None, context.seen.deployment.metadata.name):

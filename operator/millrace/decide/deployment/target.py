@@ -9,7 +9,7 @@ from pydantic import Field
 from millrace import api
 from millrace.api import conditions
 from millrace.api.base import Frozen
-from millrace.api.deployment_status import DeploymentStatus, RevisionStatus
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.render import names
 from millrace.render.server import Bundle, Template, bundle, revision
@@ -55,9 +55,8 @@ def skipped(seen: Observation, state: DeploymentStatus) -> Target | None:
         return None
     floor = _version_served(seen, state.stable, selector.model_name)
     approved = [model for model in seen.models if model.spec.model_name == selector.model_name and is_approved(model)]
-    passed = [one for one in (bundle(model, template(seen)) for model in approved) if is_quarantined(state, one)]
-    newest = max(passed, key=lambda one: (one.version, one.model), default=None)
-    return _held(state, newest) if newest is not None and newest.version > floor else None
+    bundles = [one for one in (bundle(model, template(seen)) for model in approved) if one.version > floor]
+    return _held(state, bundles)
 
 
 def is_approved(model: api.Model | None) -> bool:
@@ -115,12 +114,18 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
     return next((model for model in seen.models if model.metadata.name == name), None)
 
 
-def is_quarantined(state: DeploymentStatus, wanted: Bundle) -> bool:
-    """By digest. Where stable serves the same digest the bytes are good, so only the revision that failed is meant."""
+def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Quarantined | None:
+    """The newest entry that keeps these bytes from being rolled out. Those that stable serves are good: of these only
+    the very revision that failed is meant.
+    """
     serving = state.stable is not None and state.stable.digest == wanted.digest
-    return any(
-        entry.revision == wanted.revision or (entry.digest == wanted.digest and not serving)
-        for entry in state.quarantined
+    return next(
+        (
+            entry
+            for entry in reversed(state.quarantined)
+            if entry.revision == wanted.revision or (entry.digest == wanted.digest and not serving)
+        ),
+        None,
     )
 
 
@@ -145,7 +150,7 @@ def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
         why = f"Model {name}, which spec.modelRef names, is not approved"
         return Target(reason=Reason.NoApprovedModel, why=why, awaits=_who_approves([model]))
     wanted = _as_served(seen, state, bundle(model, template(seen)))
-    return _held(state, wanted) if is_quarantined(state, wanted) else Target(bundle=wanted)
+    return _held(state, [wanted]) or Target(bundle=wanted)
 
 
 def _as_served(seen: Observation, state: DeploymentStatus, wanted: Bundle) -> Bundle:
@@ -178,12 +183,13 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
     approved = [model for model in seen.models if model.spec.model_name == name and _may_be_wanted(state, model)]
     bundles = [_as_served(seen, state, bundle(model, template(seen))) for model in approved]
     floor = _version_served(seen, state.stable, name)
-    eligible = [one for one in bundles if one.version >= floor and not is_quarantined(state, one)]
+    newer = [one for one in bundles if one.version >= floor]
+    eligible = [one for one in newer if quarantine_of(state, one) is None]
     if eligible:
-        return Target(bundle=max(eligible, key=lambda one: (one.version, one.model)))
-    held = [one for one in bundles if one.version >= floor]
-    if held:
-        return _in_training(seen, _held(state, held[-1]))
+        return Target(bundle=max(eligible, key=_version))
+    held = _held(state, newer)
+    if held is not None:
+        return _in_training(seen, held)
     waiting = [model for model in seen.models if model.spec.model_name == name and model not in approved]
     why = f"{len(waiting)} of its versions wait for approval" if waiting else "it has no version yet"
     awaits = _who_approves(waiting) if waiting else Awaits.ANYBODY
@@ -207,9 +213,15 @@ def _version_served(seen: Observation, stable: RevisionStatus | None, name: str)
     return stable.version if same else 0
 
 
-def _held(state: DeploymentStatus, wanted: Bundle) -> Target:
-    """Nothing, because what is wanted is quarantined."""
-    entry = [one for one in state.quarantined if wanted.revision == one.revision or wanted.digest == one.digest][-1]
-    why = f"{wanted.model} is quarantined: {entry.reason}"
-    fields = actions.lifting(entry)
-    return Target(reason=Reason.Quarantined, why=why, fields=fields, awaits=Awaits.PERSON)
+def _version(one: Bundle) -> tuple[int, str]:
+    return one.version, one.model
+
+
+def _held(state: DeploymentStatus, bundles: Iterable[Bundle]) -> Target | None:
+    """Nothing, because the newest of these that is quarantined is; None where none of them is."""
+    for wanted in sorted(bundles, key=_version, reverse=True):
+        entry = quarantine_of(state, wanted)
+        if entry is not None:
+            why = f"{wanted.model} is quarantined: {entry.reason}"
+            return Target(reason=Reason.Quarantined, why=why, fields=actions.lifting(entry), awaits=Awaits.PERSON)
+    return None

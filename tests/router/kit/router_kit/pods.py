@@ -102,6 +102,11 @@ class Pods:
         pod.running.terminate()
         return self.add()
 
+    def kill(self, pod: Pod) -> None:
+        """SIGKILL to its process, as when it is out of memory."""
+        assert pod.running is not None
+        pod.running.kill()
+
     async def ready(self, *pods: Pod) -> None:
         """Wait until these are."""
         while not all(pod.is_ready for pod in pods):  # noqa: ASYNC110 - a test polls
