@@ -35,6 +35,12 @@ class Reason(StrEnum):
     UNKNOWN_PARAMETER = "UnknownParameter"
     UNKNOWN_ESTIMATOR = "UnknownEstimator"
     LABEL_MISSING = "LabelMissing"
+    LABEL_NOT_SUITABLE = "LabelNotSuitable"
+    ONE_CLASS = "OneClass"
+    FEATURE_MISSING = "FeatureMissing"
+    TOO_MANY_FEATURES = "TooManyFeatures"
+    NOT_A_FEATURE = "NotAFeature"
+    NUMBER_NOT_EXACT = "NumberNotExact"
     EVALUATION_FAILED = "EvaluationFailed"
 
     # Frozen bytes and a server

@@ -138,6 +138,30 @@ class TrainingRunReason(Reason):
         "The snapshot has no label column.",
         ("give one field role Label in spec.schema.fields: kubectl -n {namespace} edit mds {dataset}"),
     )
+    LabelNotSuitable = (
+        "The label's type is none that the task can predict.",
+        (_NEW_RUN + " spec.trainer.builtin.task"),
+    )
+    OneClass = (
+        "The train rows all have the same label, so there is nothing to tell apart.",
+        ("add rows of another class to the source: kubectl -n {namespace} describe mds {dataset}"),
+    )
+    FeatureMissing = (
+        "The snapshot has no column of role Feature.",
+        ("give a field role Feature in spec.schema.fields: kubectl -n {namespace} edit mds {dataset}"),
+    )
+    TooManyFeatures = (
+        "The snapshot has more features than a model is served and watched with.",
+        ("give the rest role Ignore in spec.schema.fields: kubectl -n {namespace} edit mds {dataset}"),
+    )
+    NotAFeature = (
+        "The model reads a column that is no feature of the Dataset, or reads it as another type.",
+        (_NEW_RUN + " spec.trainer to read features alone"),
+    )
+    NumberNotExact = (
+        "A feature holds a number that the model would be given rounded.",
+        ("give that field role Id or Ignore, or type Category: kubectl -n {namespace} edit mds {dataset}"),
+    )
     StoreUnavailable = (
         "The object store did not answer.",
         ("kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"),
