@@ -10,11 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.contract.reasons import Reason
-from millrace.contract.report import Artifact, Measurement, Signature, TrainingOutcome, TrainingReport
-from millrace_runtime import store
+from millrace.contract.report import Artifact, Signature, TrainingOutcome, TrainingReport
+from millrace_runtime import files, store
 from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.training import card, features, golden, metrics, reference, scoring, subject, vetting
+from millrace_runtime.training import (
+    card,
+    features,
+    golden,
+    measure,
+    precision,
+    reference,
+    scoring,
+    subject,
+    vetting,
+)
 from millrace_runtime.training.spec import Task, Volume
 
 MAX_FACTS_BYTES = 64 * 1024
@@ -31,36 +41,28 @@ class Held:
     classes: list[Any]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One model on the test rows."""
-
-    values: dict[str, float]
-    outputs: features.Tensors
-
-    def listed(self) -> tuple[Measurement, ...]:
-        """As the report carries them."""
-        return tuple(Measurement(name, metrics.decimal(value)) for name, value in self.values.items())
-
-
 def evaluate(task: Task, volume: Volume) -> TrainingReport:
     """Return the report of a run that succeeded. Raises StageError for every other end."""
     data = vetting.read(volume.model / "model.onnx")
     held = _fetch(task)
     candidate = subject.of(data, held.layout, held.classes)
+    if candidate.dtype != np.float64:
+        precision.refuse_narrow(held.train, candidate.layout)
+    rival = _champion(task, held)
     say(f"vetted {len(data)} bytes, opset {candidate.opset}; measuring on {held.test.num_rows} test rows")
+    by = measure.scale(held.truth, candidate, rival[1] if rival else None, classification=task.is_classification)
     train_rows = candidate.rows(held.train)
     golden_rows = golden.rows(train_rows)
     answers = _answers(candidate, held, {"train": train_rows, "golden": golden_rows})
-    measured = _measure(task, candidate, held, answers.outputs["test"])
-    rival = _measure_champion(task, held)
-    say(f"candidate {measured.values}" + (f", champion {rival.values}" if rival else ""))
+    measured = _measure(task, candidate, by, answers.outputs["test"])
+    compared = _measure_champion(task, held, by, *rival) if rival else None
+    say(f"candidate {measured.values}" + (f", champion {compared.values}" if compared else ""))
     profile = reference.profile(
         train_rows, answers.outputs["train"], candidate.layout, answers.signature, candidate.classes
     )
-    made = golden.make(golden_rows, answers.outputs["golden"], answers.signature)
-    report = _report(task, candidate, answers.signature, measured, rival)
-    page = card.Card(task, report, _facts(volume), held.truth, measured.outputs, candidate.classes, profile)
+    made = golden.make(golden_rows, answers.outputs["golden"], answers.signature, answers.outputs["train"])
+    report = _report(task, candidate, answers.signature, measured, compared)
+    page = card.Card(task, report, _facts(volume), by.truth, measured.outputs, by.written(candidate.classes), profile)
     objects = {
         "model.onnx": data,
         "golden.json": made.to_json().encode(),
@@ -102,55 +104,26 @@ def _answers(model: subject.Subject, held: Held, more: dict[str, features.Tensor
         raise StageError(reason, f"The model could not be run: {error}. Correct its export.") from error
 
 
-def _measure(task: Task, model: subject.Subject, held: Held, outputs: features.Tensors) -> Measured:
-    try:
-        if task.is_classification:
-            labels, probabilities = _class_outputs(model, outputs)
-            values = metrics.classification(task.metrics, held.truth, labels, probabilities, model.classes)
-        else:
-            values = metrics.regression(task.metrics, held.truth, _prediction(outputs))
-    except metrics.Undefined as error:
-        raise StageError(Reason.EVALUATION_FAILED, f"{error}. Add rows to the Dataset, or drop the metric.") from error
-    return Measured(values, outputs)
+def _measure(task: Task, model: subject.Subject, by: measure.Scale, outputs: features.Tensors) -> measure.Measured:
+    return measure.measure(task.metrics, model, by, outputs, classification=task.is_classification)
 
 
-def _class_outputs(model: subject.Subject, outputs: features.Tensors) -> tuple[Any, Any]:
-    labels, probabilities = outputs.get("label"), outputs.get("probabilities")
-    if labels is None or probabilities is None or labels.ndim != 1 or probabilities.ndim != 2:
-        text = "A classifier must have the outputs label [-1] and probabilities [-1, classes]. Correct its export."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    if probabilities.shape[1] != len(model.classes):
-        text = f"The model gives {probabilities.shape[1]} probabilities for {len(model.classes)} classes."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    if not np.isfinite(probabilities).all():
-        raise StageError(
-            Reason.EVALUATION_FAILED, "The model answers test rows with NaN or infinity. Correct its export."
-        )
-    return labels, probabilities.astype(np.float64)
+def _champion(task: Task, held: Held) -> tuple[str, subject.Subject] | None:
+    named = task.raw.champion
+    return (named.name, subject.champion(named, held.layout, held.classes)) if named is not None else None
 
 
-def _prediction(outputs: features.Tensors) -> npt.NDArray[np.float64]:
-    prediction = outputs.get("prediction")
-    if prediction is None or prediction.size != len(prediction):
-        text = "A regressor must have the output prediction [-1, 1]. Correct its export."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    return np.asarray(prediction, dtype=np.float64).ravel()
-
-
-def _measure_champion(task: Task, held: Held) -> Measured | None:
+def _measure_champion(task: Task, held: Held, by: measure.Scale, name: str, rival: subject.Subject) -> measure.Measured:
     """On the same test rows, read in the champion's own order of columns."""
-    if task.raw.champion is None:
-        return None
-    rival = subject.champion(task.raw.champion, held.layout, held.classes)
     try:
-        return _measure(task, rival, held, _answers(rival, held, {}).outputs["test"])
+        return _measure(task, rival, by, _answers(rival, held, {}).outputs["test"])
     except StageError as error:
-        text = f"The champion {task.raw.champion.name} cannot be measured: {error.message}"
+        text = f"The champion {name} cannot be measured: {error.message}"
         raise StageError(Reason.EVALUATION_FAILED, text) from error
 
 
 def _report(
-    task: Task, model: subject.Subject, signature: Signature, own: Measured, rival: Measured | None
+    task: Task, model: subject.Subject, signature: Signature, own: measure.Measured, rival: measure.Measured | None
 ) -> TrainingReport:
     folder = task.folder
     said = ", ".join(f"{each.name} {each.value}" for each in own.listed())
@@ -171,9 +144,8 @@ def _report(
 def _facts(volume: Volume) -> dict[str, Any]:
     """What the trainer says about itself: shown, never believed."""
     try:
-        with (volume.model / "train.json").open("rb") as file:
-            facts = json.loads(file.read(MAX_FACTS_BYTES))
-    except (OSError, ValueError, RecursionError):
+        facts = json.loads(files.read(volume.model / "train.json", MAX_FACTS_BYTES))
+    except (OSError, ValueError, RecursionError, files.NotPlainError, files.TooLargeError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

@@ -99,7 +99,7 @@ def test_the_trainer_never_has_a_test_row(store, tmp_path):
         ({"parameters": {"trees": "9"}}, "train", 2, "UnknownParameter"),
         ({"trainer": runs.builtin("sklearn.svm.SVC")}, "train", 2, "UnknownEstimator"),
         ({"trainer": runs.builtin("sklearn.linear_model.Ridge", "Regression"), "evaluation": {"metrics": ["r2"]}},
-         "fetch", 2, "LabelMissing"),
+         "fetch", 2, "LabelNotSuitable"),
         ({"parameters": {"min_samples_split": "10000000", "max_features": "0.0000001", "init": "zero"}}, "train", 2,
          "UnknownParameter"),
         ({"dataset": {"name": "v", "version": 1, "digest": "sha256:" + "0" * 64, "uri": "s3://lake/none/"}}, "fetch", 2,
@@ -141,7 +141,7 @@ def test_one_class_is_nothing_to_learn(tmp_path):
     bench.freeze(pd.DataFrame({"x": range(100), "label": 1}), label="Int64")
     assert tasks.contained(partial(training.main, ["fetch"]), bench.task("one"), tmp_path)[0] == 0
     code, message, _ = tasks.contained(partial(training.main, ["train"]), bench.task("one"), tmp_path)
-    assert (code, message["reason"]) == (2, "LabelMissing")
+    assert (code, message["reason"]) == (2, "OneClass")
     assert "same value" in message["message"]
 
 
