@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -44,7 +45,12 @@ TICK_SECONDS: Final = 0.5
 STALE_SECONDS: Final = 10.0
 """A router that did not answer for so long, beyond its period, has said nothing."""
 
+WIDE_PAGE: Final = 512 * 1024
+WIDE_FEATURES: Final = 256
+"""Characters of a page, and features, that take so long to read or to judge that the event loop must not wait."""
+
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -195,11 +201,15 @@ class Scrapes:
         known.bins.keep({pods.uid(one) for one in found})
         asked = monitoring.drift
         rule = drift.Rule(asked.false_alarm_rate, asked.margin, asked.min_samples)
-        known.memory, known.verdict = drift.look(known.memory, known.bins.totals, known.reference, rule)
+        is_wide = len(known.reference) > WIDE_FEATURES
+        known.memory, known.verdict = await _aside(
+            is_wide, drift.look, known.memory, dict(known.bins.totals), known.reference, rule
+        )
 
     async def _ask_server(self, known: Known, found: Manifest) -> None:
         try:
-            page = server_page(await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH))
+            text = await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH)
+            page = await _aside(len(text) > WIDE_PAGE, server_page, text)
         except (ScrapeFailed, ValueError) as error:
             log.debug("a server could not be asked", pod=found["metadata"]["name"], why=str(error))
             return
@@ -227,6 +237,11 @@ class Scrapes:
             healthy = frozenset(name for name, count in router.healthy.items() if count) if router is not None else None
             found.append((uid, router.generation if router is not None else None, healthy))
         return tuple(found)
+
+
+async def _aside(is_long: bool, act: Callable[..., T], *arguments: Any) -> T:
+    """Do it on a thread if it takes long; what is short is done at once."""
+    return await asyncio.to_thread(act, *arguments) if is_long else act(*arguments)
 
 
 def _key(manifest: Manifest) -> Key:
