@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+import traceback
 
 from millrace.contract import environment, report
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
-from millrace_runtime import store
+from millrace_runtime import store, verbosity
 
 
 class StageError(Exception):
@@ -47,18 +48,25 @@ def last_line(error: BaseException, limit: int = 400) -> str:
     return f"{name}: {said[-1]}"[:limit] if said else name
 
 
-def leave(record: Record) -> None:
+def leave(record: Record, *, failed: bool = False) -> None:
     """Write the record where the kubelet picks it up; a path that cannot be written is only reported on stdout."""
     path = pathlib.Path(os.environ.get(environment.TERMINATION_LOG_VARIABLE, environment.TERMINATION_LOG))
     message = report.termination_message(record)
-    say(message)
+    say(message, "error" if failed else "info")
     try:
         path.write_text(message, encoding="utf-8")
     except OSError as error:
-        say(f"cannot write {path}: {error.strerror}")
+        say(f"cannot write {path}: {error.strerror}", "error")
 
 
-def say(text: str) -> None:
-    """One line of progress on stdout: the container's log."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def say(text: str, level: str = "info") -> None:
+    """One line on stdout, the container's log, where MILLRACE_LOG_LEVEL lets it through."""
+    if verbosity.shows(level):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def traced(error: BaseException) -> None:
+    """Where a defect came from, for those who ask for DEBUG."""
+    if verbosity.shows("debug"):
+        say("".join(traceback.format_exception(error)).rstrip(), "debug")

@@ -89,3 +89,15 @@ def test_the_job_and_its_pods_lead_back_to_the_run() -> None:
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert labels["millrace.dev/training-run"] == "gb"
     assert labels["app.kubernetes.io/managed-by"] == "millrace"
+
+
+def levels(platform: Any) -> list[str | None]:
+    resolved = Resolved.model_validate({**RESOLVED, "champion": None})
+    job = training_job.render(make_run(), resolved, "gb-1", platform)
+    told = [{item["name"]: item["value"] for item in stage["env"]} for stage in stages(job)]
+    return [variables.get("MILLRACE_LOG_LEVEL") for variables in told]
+
+
+def test_the_stages_say_as_much_as_the_operator_does() -> None:
+    assert levels(PLATFORM.model_copy(update={"log_level": "DEBUG"})) == ["DEBUG"] * 3
+    assert levels(PLATFORM) == [None] * 3

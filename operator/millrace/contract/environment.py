@@ -11,6 +11,9 @@ from millrace.contract.record import MalformedRecord, Record
 SPEC = "MILLRACE_SPEC"
 """A task as JSON: SnapshotTask or TrainingTask."""
 
+LOG_LEVEL = "MILLRACE_LOG_LEVEL"
+"""DEBUG, INFO, WARNING or ERROR, in any case: what every container of ours writes to its log."""
+
 SOURCE_PREFIX = "SOURCE_"
 """Prefix of the AWS_* variables that open a Dataset's source, when it has a Secret of its own."""
 
@@ -112,7 +115,7 @@ _SERVER_VARIABLES = {
     "max_body_bytes": "MILLRACE_MAX_BODY_BYTES",
     "max_requests": "MILLRACE_MAX_REQUESTS",
     "max_bytes": "MILLRACE_MAX_BYTES",
-    "log_level": "MILLRACE_LOG_LEVEL",
+    "log_level": LOG_LEVEL,
 }
 _REQUIRED = frozenset(name for name in list(_SERVER_VARIABLES)[:9])
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from millrace.api.base import Frozen
 from millrace.api.training_run import ResourceRequirements
+from millrace.contract import environment
 
 Part = dict[str, Any]
 USER = 65532
@@ -23,6 +24,15 @@ class Platform(Frozen):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     store_uri: str
     store_secret: str
+    log_level: str = "INFO"
+
+
+def told(platform: Platform, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables of a container that ends by itself: it says as much as the operator does. One that serves is not
+    replaced for that.
+    """
+    level = {} if platform.log_level == "INFO" else {environment.LOG_LEVEL: platform.log_level}
+    return {**env, **environment.PROTECTIVE, **level}
 
 
 def container(

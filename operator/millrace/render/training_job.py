@@ -33,7 +33,7 @@ def _container(stage: str, run: TrainingRun, resolved: Resolved, platform: Platf
         platform.trainer_image,
         ("python", "-m", "millrace_runtime.training", stage),
         platform=platform,
-        env={environment.SPEC: task(run, resolved, platform).to_json(), **environment.PROTECTIVE},
+        env=pod.told(platform, {environment.SPEC: task(run, resolved, platform).to_json()}),
         # The trainer runs whatever a user names: it never holds a key to the store.
         secrets=() if trains else (pod.secret(platform.store_secret),),
         mounts={WORK_VOLUME: environment.WORK_DIR},

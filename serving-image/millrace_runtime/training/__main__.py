@@ -6,6 +6,7 @@ Exit code 0: the stage is done (`evaluate`: or its verdict is final, good or bad
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
 from millrace.contract.report import EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
-from millrace_runtime.outcome import StageError, last_line, leave
+from millrace_runtime import secrecy
+from millrace_runtime.outcome import StageError, last_line, leave, traced
 from millrace_runtime.training import spec
 
 STAGES = {
@@ -34,12 +36,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         done = _run(stage)
     except StageError as error:
-        leave(_failure(stage, error))
+        traced(error)
+        leave(_failure(stage, error), failed=True)
         if error.retry:
             return 1
         return 0 if stage == "evaluate" else EXIT_VERDICT
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
-        leave(_failure(stage, StageError(STAGES[stage], f"{last_line(error)}.")))
+        traced(error)
+        leave(_failure(stage, StageError(STAGES[stage], f"{_defect(error)}.")), failed=True)
         return 1
     if done is not None:
         leave(done)
@@ -65,6 +69,12 @@ def _run(stage: str) -> Record | None:
     return evaluate.evaluate(task, volume)
 
 
+def _defect(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The pod's own disk is full ({last_line(error)}). Make room on the node, or use a smaller Dataset"
+    return last_line(error)
+
+
 def _failure(stage: str, error: StageError) -> Record:
     if stage == "evaluate":
         return TrainingReport(TrainingOutcome.FAILED, error.reason, error.message)
@@ -72,4 +82,6 @@ def _failure(stage: str, error: StageError) -> Record:
 
 
 if __name__ == "__main__":
+    # First of all: what runs a stranger's model later runs as this user, and must not read this process.
+    secrecy.keep()
     sys.exit(main(sys.argv[1:]))
