@@ -28,7 +28,7 @@ def _overwrite_environment(libc: ctypes.CDLL) -> None:
     held = dict(os.environb)
     first = ctypes.POINTER(ctypes.c_void_p).in_dll(libc, "environ")
     places: list[int] = []
-    if bool(first):  # type: ignore[truthy-bool]  # a null pointer is false
+    if bool(first):  # a null pointer is false
         while (place := first[len(places)]) is not None:
             places.append(place)
     for place in places:
