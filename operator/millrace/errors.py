@@ -7,6 +7,7 @@ Expected trouble inside a decision is a value (a condition). Exceptions are for 
     ├── CredentialsError         no usable kubeconfig or service account
     ├── NotLeader                a write was refused here, before it was sent
     ├── NameConflict             an object of the wanted name belongs to another owner
+    ├── WritesFailed             some writes of a pass failed; the others were made
     └── ApiError                 the API server, or the way to it, said no
         ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404
         ├── AlreadyExists 409 · Conflict 409 · Gone 410 · Invalid 422
@@ -15,7 +16,7 @@ Expected trouble inside a decision is a value (a condition). Exceptions are for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -40,6 +41,17 @@ class NameConflict(MillraceError):
 
     def __init__(self, kind: str, namespace: str, name: str, owner: str) -> None:
         super().__init__(f"{kind} {namespace}/{name} exists and belongs to {owner}")
+
+
+class WritesFailed(MillraceError):
+    """Some writes of a pass failed. What does not depend on them was written, the status included.
+
+    ``wake_after`` is when the pass wanted to be made again anyway, in seconds.
+    """
+
+    def __init__(self, failed: Sequence[MillraceError], wake_after: float | None) -> None:
+        super().__init__("; ".join(dict.fromkeys(str(one) for one in failed)))
+        self.wake_after = wake_after
 
 
 class ApiError(MillraceError):

@@ -14,7 +14,6 @@ import contextlib
 import secrets
 import signal
 from collections.abc import Awaitable, Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 from millrace import errors
@@ -30,28 +29,27 @@ from millrace.controller.kernel import Duty, Kernel
 from millrace.controller.leader import Election
 from millrace.controller.probes import Probes
 from millrace.controller.routing import Controller
-from millrace.handlers.adapter import Watches
+from millrace.handlers.adapter import KopfWatches
 from millrace.settings import Settings
 from millrace.telemetry import Log, Series
 
 log = Log(__name__)
 
-KINDS = {
-    "dataset": resources.DATASETS,
-    "training_run": resources.TRAINING_RUNS,
-    "model": resources.MODELS,
-    "deployment": resources.DEPLOYMENTS,
-}
-
 
 def controllers() -> tuple[Controller, ...]:
     """The four kinds."""
-    made = []
-    for module, resource in KINDS.items():
-        observe = import_module(f"millrace.observe.{module}")
-        decide = import_module(f"millrace.decide.{module}")
-        made.append(Controller(resource, observe.observe, decide.decide, getattr(observe, "WATCHES", {})))
-    return tuple(made)
+    from millrace.decide import dataset, deployment, model, training_run
+    from millrace.observe import dataset as observe_dataset
+    from millrace.observe import deployment as observe_deployment
+    from millrace.observe import model as observe_model
+    from millrace.observe import training_run as observe_run
+
+    return (
+        Controller(resources.DATASETS, observe_dataset.observe, dataset.decide, observe_dataset.WATCHES),
+        Controller(resources.TRAINING_RUNS, observe_run.observe, training_run.decide, observe_run.WATCHES),
+        Controller(resources.MODELS, observe_model.observe, model.decide, observe_model.WATCHES),
+        Controller(resources.DEPLOYMENTS, observe_deployment.observe, deployment.decide, observe_deployment.WATCHES),
+    )
 
 
 def background(world: World) -> tuple[list[Duty], list[Duty]]:
@@ -187,7 +185,7 @@ class Operator(Replica):
             await self.find_kinds()
             with self.probes:
                 take_back = (lambda: _on_signals(self.stop)) if signals else (lambda: None)
-                watches = Watches(self.kernel, self._credentials, self.settings.namespace, take_back)
+                watches = KopfWatches(self.kernel, self._credentials, self.settings.namespace, take_back)
                 await watches.start()
                 watching = asyncio.create_task(watches.run(), name="watches")
                 try:
@@ -233,6 +231,10 @@ async def run(settings: Settings, credentials: Credentials) -> None:
     await Operator(settings, credentials, controllers(), tasks=background).run()
 
 
+UNTOLD: Any = {"claims": True, "events": {"__all__": {"made"}}}
+"""What of a plan is for the writes alone."""
+
+
 async def explain(settings: Settings, objects: list[Manifest]) -> list[Manifest]:
     """What one pass over each of our objects would do, if the cluster held just these. Writes nothing.
 
@@ -252,7 +254,7 @@ async def explain(settings: Settings, objects: list[Manifest]) -> list[Manifest]
         for found in store.list(controller.resource):
             metadata = found["metadata"]
             seen = await controller.observe(world, metadata["namespace"], metadata["name"])
-            plan = controller.decide(seen).model_dump(mode="json") if seen is not None else {}
+            plan = controller.decide(seen).model_dump(mode="json", exclude=UNTOLD) if seen is not None else {}
             explained.append(
                 {"object": f"{controller.resource.kind} {metadata['namespace']}/{metadata['name']}", **plan}
             )

@@ -48,7 +48,7 @@ def last_line(error: BaseException, limit: int = 400) -> str:
     return f"{name}: {said[-1]}"[:limit] if said else name
 
 
-def leave(record: Record, *, failed: bool = False) -> None:
+def write_termination_message(record: Record, *, failed: bool = False) -> None:
     """Write the record where the kubelet picks it up; a path that cannot be written is only reported on stdout."""
     path = pathlib.Path(os.environ.get(environment.TERMINATION_LOG_VARIABLE, environment.TERMINATION_LOG))
     message = report.termination_message(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import http.client
 import json
@@ -20,7 +19,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent / "kit"))
 
-from apiserver_kit import planes
+from apiserver_kit import operators, planes
 
 from millrace.clients import credentials
 from millrace.clients.credentials import Credentials
@@ -168,17 +167,9 @@ def samples() -> dict[str, Manifest]:
 
 @pytest.fixture(autouse=True)
 async def connections_end() -> AsyncIterator[None]:
-    """The loop ends after the connections of its test, also of a test that failed.
-
-    A TLS connection ends a moment after whoever closed it went on; a loop that is closed before that leaves the socket
-    to the garbage collector, whose warning then fails a later test.
-    """
+    """The loop ends after the connections of its test, also of a test that failed."""
     yield
-    selector = getattr(asyncio.get_running_loop(), "_selector")  # noqa: B009 - typeshed does not know it
-    for _ in range(400):
-        if len(selector.get_map()) <= 1:  # one is the loop's own
-            return
-        await asyncio.sleep(0.005)
+    await operators.connections_ended()
 
 
 @pytest.fixture

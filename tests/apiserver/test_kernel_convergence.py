@@ -11,15 +11,17 @@ import pytest
 from apiserver_kit import operators
 from apiserver_kit.operators import running, until
 
-from millrace import errors, testing, wiring
+from millrace import errors, wiring
 from millrace.api import keys, resources
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
-from millrace.decide.plan import Doomed, Plan
-from millrace.testing import WIDGETS, FaultyProxy, WidgetSeen
+from millrace.decide.plan import Delete, Plan
+from millrace_kit import widgets
+from millrace_kit.network import FaultyProxy
+from millrace_kit.widgets import WIDGETS, WidgetSeen
 
 make_operator = functools.partial(operators.of_widgets, children=(resources.CONFIG_MAPS, resources.PODS))
 
@@ -50,7 +52,7 @@ async def test_a_child_is_made_the_status_follows_and_then_nothing_more_is_writt
 ) -> None:
     async with FaultyProxy(cred) as proxy, running(make_operator(proxy.credentials, namespace)) as _:
         operator_writes = proxy.writes
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
         await until(lambda: any("events" in path for _, path, _ in operator_writes))
         child = await kube.get(resources.CONFIG_MAPS, namespace, "w")
         assert child["data"] == {"text": "hello"}
@@ -74,7 +76,7 @@ async def test_a_users_edit_and_a_users_delete_of_a_child_are_put_right(
 ) -> None:
     operator = make_operator(cred, namespace)
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
         await until(lambda: is_ready(operator, namespace, "w"))
 
         await kube.patch(resources.CONFIG_MAPS, namespace, "w", {"data": {"text": "mine", "other": "kept"}})
@@ -104,7 +106,7 @@ async def test_an_object_of_the_childs_name_that_is_somebody_elses_is_left_alone
     await kube.create(resources.CONFIG_MAPS, theirs)
     operator = make_operator(cred, namespace)
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
 
         def stalled() -> dict[str, str] | None:
             found = operator.world.store.get(WIDGETS, namespace, "w") or {}
@@ -132,12 +134,12 @@ async def test_a_decision_that_fails_does_not_stop_the_others_and_the_status_say
     def decide(seen: WidgetSeen) -> Plan:
         if seen.widget["metadata"]["name"] == "bad":
             raise ZeroDivisionError("a bug")
-        return testing.decide_widget(seen)
+        return widgets.decide_widget(seen)
 
-    operator = make_operator(cred, namespace, Controller(WIDGETS, testing.observe_widget, decide))
+    operator = make_operator(cred, namespace, Controller(WIDGETS, widgets.observe_widget, decide))
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("bad", namespace=namespace))
-        await kube.create(WIDGETS, testing.make_widget("good", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("bad", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("good", namespace=namespace))
         await until(lambda: is_ready(operator, namespace, "good"))
         async with asyncio.timeout(15):
             while not (await kube.get(WIDGETS, namespace, "bad")).get("status"):  # noqa: ASYNC110 - a test polls
@@ -159,11 +161,11 @@ async def test_a_doomed_object_goes_and_its_successor_of_the_same_name_does_not(
 
     def decide(seen: WidgetSeen) -> Plan:
         uid = first["metadata"]["uid"]
-        return Plan(doomed=(Doomed(resource=resources.CONFIG_MAPS, namespace=namespace, name="v", uid=uid),))
+        return Plan(deletes=(Delete(resource=resources.CONFIG_MAPS, namespace=namespace, name="v", uid=uid),))
 
-    operator = make_operator(cred, namespace, Controller(WIDGETS, testing.observe_widget, decide))
+    operator = make_operator(cred, namespace, Controller(WIDGETS, widgets.observe_widget, decide))
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
         await until(lambda: operator.world.store.get(resources.CONFIG_MAPS, namespace, "v") is None)
         await kube.create(
             resources.CONFIG_MAPS, {**victim, "metadata": {"name": "v", "namespace": namespace, "labels": labels}}
@@ -184,9 +186,9 @@ async def test_a_create_that_exists_already_asks_for_another_pass_and_is_no_fail
         passes.append(time.monotonic())
         return Plan(creates=(taken,) if len(passes) < 4 else ())
 
-    operator = make_operator(cred, namespace, Controller(WIDGETS, testing.observe_widget, decide))
+    operator = make_operator(cred, namespace, Controller(WIDGETS, widgets.observe_widget, decide))
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
         await until(lambda: len(passes) >= 4)
         failures = operator.series.reconcile_errors.labels(controller="widget")._value.get()
         assert failures == 0
@@ -195,7 +197,7 @@ async def test_a_create_that_exists_already_asks_for_another_pass_and_is_no_fail
 async def test_events_are_counted_not_repeated(cred: Credentials, kube: Kube, namespace: str) -> None:
     operator = make_operator(cred, namespace)
     async with running(operator):
-        await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+        await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
         for text in ("one", "hello", "one", "hello"):
             await until(lambda: is_ready(operator, namespace, "w"))
             await kube.patch(WIDGETS, namespace, "w", {"spec": {"text": text}})
@@ -216,7 +218,7 @@ def _says(operator: wiring.Operator, namespace: str, name: str, text: str) -> bo
 
 
 async def test_a_status_decided_on_an_old_version_is_not_written(cred: Credentials, kube: Kube, namespace: str) -> None:
-    made = await kube.create(WIDGETS, testing.make_widget("w", namespace=namespace))
+    made = await kube.create(WIDGETS, widgets.make_widget("w", namespace=namespace))
     await kube.patch(WIDGETS, namespace, "w", {"spec": {"text": "newer"}})
     with pytest.raises(errors.Conflict):
         await kube.patch_status(

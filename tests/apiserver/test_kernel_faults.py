@@ -15,9 +15,9 @@ from typing import Any
 import kopf
 import pytest
 from apiserver_kit import operators
-from apiserver_kit.operators import running, until
+from apiserver_kit.operators import running, running_apart, until
 
-from millrace import errors, testing, wiring
+from millrace import errors, wiring
 from millrace.api import resources
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
@@ -25,7 +25,10 @@ from millrace.clients.store import Manifest
 from millrace.controller import audit
 from millrace.controller.leader import Election
 from millrace.handlers import adapter
-from millrace.testing import WIDGETS, FaultyProxy, ManualClock
+from millrace_kit import widgets
+from millrace_kit.clock import ManualClock
+from millrace_kit.network import FaultyProxy
+from millrace_kit.widgets import WIDGETS
 
 NAMESPACE = "default"
 PLURAL = WIDGETS.plural
@@ -52,7 +55,7 @@ async def proxy(cred: Credentials) -> AsyncIterator[FaultyProxy]:
 
 
 async def make_widgets(kube: Kube, *names: str, **metadata: Any) -> dict[str, Manifest]:
-    return {name: await kube.create(WIDGETS, testing.make_widget(name, **metadata)) for name in names}
+    return {name: await kube.create(WIDGETS, widgets.make_widget(name, **metadata)) for name in names}
 
 
 async def remove(kube: Kube, made: Manifest) -> None:
@@ -197,14 +200,14 @@ async def test_a_standby_takes_over_at_once_when_the_leader_stops_and_only_one_l
     kube: Kube, cred: Credentials
 ) -> None:
     first, second = make_operator(cred), make_operator(cred)
-    async with running(second, leading=False), running(first, leading=False):
+    async with running_apart(second) as stop_second, running_apart(first) as stop_first:
         await until(lambda: first.kernel.leads or second.kernel.leads)
         leader, standby = (second, first) if second.kernel.leads else (first, second)
         await make_widgets(kube, "w")
         await until(lambda: leader.world.store.count(resources.CONFIG_MAPS) == 1)
         await until(lambda: cached(standby) == {"w"}, "the standby sees what the leader sees")
         assert not standby.kernel.leads
-        leader.stop()
+        (stop_second if leader is second else stop_first)()
         await until(lambda: standby.kernel.leads, seconds=5)
         assert not leader.kernel.leads
         await make_widgets(kube, "x")
@@ -221,15 +224,15 @@ async def test_a_paused_leader_writes_nothing_after_its_deadline(kube: Kube, cre
         election = make_election(fenced, clock, "paused")
         fenced.may_write = election.holds
         assert await election._attempt()
-        await fenced.create(WIDGETS, testing.make_widget("before"))
+        await fenced.create(WIDGETS, widgets.make_widget("before"))
         clock.advance(10)  # SIGSTOP, a long garbage collection, a frozen machine: the monotonic clock goes on
         assert not election.holds()
         with pytest.raises(errors.NotLeader):
-            await fenced.create(WIDGETS, testing.make_widget("after"))
+            await fenced.create(WIDGETS, widgets.make_widget("after"))
         with pytest.raises(errors.NotLeader):
             await fenced.delete(WIDGETS, NAMESPACE, "before", uid="any")
         assert await election._attempt()  # nobody took it meanwhile
-        await fenced.create(WIDGETS, testing.make_widget("after"))
+        await fenced.create(WIDGETS, widgets.make_widget("after"))
 
 
 async def test_a_lease_is_taken_over_only_after_it_stood_still_for_its_whole_duration(kube: Kube) -> None:

@@ -123,7 +123,13 @@ async def test_every_sample_gets_a_status_then_nothing_is_written_and_a_restart_
     async with running(control_plane) as operator:
         await quiet(operator)
         assert versions(control_plane) == before
-        assert not [name for name in counted(operator, *WRITES) if not name.startswith("APPLY")]
+        assert counted(operator, *WRITES) == {}
+    control_plane.kubectl("-n", NAMESPACE, "scale", "deployment.apps/churn-router", "--replicas=7")
+    async with running(control_plane) as operator:
+        await quiet(operator)
+        assert counted(operator, *WRITES) == {"APPLY deployments": 1}, (
+            "what somebody changed meanwhile, and nothing else"
+        )
 
 
 def _read(url: str) -> str:

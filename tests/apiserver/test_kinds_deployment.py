@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -23,8 +24,8 @@ from millrace.controller.routing import Controller
 from millrace.decide import deployment as decisions
 from millrace.observe import deployment, scrapes
 from millrace.settings import Settings
-from millrace.simulation import make_model
 from millrace_cluster.control_plane import ControlPlane
+from millrace_kit.simulation import make_model
 
 NAMESPACE = "serving"
 
@@ -54,8 +55,8 @@ async def kube(plane: ControlPlane) -> AsyncIterator[Kube]:
         yield kube
 
 
-@pytest.fixture
-async def operator(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Operator]:
+@contextlib.asynccontextmanager
+async def operating(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Operator]:
     """The operator, a kubelet that starts every pod, and routers that apply whatever the ConfigMap says."""
     settings = Settings(namespace=NAMESPACE, trainer_image="t", server_image="s:1", router_image="r:1", metrics_port=0)
 
@@ -73,6 +74,12 @@ async def operator(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Oper
         yield one
     kubelet.cancel()
     await asyncio.gather(kubelet, return_exceptions=True)
+
+
+@pytest.fixture
+async def operator(plane: ControlPlane, kube: Kube) -> AsyncIterator[wiring.Operator]:
+    async with operating(plane, kube) as one:
+        yield one
 
 
 async def answer(kube: Kube, port: int, path: str) -> str:
@@ -190,3 +197,97 @@ async def versions(kube: Kube) -> dict[str, str]:
     found = await kube.list(resources.CONFIG_MAPS, NAMESPACE, {keys.COMPONENT: "router"})
     found += await kube.list(resources.DEPLOYMENTS, NAMESPACE) + await kube.list(resources.SERVICES, NAMESPACE)
     return {f"{one['kind']}/{one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in found}
+
+
+async def test_an_operator_that_starts_beside_what_is_as_it_should_be_writes_nothing(
+    plane: ControlPlane, kube: Kube
+) -> None:
+    """Though the API server filled in its defaults, and wrote the quantities in its own form."""
+    amounts = {"requests": {"cpu": "0.25", "memory": "1024Mi"}, "limits": {"memory": "1.5Gi"}}
+    async with operating(plane, kube):
+        await asyncio.to_thread(deploy, plane, replicas=2, server={"resources": amounts})
+        await approve(plane, kube, 7)
+        await until(lambda: serves(kube, "churn-7"), "churn-7 is stable")
+        await until(lambda: rests(kube), "nothing moves", 90)
+    async with operating(plane, kube) as again:
+        for _ in range(2):
+            await asyncio.sleep(4)
+            assert written(again) == {}
+        await asyncio.to_thread(plane.kubectl, "patch", "svc", "churn", "-n", NAMESPACE, "-p", ELSEWHERE)
+        await until(lambda: written(again) == {"APPLY services": 1}, "what speaks otherwise than we do is put right")
+
+
+ELSEWHERE = json.dumps({"spec": {"selector": {keys.COMPONENT: "nobody"}}})
+
+
+async def serves(kube: Kube, model: str) -> bool:
+    return await stable(kube) == model
+
+
+async def rests(kube: Kube) -> bool:
+    """Whether only stable is left, and all of it is ready."""
+    status = (await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn"))["status"]
+    workloads = await kube.list(resources.WORKLOADS, NAMESPACE, {keys.COMPONENT: "server"})
+    return len(workloads) == 1 and status["stable"]["readyReplicas"] == 2 and await ready(kube)
+
+
+def written(operator: wiring.Operator) -> dict[str, float]:
+    """Successful writes by method and resource, the lease's left out."""
+    return {
+        f"{sample.labels['method']} {sample.labels['resource']}": sample.value
+        for metric in operator.series.requests.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+        and sample.labels["code"].startswith("2")
+        and sample.labels["method"] not in ("GET", "LIST")
+        and sample.labels["resource"] != resources.LEASES.plural
+    }
+
+
+QUOTA = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "no-budgets", "namespace": NAMESPACE},
+    "spec": {"hard": {"count/poddisruptionbudgets.policy": "0"}},
+}
+
+
+async def test_a_refused_budget_holds_up_no_rollout_and_the_status_says_so_until_there_is_room(
+    plane: ControlPlane, kube: Kube, operator: wiring.Operator
+) -> None:
+    await asyncio.to_thread(deploy, plane, replicas=1)
+    await approve(plane, kube, 20)
+    await until(lambda: serves(kube, "churn-20"), "churn-20 is stable")
+    await until(lambda: budgets(kube, 0), "one server has no budget")
+    await asyncio.to_thread(plane.kubectl, "create", "-f", "-", stdin=yaml.safe_dump(QUOTA))
+    await until(lambda: is_counted(plane), "the quota is in force")
+    await asyncio.to_thread(deploy, plane, replicas=2)
+    await approve(plane, kube, 21)
+    await until(lambda: serves(kube, "churn-21"), "churn-21 is stable")
+    await until(lambda: rests(kube), "the pods of churn-20 are gone", 90)
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    stalled = next(one for one in found["status"]["conditions"] if one["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "Refused")
+    assert "exceeded quota: no-budgets" in stalled["message"]
+    assert "exceeded quota: no-budgets" in found["status"]["message"]
+    events = await kube.list(resources.EVENTS, NAMESPACE)
+    assert [one for one in events if one["reason"] == "Refused" and one["type"] == "Warning"]
+    await asyncio.to_thread(plane.kubectl, "delete", "resourcequota", "no-budgets", "-n", NAMESPACE)
+    await until(lambda: budgets(kube, 2), "there is room for the budgets", 120)
+    await until(lambda: is_at_ease(kube), "nothing is refused any more")
+
+
+async def budgets(kube: Kube, count: int) -> bool:
+    return len(await kube.list(resources.BUDGETS, NAMESPACE)) == count
+
+
+async def is_counted(plane: ControlPlane) -> bool:
+    """Whether the quota controller has looked at the quota: before that it refuses everything."""
+    path = "jsonpath={.status.hard}"
+    found = await asyncio.to_thread(plane.kubectl, "get", "resourcequota", "no-budgets", "-n", NAMESPACE, "-o", path)
+    return "poddisruptionbudgets" in found.stdout
+
+
+async def is_at_ease(kube: Kube) -> bool:
+    found = await kube.get(resources.DEPLOYMENTS, NAMESPACE, "churn")
+    return not any(one["type"] == "Stalled" and one["status"] == "True" for one in found["status"]["conditions"])

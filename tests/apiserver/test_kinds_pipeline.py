@@ -87,7 +87,7 @@ async def live_pod(kube: Kube, labels: dict[str, str], avoid: tuple[str, ...] = 
     return pod
 
 
-async def say(plane: ControlPlane, pod: Manifest, phase: str, **states: Any) -> None:
+async def write_pod_status(plane: ControlPlane, pod: Manifest, phase: str, **states: Any) -> None:
     """What a kubelet would write: states of containers, by name."""
     init = [one["name"] for one in pod["spec"].get("initContainers") or ()]
     told = {name: {"name": name, "image": "i", "imageID": "i", "ready": False, "restartCount": 0, "state": state}
@@ -172,7 +172,7 @@ def measured(auc: str = "0.7") -> str:
 async def frozen_dataset(plane: ControlPlane, kube: Kube, name: str) -> None:
     await apply(plane, make_dataset(name))
     pod = await live_pod(kube, {"millrace.dev/dataset": name})
-    await say(plane, pod, "Succeeded", snapshot=ended(0, frozen()))
+    await write_pod_status(plane, pod, "Succeeded", snapshot=ended(0, frozen()))
     await standing(kube, resources.DATASETS, name, "Ready", "VersionAvailable")
 
 
@@ -184,11 +184,11 @@ async def test_from_a_source_to_a_model_that_a_person_approved(plane: ControlPla
     await until(lambda: no_jobs(kube, "churn"), "the answered snapshot Job is gone")
 
     pod = await live_pod(kube, {"millrace.dev/training-run": "churn-lr"})
-    await say(plane, pod, "Pending", fetch=ended(0), train=RUNNING)
+    await write_pod_status(plane, pod, "Pending", fetch=ended(0), train=RUNNING)
     await standing(kube, resources.TRAINING_RUNS, "churn-lr", "Reconciling", "Training")
-    await say(plane, pod, "Running", fetch=ended(0), train=ended(0), evaluate=RUNNING)
+    await write_pod_status(plane, pod, "Running", fetch=ended(0), train=ended(0), evaluate=RUNNING)
     await standing(kube, resources.TRAINING_RUNS, "churn-lr", "Reconciling", "Evaluating")
-    await say(plane, pod, "Succeeded", fetch=ended(0), train=ended(0), evaluate=ended(0, measured()))
+    await write_pod_status(plane, pod, "Succeeded", fetch=ended(0), train=ended(0), evaluate=ended(0, measured()))
     run = await standing(kube, resources.TRAINING_RUNS, "churn-lr", "Complete", "ModelRegistered")
     assert run["status"]["modelRef"] == {"name": "churn-1"}
     assert run["status"]["gates"][1]["message"] == "no champion yet"
@@ -217,7 +217,7 @@ async def test_a_verdict_ends_the_run_at_the_first_attempt(plane: ControlPlane, 
     await apply(plane, make_run("verdict-lr", "verdict", "verdict"))
     pod = await live_pod(kube, {"millrace.dev/training-run": "verdict-lr"})
     words = StageFailure("train", "UnknownParameter", "There is no parameter depth.").to_json()
-    await say(plane, pod, "Failed", fetch=ended(0), train=ended(reports.EXIT_VERDICT, words))
+    await write_pod_status(plane, pod, "Failed", fetch=ended(0), train=ended(reports.EXIT_VERDICT, words))
     run = await standing(kube, resources.TRAINING_RUNS, "verdict-lr", "Failed", "UnknownParameter")
     assert "There is no parameter depth." in run["status"]["message"]
     assert len(await kube.list(resources.PODS, NAMESPACE, {"millrace.dev/training-run": "verdict-lr"})) == 1
@@ -231,7 +231,7 @@ async def test_a_run_that_hangs_says_in_which_stage_after_its_pod_is_gone(plane:
     run["spec"]["activeDeadlineSeconds"] = 4
     await apply(plane, run)
     pod = await live_pod(kube, {"millrace.dev/training-run": "hangs-lr"})
-    await say(plane, pod, "Pending", fetch=ended(0), train=RUNNING)
+    await write_pod_status(plane, pod, "Pending", fetch=ended(0), train=RUNNING)
     failed = await standing(kube, resources.TRAINING_RUNS, "hangs-lr", "Failed", "DeadlineExceeded")
     assert "it hung in stage Training" in failed["status"]["message"]
 
@@ -241,11 +241,11 @@ async def test_a_refused_first_version_stalls_and_a_changed_spec_looks_again(pla
     await apply(plane, make_dataset("refused"))
     pod = await live_pod(kube, {"millrace.dev/dataset": "refused"})
     words = SnapshotReport(SnapshotOutcome.REJECTED, "SourceNotFound", "There is no s3://lake/churn.csv.").to_json()
-    await say(plane, pod, "Succeeded", snapshot=ended(0, words))
+    await write_pod_status(plane, pod, "Succeeded", snapshot=ended(0, words))
     stalled = await standing(kube, resources.DATASETS, "refused", "Stalled", "SourceNotFound")
     command = stalled["status"]["message"].split("kubectl ", 1)[1].replace("'", "")
     await asyncio.to_thread(plane.kubectl, *command.split(), user="alice")
     again = await live_pod(kube, {"millrace.dev/dataset": "refused"}, avoid=(pod["metadata"]["name"],))
-    await say(plane, again, "Succeeded", snapshot=ended(0, frozen()))
+    await write_pod_status(plane, again, "Succeeded", snapshot=ended(0, frozen()))
     ready = await standing(kube, resources.DATASETS, "refused", "Ready", "VersionAvailable")
     assert ready["status"]["nextCheckTime"]

@@ -30,9 +30,10 @@ from millrace.clients import credentials
 from millrace.clients.kube import METADATA_ONLY, Kube
 from millrace.controller.leader import Election
 from millrace.render import roles
-from millrace.testing import FaultyProxy, ManualClock
 from millrace_cluster import ports
 from millrace_cluster.control_plane import ControlPlane
+from millrace_kit.clock import ManualClock
+from millrace_kit.network import FaultyProxy
 
 ROOT = Path(__file__).parents[2]
 LEASE = "millrace-operator"

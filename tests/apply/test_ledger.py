@@ -7,7 +7,8 @@ import pytest
 from millrace.api import resources
 from millrace.apply.ledger import PATIENCE_SECONDS, Ledger
 from millrace.clients.store import Key, Store
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
 
 OWNER = Key(resources.DATASETS, "default", "d")
 CHILD = Key(resources.JOBS, "default", "j")

@@ -12,7 +12,7 @@ import yaml
 from millrace import errors
 from millrace.clients import credentials
 from millrace.clients.credentials import REREAD_SECONDS, Bearer, Credentials
-from millrace.testing import ManualClock
+from millrace_kit.clock import ManualClock
 
 
 def _kubeconfig(folder: Path, user: dict[str, Any], **cluster: Any) -> Path:

@@ -14,7 +14,7 @@ from millrace.api import resources
 from millrace.clients import kube as kubes
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 JOB = make_manifest(resources.JOBS, "j")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millrace.api import resources
 from millrace.clients import store as stores
 from millrace.clients.store import Store
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
@@ -24,10 +24,20 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert found["spec"] == {"n": 10}
 
 
-def test_a_successor_of_the_same_name_replaces_its_predecessor_whatever_the_version() -> None:
+@pytest.mark.parametrize(
+    ("version", "than", "replaces"),
+    [("10", "9", True), ("9", "10", False), ("b", "a", True)],
+    ids=["newer", "older", "of another order"],
+)
+def test_another_object_of_the_name_replaces_the_known_one_unless_it_is_older(
+    version: str, than: str, replaces: bool
+) -> None:
     store = Store()
-    store.put(resources.JOBS, make_manifest(resources.JOBS, "j", version="10", uid="one"))
-    assert store.put(resources.JOBS, make_manifest(resources.JOBS, "j", version="9", uid="two"))
+    store.put(resources.JOBS, make_manifest(resources.JOBS, "j", version=than, uid="one"))
+    assert store.put(resources.JOBS, make_manifest(resources.JOBS, "j", version=version, uid="two")) is replaces
+    found = store.get(resources.JOBS, "default", "j")
+    assert found is not None
+    assert found["metadata"]["uid"] == ("two" if replaces else "one")
 
 
 def test_a_late_delete_of_the_predecessor_does_not_drop_the_successor() -> None:

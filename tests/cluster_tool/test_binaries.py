@@ -45,6 +45,7 @@ def test_a_program_nobody_builds_is_refused_by_name():
         binaries.ensure(["minikube"])
 
 
+@pytest.mark.programs
 def test_a_failed_build_shows_why_and_leaves_nothing_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     pinned = tmp_path / "gomod" / "kind"
     pinned.mkdir(parents=True)
@@ -56,6 +57,16 @@ def test_a_failed_build_shows_why_and_leaves_nothing_in_the_cache(monkeypatch: p
     with pytest.raises(ClusterError, match=r"(?s)building kind failed.*why: .*next: "):
         binaries.ensure(["kind"])
     assert [path for path in (tmp_path / "cache" / "bin").iterdir() if path.is_dir()] == []
+
+
+def test_a_run_without_programs_builds_none_and_says_how_to_mark_the_test(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("MILLRACE_CACHE", str(tmp_path))
+    monkeypatch.setenv("MILLRACE_PROGRAMS", "none")
+    with pytest.raises(ClusterError, match=r"helm is not built, and this run builds nothing(?s:.*)mark it `programs`"):
+        binaries.ensure(["helm"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_built_program_is_not_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

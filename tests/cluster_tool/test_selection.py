@@ -6,6 +6,7 @@ import pytest
 
 from millrace_cluster import kind, prerequisites, selection
 from millrace_cluster.failure import ClusterError
+from millrace_machine import packages
 
 
 @pytest.fixture(autouse=True)
@@ -72,20 +73,20 @@ def test_the_kubeconfig_named_for_millrace_wins(monkeypatch: pytest.MonkeyPatch,
 
 def test_missing_programs_are_asked_for_in_one_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(prerequisites, "_SEARCH", str(tmp_path))
-    monkeypatch.setattr(prerequisites, "_CNI_DIRECTORIES", (tmp_path,))
-    monkeypatch.setattr(prerequisites, "_BUSYBOX", (tmp_path / "busybox",))
+    monkeypatch.setattr(packages, "ADMINISTRATORS", str(tmp_path))
+    monkeypatch.setattr(packages, "CNI_DIRECTORIES", (tmp_path,))
+    monkeypatch.setattr(packages, "BUSYBOX", (tmp_path / "busybox",))
     with pytest.raises(ClusterError) as caught:
         prerequisites.check()
     assert caught.value.exit_code == 2
     assert str(caught.value).splitlines()[-1] == (
-        "  next: sudo apt-get install -y busybox-static containernetworking-plugins iproute2 iptables mount"
-        " openssl runc util-linux"
+        "  next: sudo apt-get update && sudo apt-get install -y --no-install-recommends busybox-static"
+        " containernetworking-plugins iproute2 iptables mount openssl runc util-linux"
     )
 
 
 def test_a_busybox_that_needs_shared_libraries_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     dynamic = tmp_path / "busybox"
     dynamic.write_bytes(b"\x7fELF" + b"\0" * 600 + b"/lib64/ld-linux-x86-64.so.2\0")
-    monkeypatch.setattr(prerequisites, "_BUSYBOX", (dynamic,))
+    monkeypatch.setattr(packages, "BUSYBOX", (dynamic,))
     assert prerequisites.static_busybox() is None

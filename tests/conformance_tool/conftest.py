@@ -1,4 +1,4 @@
-"""A real server that conforms, for suites that are lied to about it."""
+"""A real server that conforms, and whose answers the tests falsify."""
 
 from __future__ import annotations
 

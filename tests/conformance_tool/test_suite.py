@@ -1,4 +1,4 @@
-"""The suite finds nothing in a server that conforms, and each lie about it by the case that is for it."""
+"""The suite finds nothing in a server that conforms, and each falsified answer by the case that is meant for it."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_server_that_conforms_fails_nothing(server, mixed_server):
 
 
 def test_every_case_can_fail(server, mixed_server):
-    """Everything refused, everything granted: between them no case is content."""
+    """Every case fails against a server that refuses everything, or against one that grants everything."""
     lies = (
         lambda path, answer: replace(answer, status=500, body=b""),
         lambda path, answer: replace(answer, status=200, headers={}, body=b"{}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from millrace.api import resources
 from millrace.clients.store import Manifest, Store
 from millrace.controller import audit
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 
 def _store(*manifests: Manifest) -> Store:

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from millrace import errors
 from millrace.api import resources
 from millrace.api.dataset import Dataset, DatasetStatus
+from millrace.apply.failing import Failure, Part
+from millrace.clients.store import Key
 from millrace.controller import failures
-from millrace.testing import make_manifest
+from millrace.decide.plan import Plan
+from millrace_kit.manifests import make_manifest
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -23,14 +27,39 @@ def _dataset() -> dict[str, Any]:
     return make_manifest(resources.DATASETS, "d", status=status)
 
 
+def _reported(found: dict[str, Any], *failed: Failure, plan: Plan | None = None) -> tuple[Plan, dict[str, Any]]:
+    plan = failures.reported(found, plan or Plan(), failed, NOW)
+    return plan, {one["type"]: one for one in (plan.status or {})["conditions"]}
+
+
+def _failure(error: errors.MillraceError) -> Failure:
+    return Failure(Part.CHILD, Key(resources.JOBS, "default", "d-snapshot-1"), error)
+
+
 def test_a_taken_name_stalls_the_object_and_says_where_to_look() -> None:
-    status = failures.name_conflict(_dataset(), "Job default/d-snapshot-1 exists and belongs to nobody", NOW)
-    conditions = {one["type"]: one for one in status["conditions"]}
+    conflict = errors.NameConflict("Job", "default", "d-snapshot-1", "nobody")
+    plan, conditions = _reported(_dataset(), _failure(conflict))
     assert set(conditions) == {"Ready", "Stalled"}
     assert conditions["Ready"]["lastTransitionTime"] == "before"
     assert conditions["Stalled"]["lastTransitionTime"] == "2026-01-02T00:00:00Z"
     assert {one["reason"] for one in conditions.values()} == {"NameConflict"}
     assert "kubectl -n default get dataset.millrace.dev" in conditions["Stalled"]["message"]
+    assert [(one.type, one.reason) for one in plan.events] == [("Warning", "NameConflict")]
+
+
+def test_a_refused_refresh_takes_no_version_away() -> None:
+    """What can be used stays Ready; what is refused is told beside it, once."""
+    ready = {"type": "Ready", "status": "True", "reason": "VersionAvailable", "message": "m", "lastTransitionTime": "t"}
+    refused = _failure(errors.Forbidden('jobs.batch "d" is forbidden: exceeded quota: small'))
+    decided = Plan(status={"version": 4, "conditions": [ready]})
+    plan, conditions = _reported(_dataset(), refused, plan=decided)
+    assert (plan.status or {})["version"] == 4
+    assert conditions["Ready"]["status"] == "True"
+    assert (conditions["Stalled"]["status"], conditions["Stalled"]["reason"]) == ("True", "Refused")
+    assert "exceeded quota: small" in conditions["Stalled"]["message"]
+    assert conditions["Stalled"]["message"].endswith("kubectl -n default describe resourcequotas")
+    again, _ = _reported(_dataset() | {"status": plan.status}, refused, plan=decided)
+    assert (again.status, again.events) == (plan.status, ())
 
 
 def test_failing_passes_keep_the_last_status_and_point_to_the_log() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from millrace.controller.queue import Backoff, Priority, WorkQueue
-from millrace.testing import ManualClock
+from millrace_kit.clock import ManualClock
 
 KEYS = st.sampled_from("abcde")
 

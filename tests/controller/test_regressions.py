@@ -21,7 +21,9 @@ from millrace.clients.world import World
 from millrace.controller.reconciler import PATIENCE, Reconciler
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
-from millrace.testing import WIDGETS, ManualClock, decide_widget, make_manifest, observe_widget
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.widgets import WIDGETS, decide_widget, observe_widget
 
 WIDGET = Key(WIDGETS, "default", "w")
 
@@ -83,7 +85,7 @@ class Bench:
     def learn(self, resource: ResourceType, manifest: Manifest, gone: bool) -> None:
         metadata = manifest["metadata"]
         if gone:
-            self.store.drop(resource, metadata["namespace"], metadata["name"])
+            self.store.drop(resource, metadata["namespace"], metadata["name"], uid=metadata["uid"])
         else:
             self.store.put(resource, manifest)
 
@@ -107,7 +109,7 @@ async def test_a_pass_whose_writes_were_never_shown_reads_them_instead_of_decidi
     assert bench.server.refused == 0
 
 
-async def test_what_was_written_and_is_gone_is_not_believed_to_be_there(bench: Bench) -> None:
+async def test_what_was_written_and_is_gone_does_not_count_as_there(bench: Bench) -> None:
     await bench.reconciler.reconcile(WIDGET)
     del bench.server.objects[WIDGET]
     bench.clock.advance(PATIENCE_SECONDS)
@@ -134,7 +136,7 @@ def reasons(bench: Bench) -> dict[str, str]:
     return {one["type"]: one["reason"] for one in found["status"]["conditions"]}
 
 
-async def test_what_cannot_be_understood_is_said_once_and_not_tried_again(bench: Bench) -> None:
+async def test_what_cannot_be_understood_is_reported_once_and_not_tried_again(bench: Bench) -> None:
     readable = bench.reconciler._controller
     bench.reconciler._controller = replace(readable, observe=misread)
     result = await bench.reconciler.reconcile(WIDGET)
@@ -150,21 +152,44 @@ async def test_what_cannot_be_understood_is_said_once_and_not_tried_again(bench:
     assert reasons(bench) == {"Ready": "Told"}
 
 
-async def test_a_refusal_that_repeats_is_told_in_the_api_servers_words_and_any_other_failure_is_not(
+async def test_a_refused_child_is_reported_at_once_in_the_api_servers_words_and_any_other_failure_is_not(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(error: errors.ApiError) -> None:
+    async def fail(error: errors.ApiError, how: type[Exception]) -> None:
         async def apply(resource: ResourceType, manifest: Manifest) -> Manifest:
             raise error
 
         monkeypatch.setattr(bench.server, "apply", apply)
-        with pytest.raises(type(error)):
+        with pytest.raises(how):
             await bench.reconciler.reconcile(WIDGET)
-        await bench.reconciler.complain(WIDGET, PATIENCE)
 
-    await fail(errors.Invalid("ConfigMap is invalid: data: Too long"))
+    await fail(errors.Invalid("ConfigMap is invalid: data: Too long"), errors.WritesFailed)
     assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}
     assert "ConfigMap is invalid: data: Too long" in bench.server.objects[WIDGET]["status"]["message"]
     bench.show(bench.server.objects[WIDGET])
-    await fail(errors.Unavailable("nobody answers"))
+    await fail(errors.Unavailable("nobody answers"), errors.Unavailable)
+    await bench.reconciler.report_failure(WIDGET, PATIENCE)
     assert reasons(bench)["Reconciling"] == "InternalError"
+
+
+async def test_a_refused_status_that_repeats_is_reported_in_the_api_servers_words(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it decided has no room in the definition; that it is refused has."""
+    taken = bench.server.patch_status
+
+    async def patch_status(
+        resource: ResourceType, namespace: str, name: str, status: Manifest, **more: str
+    ) -> Manifest:
+        if "said" in status:
+            raise errors.Invalid("Widget is invalid: status.said: unknown field")
+        return await taken(resource, namespace, name, status, resource_version=more["resource_version"])
+
+    monkeypatch.setattr(bench.server, "patch_status", patch_status)
+    for count in range(1, PATIENCE + 1):
+        with pytest.raises(errors.Invalid):
+            await bench.reconciler.reconcile(WIDGET, count - 1)
+        bench.show(bench.server.objects[Key(resources.CONFIG_MAPS, "default", "w")])
+        await bench.reconciler.report_failure(WIDGET, count)
+    assert reasons(bench) == {"Ready": "Refused", "Stalled": "Refused"}
+    assert "status.said: unknown field" in bench.server.objects[WIDGET]["status"]["message"]

@@ -15,7 +15,7 @@ from millrace.clients.world import World
 from millrace.controller.routing import Controller, route
 from millrace.decide.plan import Plan
 from millrace.settings import Settings
-from millrace.testing import make_manifest
+from millrace_kit.manifests import make_manifest
 
 
 async def _blind(world: World, namespace: str, name: str) -> None:

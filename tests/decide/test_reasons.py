@@ -1,12 +1,12 @@
 """A reason is one word for programs and a sentence with a next command for people: none without the other.
 
-What is said is read from the source: a reason that no test happens to provoke must be documented too.
+The reasons in use are read from the source: one that no test happens to provoke must be documented too.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -17,48 +17,50 @@ from millrace.api.reasons import Reason
 from millrace.api.reasons.deployment import DeploymentReason
 from millrace.api.reasons.pipeline import DatasetReason, TrainingRunReason
 from millrace.contract.reasons import Reason as PodReason
-from millrace.decide.rollout import HOPELESS
+from millrace.decide.deployment.rollout import HOPELESS
 
 ROOT = Path(__file__).parents[2]
-DECIDE = ROOT / "operator/millrace/decide"
+DEPLOYMENT = ROOT / "operator/millrace/decide/deployment"
 RUNTIME = ROOT / "serving-image/millrace_runtime"
-DEPLOYMENT = ("actions", "deployment", "monitoring", "moves", "retiring", "retraining", "rollout", "standing", "target")
 FROZEN = [RUNTIME / "outcome.py", RUNTIME / "snapshot/manifest.py"]
 
 
-def calls(paths: Iterable[Path]) -> Iterator[ast.Call]:
-    for path in paths:
-        yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
-
-
-def words(node: ast.expr) -> Iterator[str]:
-    return (one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str))
-
-
-def said_of_a_deployment() -> set[str]:
-    """Constants given as `reason=`, or as the third argument of `_mark`; verdicts; what a pod says to end a canary."""
+def stated_of_a_deployment() -> set[str]:
+    """Members that a decision names; verdicts, which are read back by name; what a pod says to end a canary."""
     verdict = Rollout.model_fields["last_verdict"].annotation
     found = set(HOPELESS) | {word for one in get_args(verdict) for word in get_args(one)}
-    for call in calls(DECIDE / f"{name}.py" for name in DEPLOYMENT):
-        given = [keyword.value for keyword in call.keywords if keyword.arg == "reason"]
-        if isinstance(call.func, ast.Name) and call.func.id == "_mark":
-            given += call.args[2:3]
-        found |= {word for one in given for word in words(one) if word.isidentifier()}
-    return found
+    return found | {name for path in DEPLOYMENT.glob("*.py") for name in members_in(path)}
 
 
-def said_by_a_pod(paths: Iterable[Path]) -> set[str]:
-    """Members of `millrace.contract.reasons` that the code of a stage names."""
+def members_in(path: Path) -> set[str]:
+    """X of every `Reason.X` in a module."""
     return {
-        PodReason[node.attr].value
-        for path in paths
+        node.attr
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
     }
 
 
-def test_a_deployment_says_every_reason_that_is_documented_and_no_other() -> None:
-    assert said_of_a_deployment() == set(DeploymentReason.__members__)
+def said_by_a_pod(paths: Iterable[Path]) -> set[str]:
+    """Members of `millrace.contract.reasons` that the code of a stage names."""
+    return {PodReason[name].value for path in paths for name in members_in(path)}
+
+
+def test_a_deployment_states_every_reason_that_is_documented_and_no_other() -> None:
+    assert stated_of_a_deployment() == set(DeploymentReason.__members__)
+
+
+def test_conditions_and_events_of_a_deployment_are_worded_in_one_place() -> None:
+    makers = {"Mark", "Event", "message"}
+    elsewhere = [
+        f"{path.name}:{node.lineno}"
+        for path in DEPLOYMENT.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if path.name != "messages.py"
+        and isinstance(node, ast.Call)
+        and ((isinstance(node.func, ast.Name) and node.func.id in makers) or ast.unparse(node.func) == "status.message")
+    ]
+    assert elsewhere == []
 
 
 @pytest.mark.parametrize(

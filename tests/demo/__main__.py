@@ -1,9 +1,10 @@
 """`make demo`: the closed loop on real data, from nothing to a model that replaced itself.
 
-    python tests/demo [--down]
+    python tests/demo [--down | --remove]
 
-Nobody types anything between the first line and the last. The cluster stays up to look around, unless the story failed
-or `--down` is given. MILLRACE_MEASURES names a JSON file for what was measured.
+Nobody types anything between the first line and the last. Everything stays up to look around, unless the story failed
+or `--down` is given: then a local cluster is taken down, and what the demo put into a cluster of your own is removed.
+MILLRACE_MEASURES names a JSON file for what was measured.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("demo", "cluster", "images")]
@@ -19,10 +21,12 @@ from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
+from millrace_cluster import evidence, pods  # noqa: E402
 from millrace_demo import data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 
-NAMESPACE = "millrace"
+RELEASE = "millrace-demo"
+"""Its namespace has the same name."""
 NAME = "visits"
 RATE = 60.0
 ROWS_OF_A = 1500
@@ -35,29 +39,67 @@ console = Console(highlight=False, soft_wrap=True)
 def main(argv: list[str]) -> int:
     """Tell the story; 0 when every part of it was seen in order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--down", action="store_true", help="take the local cluster down at the end")
+    ending = parser.add_mutually_exclusive_group()
+    ending.add_argument("--down", action="store_true", help="take everything down at the end")
+    ending.add_argument("--remove", action="store_true", help="only remove what an earlier demo left in the cluster")
     options = parser.parse_args(argv)
-    console.rule("Millrace: the closed loop")
-    told = False
     try:
-        told = _demo()
+        if options.remove:
+            release.remove(millrace_cluster.up(), RELEASE)
+            return 0
+        console.rule("Millrace: the closed loop")
+        return _told(down=options.down)
+    except millrace_cluster.ClusterError as error:
+        console.print(str(error), style="red", markup=False)
+        return error.exit_code
+    except (CommandFailed, TimedOut) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+
+
+def _told(*, down: bool) -> int:
+    """The demo and what is done after it; nothing is done to a cluster on which it may not begin."""
+    laps = measures.Laps()
+    cluster = millrace_cluster.up()
+    release.check(cluster, RELEASE)
+    laps.end("cluster")
+    evidence.offer(RELEASE, lambda: pods.last_words(Kubectl(cluster.kubectl, cluster.kubeconfig, RELEASE).run))
+    told, why, seen = False, "the story was not told as it should be: see above", {}
+    try:
+        told = _demo(cluster, laps)
     except (CommandFailed, TimedOut, millrace_cluster.ClusterError) as error:
-        console.print(f"[red]{error}[/red]")
+        why = str(error)
     finally:
-        if options.down or not told:
-            millrace_cluster.down()
+        if not told:
+            seen = evidence.collect()
+        if down or not told:
+            _take_down(cluster, asked=down)
+    if not told:
+        _report_failure(seen, why)
     return 0 if told else 1
 
 
-def _demo() -> bool:
-    laps = measures.Laps()
-    cluster = millrace_cluster.up()
-    laps.end("cluster")
+def _take_down(cluster: millrace_cluster.Cluster, *, asked: bool) -> None:
+    """What was made here goes; a local cluster as a whole, unless it was not asked for and somebody else uses it."""
+    if cluster.kind == "own" or (not asked and release.is_shared_by_others(cluster, RELEASE)):
+        release.remove(cluster, RELEASE)
+    else:
+        millrace_cluster.down()
+
+
+def _report_failure(seen: Mapping[str, str], why: str) -> None:
+    """As the last lines: what the pods said, and what went wrong."""
+    for title, text in seen.items():
+        console.print(f"--- the last {evidence.LINES} lines of {title}", markup=False)
+        console.print(text, markup=False)
+    console.print(why, style="red", markup=False)
+
+
+def _demo(cluster: millrace_cluster.Cluster, laps: measures.Laps) -> bool:
     values = release.prepare_images(cluster)
     laps.end("images")
-    with console.status("helm install millrace charts/millrace"):
-        release.remove(cluster, NAMESPACE)
-        installed = release.install(cluster, NAMESPACE, values)
+    with console.status(f"helm install {RELEASE} charts/millrace"):
+        installed = release.install(cluster, RELEASE, values)
     laps.end("install")
     console.print(f"installed in {laps.total():.0f} s")
     idle = measures.footprint(installed)
@@ -65,7 +107,7 @@ def _demo() -> bool:
         tally = _story(installed.kubectl, seen)
     laps.end("story")
     told = seen.told() and tally.failed == 0
-    _epilogue(installed.kubectl, seen, told, laps.total())
+    _epilogue(installed, seen, told, laps.total())
     busy = measures.footprint(installed)
     console.print(
         f"operator memory: {idle.memory_mib:.0f} MiB idle, {busy.memory_mib:.0f} MiB after the story; "
@@ -130,7 +172,8 @@ def _bar() -> Progress:
     )  # fmt: skip
 
 
-def _epilogue(kubectl: Kubectl, seen: timeline.Timeline, told: bool, took: float) -> None:
+def _epilogue(installed: release.Release, seen: timeline.Timeline, told: bool, took: float) -> None:
+    kubectl = installed.kubectl
     console.rule("timeline")
     for moment in seen.moments:
         _say(moment)
@@ -145,7 +188,8 @@ def _epilogue(kubectl: Kubectl, seen: timeline.Timeline, told: bool, took: float
     command = f"{kubectl.binary} --kubeconfig={kubectl.kubeconfig} -n {kubectl.namespace}"
     for line in ("get mds,mtr,mmd,mdep", f"describe mdep {NAME}", "get events --sort-by=.lastTimestamp"):
         console.print(f"  {command} {line}", markup=False)
-    console.print("  make cluster-down   # when you have seen enough")
+    ending = "make demo ARGS=--remove" if installed.cluster.kind == "own" else "make cluster-down"
+    console.print(f"  {ending}   # when you have seen enough")
 
 
 if __name__ == "__main__":

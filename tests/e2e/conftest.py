@@ -13,21 +13,39 @@ from pathlib import Path
 import pytest
 
 import millrace_cluster
-from millrace_cluster import binaries
+from millrace_cluster import binaries, evidence, pods
 from millrace_demo import data, imports, release, sources
 from millrace_demo.kubectl import Kubectl, is_true
 
-NAMESPACE = "millrace"
+RELEASE = "millrace-e2e"
+"""Its namespace has the same name."""
 OLDER = os.environ.get("MILLRACE_OLDER", "53b9018")
 """The commit that an upgrade is tried from and a downgrade to: the oldest whose objects this version still serves."""
 
 
 @pytest.fixture(scope="session")
-def installed() -> release.Release:
-    """The chart, freshly installed."""
-    cluster = millrace_cluster.up()
-    release.remove(cluster, NAMESPACE)
-    return release.install(cluster, NAMESPACE, release.prepare_images(cluster))
+def installed(request: pytest.FixtureRequest) -> Iterator[release.Release]:
+    """The chart, freshly installed. From a cluster of the caller's own it is removed in the end, unless KEEP is set.
+
+    When a test fails, its pods' last lines and the warnings are part of the report.
+    """
+    try:
+        cluster = millrace_cluster.up()
+        release.check(cluster, RELEASE)
+        made = release.install(cluster, RELEASE, release.prepare_images(cluster))
+    except release.Refused as error:
+        pytest.exit(str(error), returncode=error.exit_code)
+    if made.shared:
+        say(request, made.shared)
+    with evidence.offered(lambda: pods.last_words(made.kubectl.run)):
+        yield made
+    if cluster.kind == "own" and not os.environ.get("KEEP"):
+        release.remove(cluster, RELEASE)
+
+
+def say(request: pytest.FixtureRequest, line: str) -> None:
+    """A line for whoever reads the run."""
+    request.config.pluginmanager.getplugin("terminalreporter").write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +98,15 @@ def unpack(commit: str, target: Path) -> bool:
     return True
 
 
+def images_of(checkout: Path, command: str) -> str:
+    """What that checkout's own image tool printed."""
+    done = subprocess.run(
+        [sys.executable, str(checkout / "tests" / "images"), command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="session")
 def older(
     request: pytest.FixtureRequest, installed: release.Release, tmp_path_factory: pytest.TempPathFactory
@@ -87,19 +114,16 @@ def older(
     """The older version, its images built from its own sources by its own tools, and loaded."""
     checkout = tmp_path_factory.mktemp("older")
     if not unpack(OLDER, checkout):
-        request.config.pluginmanager.getplugin("terminalreporter").write_line(
-            f"{OLDER} is not in this checkout (git fetch --unshallow has it): this version under another number instead"
-        )
+        say(request, f"{OLDER} is not in this checkout (git fetch --unshallow has it): this version, numbered 0.0.0")
         assert unpack("HEAD", checkout)
         about = checkout / "operator" / "millrace" / "__init__.py"
         about.write_text(about.read_text().replace('__version__ = "', '__version__ = "0.0.0+'))
-    built = subprocess.run(
-        [sys.executable, str(checkout / "tests" / "images"), "values"], capture_output=True, text=True, check=False
-    )
-    assert built.returncode == 0, built.stderr
-    values: dict[str, str] = json.loads(built.stdout)
-    for name in {key.split(".")[1] for key in values}:
-        installed.cluster.load_image(binaries.cache() / "images" / f"{name}-{values[f'images.{name}.tag']}.tar")
+    values: dict[str, str] = json.loads(images_of(checkout, "values"))
+    if release.pulls(installed.cluster):
+        images_of(checkout, "push")
+    elif installed.cluster.kind != "own":
+        for name in {key.split(".")[1] for key in values}:
+            installed.cluster.load_image(binaries.cache() / "images" / f"{name}-{values[f'images.{name}.tag']}.tar")
     return Version(checkout / "charts" / "millrace", values)
 
 

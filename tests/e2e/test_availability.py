@@ -1,6 +1,7 @@
 """What callers notice of an upgrade, a way back, a rollout, a drain and a crash; and what idle operators write.
 
-One Deployment of two servers and two routers, called without a pause by clients that never try again.
+One Deployment of two servers and two routers, and one of a single server and a single router, called without a pause by
+clients that never try again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from millrace_demo import imports, objects, release, traffic
 from millrace_demo.kubectl import CommandFailed, Kubectl, is_true
 
 NAME = "steady"
+SINGLE = "alone"
+SINGLE_RATE = 50.0
+HARDLY = 5
+"""Requests that may fail when the only server or the only router is replaced: a tenth of a second's."""
 RATE = 150.0
 CALLERS = 32
 REQUESTS = 20_000
@@ -38,17 +43,17 @@ ROUTERS = f"millrace.dev/component=router,millrace.dev/deployment={NAME}"
 
 
 @contextlib.contextmanager
-def reached(kubectl: Kubectl) -> Iterator[str]:
+def reached(kubectl: Kubectl, name: str = NAME) -> Iterator[str]:
     """The Service's URL as callers in the cluster have it; where this machine has no way there, a forwarded port,
     which ends with the router pod it leads to.
     """
-    service = kubectl.get("svc", NAME)
+    service = kubectl.get("svc", name)
     assert service is not None
     address = str(service["spec"]["clusterIP"])
     try:
         socket.create_connection((address, 80), timeout=3).close()
     except OSError:
-        with kubectl.port_forward(f"svc/{NAME}", 80) as url:
+        with kubectl.port_forward(f"svc/{name}", 80) as url:
             yield url
     else:
         yield f"http://{address}"
@@ -101,13 +106,33 @@ def evict(kubectl: Kubectl, pod: str) -> None:
 
 
 def drain(kubectl: Kubectl, selector: str) -> None:
-    """Evict one of two; the other may not go before there are two again."""
+    """Evict two of two, as a drained node does: the second may not go before there are two again, and goes then."""
     first, second = (pod["metadata"]["name"] for pod in ready(kubectl, selector))
     evict(kubectl, first)
     with pytest.raises(CommandFailed, match="disruption budget"):
         evict(kubectl, second)
-    until(lambda: {first} & names(kubectl, selector) == set(), 60, f"{first} is gone")
     until(lambda: len(ready(kubectl, selector)) == 2, 60, "two are ready again")
+    until(lambda: is_evicted(kubectl, second), 30, "the budget lets the second one go")
+    until(lambda: {first, second} & names(kubectl, selector) == set(), 90, f"{first} and {second} are gone")
+    until(lambda: len(ready(kubectl, selector)) == 2, 60, "two are ready again")
+
+
+def is_evicted(kubectl: Kubectl, pod: str) -> bool:
+    """Whether an eviction is accepted now; the budget counts a moment later than the pods are ready."""
+    try:
+        evict(kubectl, pod)
+    except CommandFailed as refused:
+        if "disruption budget" not in str(refused):
+            raise
+        return False
+    return True
+
+
+def replaced(kubectl: Kubectl, selector: str, *pods: str) -> None:
+    """Delete pods at once, and wait until they are gone and as many others are ready."""
+    kubectl.run("delete", "pod", *pods, "--wait=false")
+    until(lambda: set(pods) & names(kubectl, selector) == set(), 120, f"{', '.join(pods)} are gone")
+    until(lambda: len(ready(kubectl, selector)) == len(pods), 120, "as many are ready")
 
 
 def names(kubectl: Kubectl, selector: str) -> set[str]:
@@ -146,7 +171,7 @@ def serving(kubectl: Kubectl, importer: Any) -> dict[int, str]:
 def test_no_request_fails_while_the_operator_changes_versions_and_people_and_drains_interfere(
     serving: dict[int, str], installed: release.Release, importer: Any, current: Any, older: Any, slices: Any
 ) -> None:
-    kubectl, cluster = installed.kubectl, installed.cluster
+    kubectl = installed.kubectl
     begun = time.monotonic()
 
     def passed(what: str) -> None:
@@ -158,14 +183,14 @@ def test_no_request_fails_while_the_operator_changes_versions_and_people_and_dra
         return pod is not None and pod["spec"]["containers"][0]["image"].endswith(version.values["images.operator.tag"])
 
     with reached(kubectl) as url, called(url, slices) as caller:
-        release.install(cluster, kubectl.namespace, older.values, chart=older.chart)
+        installed.upgrade(older.values, older.chart)
         until(lambda: leads(older), 60, "the older version leads")
         settled(kubectl, f"{NAME}-1")
         passed("downgraded")
         importer.approve(NAME, 2, serving[2])
         settled(kubectl, f"{NAME}-2")
         passed("promoted by the older version")
-        release.install(cluster, kubectl.namespace, current.values, chart=current.chart)
+        installed.upgrade(current.values, current.chart)
         until(lambda: leads(current), 60, "this version leads")
         settled(kubectl, f"{NAME}-2")
         passed("upgraded")
@@ -177,14 +202,45 @@ def test_no_request_fails_while_the_operator_changes_versions_and_people_and_dra
         passed("aborted")
         stable = settled(kubectl, f"{NAME}-3")["status"]["stable"]["revision"]
         drain(kubectl, f"{SERVERS},millrace.dev/revision={stable}")
-        passed("a server was evicted")
+        passed("both servers were evicted")
         drain(kubectl, ROUTERS)
-        passed("a router was evicted")
+        passed("both routers were evicted")
+        servers = f"{SERVERS},millrace.dev/revision={stable}"
+        replaced(kubectl, servers, *(pod["metadata"]["name"] for pod in ready(kubectl, servers)))
+        passed("both servers were deleted at once")
         until(lambda: caller.tally.sent >= REQUESTS, 300, f"{REQUESTS} requests")
     passed("the end")
     assert caller.tally.failures == {}
     assert caller.tally.answered == caller.tally.sent >= REQUESTS
     assert {"1", "2", "3", "4"} == set(caller.tally.versions)
+
+
+@pytest.fixture
+def alone(serving: dict[int, str], kubectl: Kubectl) -> Iterator[None]:
+    """One server and one router: there is nobody else to answer while one of them is replaced."""
+    kubectl.apply(objects.deployment(SINGLE, NAME, None))
+    kubectl.until("mdep", SINGLE, lambda item: is_true(item, "Ready") and "canary" not in item["status"], 180, "Ready")
+    yield
+    kubectl.delete("mdep", SINGLE, "--wait")
+
+
+@pytest.mark.parametrize("component", ["server", "router"])
+@pytest.mark.timeout(600)
+def test_the_only_pod_is_deleted_and_hardly_a_request_fails(
+    component: str, alone: None, installed: release.Release, slices: Any
+) -> None:
+    """It answers until its successor does, which takes seconds."""
+    kubectl = installed.kubectl
+    selector = f"millrace.dev/component={component},millrace.dev/deployment={SINGLE}"
+    (victim,) = ready(kubectl, selector)
+    with reached(kubectl, SINGLE) as url, traffic.Caller(url, NAME, slices[0].rows, SINGLE_RATE, CALLERS) as caller:
+        until(lambda: caller.tally.answered > SINGLE_RATE, 60, "it is called")
+        replaced(kubectl, selector, victim["metadata"]["name"])
+        sent = caller.tally.sent
+        until(lambda: caller.tally.sent > sent + 5 * SINGLE_RATE, 60, "the successor is called")
+    tally = caller.tally
+    print(f"{component}: {tally.failed} of {tally.sent} failed: {dict(tally.failures)}")
+    assert tally.failed <= HARDLY, tally.failures
 
 
 def processes(pod: dict[str, Any]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from millrace_demo import data, objects, sources
+from millrace_demo import data, marker, objects, sources
 from millrace_demo.kubectl import Kubectl, condition, is_true
 
 Manifest = dict[str, Any]
@@ -136,9 +136,15 @@ TRAINERS: dict[str, tuple[str, str]] = {
 }
 
 
-def other_trainer(case: str, program: str) -> list[Manifest]:
-    """Puts `program` in the place of one run's trainer as its Job is created; the platform around it is untouched."""
-    name = f"millrace-test-{case}"
+POLICIES = "mutatingadmissionpolicybindings,mutatingadmissionpolicies"
+
+
+def other_trainer(case: str, program: str, namespace: str) -> list[Manifest]:
+    """Puts `program` in the place of one run's trainer as its Job is created; the platform around it is untouched.
+
+    A policy is the whole cluster's: this one leaves all Jobs of other namespaces alone.
+    """
+    name = f"{namespace}-{case}"
     patch = f"""[JSONPatch{{
         op: "replace",
         path: "/spec/template/spec/initContainers/1/command",
@@ -152,6 +158,7 @@ def other_trainer(case: str, program: str) -> list[Manifest]:
             "failurePolicy": "Fail",
             "reinvocationPolicy": "Never",
             "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {marker.LABEL: namespace}},
                 "objectSelector": {"matchLabels": {"millrace.dev/training-run": f"bad-{case}"}},
                 "resourceRules": [
                     {
@@ -171,7 +178,7 @@ def other_trainer(case: str, program: str) -> list[Manifest]:
         "metadata": {"name": name},
         "spec": {"policyName": name},
     }
-    return [policy, binding]
+    return [marker.labelled(policy, namespace), marker.labelled(binding, namespace)]
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +186,10 @@ def other_trainers(kubectl: Kubectl, store: sources.Sources, slices: tuple[data.
     """Runs whose trainer leaves something else behind than a model."""
     uri = store.put("sources/for-trainers/a.csv", slices[0].csv)
     kubectl.apply(objects.dataset("for-trainers", uri, interval=None))
-    made = [manifest for case, (program, _) in TRAINERS.items() for manifest in other_trainer(case, program)]
-    kubectl.apply(*made)
+    release = kubectl.namespace
+    ours = ("delete", POLICIES, "-l", f"{marker.LABEL}={release}")
+    kubectl.run(*ours)  # what a run that was killed has left
+    kubectl.create(*(one for case, (program, _) in TRAINERS.items() for one in other_trainer(case, program, release)))
     kubectl.until("mds", "for-trainers", lambda item: is_true(item, "Ready"), 120, "Ready")
     time.sleep(2)  # the API server reads new admission policies once a second
     author = kubectl.whoami()
@@ -188,8 +197,7 @@ def other_trainers(kubectl: Kubectl, store: sources.Sources, slices: tuple[data.
         run = objects.training_run(f"bad-{case}", "for-trainers", f"bad-{case}", author, backoffLimit=0)
         kubectl.apply(run)
     yield
-    for manifest in made:
-        kubectl.delete(manifest["kind"], manifest["metadata"]["name"])
+    kubectl.run(*ours)
 
 
 @pytest.mark.usefixtures("other_trainers")

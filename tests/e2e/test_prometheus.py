@@ -23,7 +23,7 @@ DASHBOARD = ROOT / "manifests" / "dashboards" / "millrace.json"
 
 def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
     """Prometheus outside the cluster reaches pods through the API server; Debian's has no Kubernetes discovery."""
-    view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "-o", "json"))
+    view = json.loads(kubectl.run("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
     cluster, user = view["clusters"][0]["cluster"], view["users"][0]["user"]
     for name, value in (
         ("ca.crt", cluster["certificate-authority-data"]),
@@ -73,7 +73,8 @@ class Prometheus:
 
     def discover(self, kubectl: Kubectl) -> None:
         """Look at the pods again."""
-        server = urllib.parse.urlparse(kubectl.run("config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"))
+        view = kubectl.run("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+        server = urllib.parse.urlparse(view)
         self._discovered.write_text(json.dumps(targets(kubectl, server.netloc)))
 
     def query(self, expression: str) -> list[dict[str, Any]]:

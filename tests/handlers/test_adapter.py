@@ -52,7 +52,7 @@ def test_pauses_between_attempts_start_anew_for_each_request() -> None:
 
 async def test_a_watch_that_takes_its_cancellation_for_anothers_ends_all_the_same() -> None:
     """What kopf's own do whose request is under way; it would wait for them for ever, and nothing be watched again."""
-    watches: Any = adapter.Watches(None, None, "ml")  # type: ignore[arg-type]  # nothing begins here
+    watches: Any = adapter.KopfWatches(None, None, "ml")  # type: ignore[arg-type]  # nothing begins here
     code = _goes_on.__code__.replace(co_filename=f"{adapter.NotKopfs._home}/api.py")
     watch = asyncio.create_task(types.FunctionType(code, globals())())
     watches._tasks = [asyncio.create_task(_refused())]

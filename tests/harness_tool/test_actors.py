@@ -13,7 +13,7 @@ from millrace.clients.scrape import ScrapeFailed
 from millrace.contract import environment, exposition, report
 from millrace.contract import router as routers
 from millrace.contract.environment import SnapshotTask
-from millrace.decide import drift
+from millrace.decide.deployment import drift
 from millrace.observe.exposition import server_page
 from millrace.render.router import Backend, RouterConfig, config_map_data
 from millrace_harness.apiserver import ApiServer

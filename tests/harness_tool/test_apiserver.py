@@ -36,7 +36,7 @@ class Cluster:
     async def pods(self) -> list[Manifest]:
         return await self.kube.list(resources.PODS, NS)
 
-    async def say(self, pod: Manifest, status: Manifest) -> None:
+    async def write_status(self, pod: Manifest, status: Manifest) -> None:
         path = resources.PODS.path(NS, pod["metadata"]["name"], "status")
         await self.kube._request("PATCH", path, {}, {"status": status}, MERGE, {})
 
@@ -105,7 +105,7 @@ async def test_a_job_whose_pod_succeeds_is_announced_then_complete(cluster: Clus
     await asyncio.sleep(0.1)
     (pod,) = await cluster.pods()
     assert pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] == "j"
-    await cluster.say(pod, {"phase": "Succeeded"})
+    await cluster.write_status(pod, {"phase": "Succeeded"})
     await asyncio.sleep(0.2)
     found = await cluster.job()
     assert conditions(found) == {"SuccessCriteriaMet": "CompletionsReached", "Complete": "CompletionsReached"}
@@ -120,12 +120,12 @@ async def test_a_job_tries_again_after_a_pause_and_then_gives_up(cluster: Cluste
     await cluster.kube.create(resources.JOBS, job())
     await asyncio.sleep(0.1)
     (first,) = await cluster.pods()
-    await cluster.say(first, {"phase": "Failed"})
+    await cluster.write_status(first, {"phase": "Failed"})
     await asyncio.sleep(9)
     assert len(await cluster.pods()) == 1
     await asyncio.sleep(2)
     second = next(one for one in await cluster.pods() if one["metadata"]["name"] != first["metadata"]["name"])
-    await cluster.say(second, {"phase": "Failed"})
+    await cluster.write_status(second, {"phase": "Failed"})
     await asyncio.sleep(30)
     found = await cluster.job()
     assert conditions(found) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
@@ -139,7 +139,7 @@ async def test_an_exit_code_that_a_rule_names_fails_the_job_at_once(cluster: Clu
     await asyncio.sleep(0.1)
     (pod,) = await cluster.pods()
     ended = {"name": "c", "state": {"terminated": {"exitCode": 42}}}
-    await cluster.say(pod, {"phase": "Failed", "containerStatuses": [ended]})
+    await cluster.write_status(pod, {"phase": "Failed", "containerStatuses": [ended]})
     await asyncio.sleep(0.2)
     found = await cluster.job()
     assert conditions(found)["Failed"] == "PodFailurePolicy"
@@ -153,7 +153,7 @@ async def test_a_disruption_does_not_count(cluster: Cluster) -> None:
     await asyncio.sleep(0.1)
     (pod,) = await cluster.pods()
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
-    await cluster.say(pod, {"phase": "Failed", "conditions": disrupted})
+    await cluster.write_status(pod, {"phase": "Failed", "conditions": disrupted})
     await asyncio.sleep(0.2)
     found = await cluster.job()
     assert found["status"]["failed"] == 0
@@ -185,7 +185,7 @@ async def test_a_workload_gets_its_pods_and_counts_the_ready_ones(cluster: Clust
     await asyncio.sleep(0.2)
     pods = await cluster.pods()
     assert len(pods) == 2
-    await cluster.say(pods[0], READY)
+    await cluster.write_status(pods[0], READY)
     await asyncio.sleep(0.2)
     found = await cluster.kube.get(resources.WORKLOADS, NS, "w")
     assert (found["status"]["replicas"], found["status"]["readyReplicas"]) == (2, 1)
@@ -196,14 +196,14 @@ async def test_a_new_template_replaces_pods_one_by_one_and_none_too_early(cluste
     made = await cluster.kube.apply(resources.WORKLOADS, workload(2))
     await asyncio.sleep(0.2)
     for pod in await cluster.pods():
-        await cluster.say(pod, READY)
+        await cluster.write_status(pod, READY)
     await cluster.kube.apply(resources.WORKLOADS, workload(2, "s:2"))
     await asyncio.sleep(1)
     assert len(await cluster.pods()) == 3
     for _ in range(4):
         for pod in await cluster.pods():
             if "conditions" not in pod["status"]:
-                await cluster.say(pod, READY)
+                await cluster.write_status(pod, READY)
         await asyncio.sleep(0.5)
     images = [one["spec"]["containers"][0]["image"] for one in await cluster.pods()]
     assert images == ["s:2", "s:2"]
@@ -219,7 +219,7 @@ async def test_a_failed_pod_of_a_workload_is_replaced(cluster: Cluster) -> None:
     await cluster.kube.create(resources.WORKLOADS, workload(1))
     await asyncio.sleep(0.2)
     (pod,) = await cluster.pods()
-    await cluster.say(pod, {"phase": "Failed", "reason": "Evicted"})
+    await cluster.write_status(pod, {"phase": "Failed", "reason": "Evicted"})
     await asyncio.sleep(0.2)
     assert len(await cluster.pods()) == 2
 

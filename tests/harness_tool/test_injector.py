@@ -41,7 +41,7 @@ class FakeHands:
         self.done.append(f"recreate {kind} {name}")
 
 
-class Standing(FakeHands):
+class StoppedTime(FakeHands):
     """A tier whose time stands still."""
 
     async def sleep(self, seconds: float) -> None:
@@ -218,7 +218,7 @@ async def test_a_state_that_nothing_follows_is_not_counted_as_unobserved():
 
 
 async def test_a_new_process_is_given_an_older_list_and_live_reads_stay_live():
-    hands, server = Standing(), Server()
+    hands, server = StoppedTime(), Server()
     injector = Injector(Plan("stale-list", "story", "configmaps", 2), hands)
     exchange = injector.through(server)
     watching = asyncio.create_task(shown(injector, EVENTS))

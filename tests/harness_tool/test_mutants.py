@@ -1,4 +1,4 @@
-"""The harness finds what it is for: each way of breaking a reconcile on purpose makes a few chosen plans go red.
+"""The harness finds what it is for: each way of breaking a reconcile on purpose makes a few chosen plans fail.
 
 The same plans are green on the operator as it is (`test_the_chosen_plans_hold`), so it is the mutant that they find.
 """
@@ -18,8 +18,10 @@ from millrace.apply.execute import Executor
 from millrace.clients.clock import Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key
-from millrace.decide import attempt, retiring, retraining, status
+from millrace.decide import status
+from millrace.decide.deployment import retiring, retraining
 from millrace.decide.plan import Plan
+from millrace.decide.training_run import attempt
 from millrace.observe import jobs
 from millrace_harness import plans, run
 
@@ -39,8 +41,8 @@ def drop_the_precondition_of_a_delete(patch: Patch) -> None:
 def decide_a_delete_from_the_cache(patch: Patch) -> None:
     """Do not look again before deleting."""
 
-    async def delete(self: Executor, key: Key, doomed, outcome) -> bool:
-        target = Key(doomed.resource, doomed.namespace, doomed.name)
+    async def delete(self: Executor, key: Key, wanted, outcome) -> bool:
+        target = Key(wanted.resource, wanted.namespace, wanted.name)
         known = self._store.get(*target)
         if known is not None:
             await self._kube.delete(*target, uid=known["metadata"]["uid"])
@@ -51,7 +53,7 @@ def decide_a_delete_from_the_cache(patch: Patch) -> None:
 
 
 def forget_to_read_the_answer_live(patch: Patch) -> None:
-    """Believe the cached pods of a Job that has finished."""
+    """Use the cached pods of a Job that has finished."""
     whole = jobs._pods
 
     async def pods(world, job, *, live: bool):
@@ -60,36 +62,38 @@ def forget_to_read_the_answer_live(patch: Patch) -> None:
     patch.setattr(jobs, "_pods", pods)
 
 
-def say_the_status_before_the_children(patch: Patch) -> None:
-    """Claim first, do afterwards."""
+def write_the_status_before_the_children(patch: Patch) -> None:
+    """Write the status before what it reports."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan):
+    async def executed(self: Executor, resource, owner, plan, *tell):
         first = await whole(self, resource, owner, plan.model_copy(update={"children": (), "events": ()}))
-        rest = await whole(self, resource, owner, plan.model_copy(update={"status": None, "doomed": (), "creates": ()}))
+        rest = await whole(
+            self, resource, owner, plan.model_copy(update={"status": None, "deletes": (), "creates": ()})
+        )
         return dataclasses.replace(first, writes=first.writes + rest.writes)
 
     patch.setattr(Executor, "execute", executed)
 
 
 def write_on_top_of_any_version(patch: Patch) -> None:
-    """Let what moves traffic be applied whatever happened to it since."""
+    """Apply what moves traffic whatever happened to it since it was read."""
     patch.setattr(execute, "GUARDED", frozenset())
 
 
 def delete_the_workload_before_its_service(patch: Patch) -> None:
-    """A Service is found by its workload: without that it is found by nobody."""
+    """Nothing finds the Service then: it is looked up by its workload."""
     whole = retiring._parts
     patch.setattr(retiring, "_parts", lambda seen, revision: list(reversed(whole(seen, revision))))
 
 
 def go_on_after_a_conflict(patch: Patch) -> None:
-    """Write the status although a child it speaks of was refused."""
+    """Write the status although a child that it reports was refused."""
     _never_end_the_pass(patch, "_child")
 
 
 def forget_what_could_not_be_deleted(patch: Patch) -> None:
-    """Write the status although what it speaks of no more is still there."""
+    """Write the status although an object that it no longer reports still exists."""
     _never_end_the_pass(patch, "_delete")
 
 
@@ -103,11 +107,11 @@ def _never_end_the_pass(patch: Patch, part: str) -> None:
     patch.setattr(Executor, part, go_on)
 
 
-def touch_before_the_status(patch: Patch) -> None:
-    """Let the status wait for what only makes things faster."""
+def nudge_before_the_status(patch: Patch) -> None:
+    """Let the status wait for writes that only make things faster."""
     whole = Executor.execute
 
-    async def executed(self: Executor, resource, owner, plan):
+    async def executed(self: Executor, resource, owner, plan, *tell):
         await whole(self, resource, owner, plan.model_copy(update={"status": None, "events": ()}))
         return await whole(
             self, resource, owner, Plan(status=plan.status, events=plan.events, wake_after=plan.wake_after)
@@ -116,7 +120,7 @@ def touch_before_the_status(patch: Patch) -> None:
     patch.setattr(Executor, "execute", executed)
 
 
-def say_the_stage_that_was_seen_last(patch: Patch) -> None:
+def report_the_stage_that_was_seen_last(patch: Patch) -> None:
     """Do not ask a finished Job where it ended."""
     patch.setattr(attempt, "last_stage", lambda ending, known: known.stage)
 
@@ -127,13 +131,13 @@ def trust_the_time_of_day(patch: Patch) -> None:
 
 
 def wait_for_a_time_that_was_set_back(patch: Patch) -> None:
-    """Count from what the status says, though by the clock of today that is yet to come."""
+    """Count from the times in the status, also from those in the future."""
     for module in (status, retiring):
-        patch.setattr(module, "begun", lambda memory, now, *times: memory)
+        patch.setattr(module, "not_after", lambda memory, now, *times: memory)
 
 
 def start_a_deleted_clone_again(patch: Patch) -> None:
-    """Take a run that somebody deleted for one that never was."""
+    """Treat a run that somebody deleted as one that never existed."""
     patch.setattr(retraining, "_it_was_deleted", lambda _: None)
 
 
@@ -141,13 +145,13 @@ MUTANTS: dict[Callable[[Patch], None], tuple[str, ...]] = {
     drop_the_precondition_of_a_delete: ("crash-before/canary-promotes/apply-configmaps-1",),
     decide_a_delete_from_the_cache: ("crash-before/canary-promotes/apply-configmaps-1",),
     forget_to_read_the_answer_live: tuple(f"stale-watch/automatic-approval/pods-{nth}" for nth in range(3, 9)),
-    say_the_status_before_the_children: ("crash-after/canary-promotes/patch_status-deployments-4",),
+    write_the_status_before_the_children: ("crash-after/canary-promotes/patch_status-deployments-4",),
     write_on_top_of_any_version: ("paused-leader/bad-canary/apply-configmaps-4",),
     delete_the_workload_before_its_service: ("crash-after/canary-promotes/delete-workloads-1",),
     go_on_after_a_conflict: ("answer-409/stable-model-deleted/apply-configmaps-2",),
     forget_what_could_not_be_deleted: ("answer-409/aborted-then-retried/delete-services-2",),
-    touch_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
-    say_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
+    nudge_before_the_status: ("timeout/stable-model-deleted/patch-pods-1",),
+    report_the_stage_that_was_seen_last: ("unobserved/runs-that-fail/jobs-1",),
     trust_the_time_of_day: ("clock-forward/next-at-once/apply-workloads-3",),
     wait_for_a_time_that_was_set_back: (
         "clock-back/dataset-refreshed/delete-jobs-1",

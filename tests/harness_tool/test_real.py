@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from millrace_harness import plans, troupe
+from millrace_harness import plans, real_workers
 from millrace_harness.run import Told
+
+pytestmark = pytest.mark.apiserver
 
 WORKLOAD = "run-makes-model"
 FAULTS = ("crash-after", "reply-lost")
@@ -15,11 +17,11 @@ PLACE = "apply jobs"
 @pytest.fixture(scope="module")
 def told() -> dict[str, Told]:
     """The workload undisturbed, and under the first plan of each fault; by fault."""
-    with troupe.opened(1) as company:
-        (undisturbed,) = company.undisturbed([WORKLOAD], lambda _: None)
+    with real_workers.opened(1) as pool:
+        (undisturbed,) = pool.undisturbed([WORKLOAD], lambda _: None)
         every = list(plans.every(WORKLOAD, undisturbed.trace))
         chosen = [next(one for one in every if one.fault == fault and one.place == PLACE) for fault in FAULTS]
-        found = company.disturbed(chosen, {WORKLOAD: undisturbed.end}, lambda _: None, keeps_history=True)
+        found = pool.disturbed(chosen, {WORKLOAD: undisturbed.end}, lambda _: None, keeps_history=True)
     return {"": undisturbed} | {one.plan.partition("/")[0]: one for one in found}
 
 

@@ -124,7 +124,7 @@ def test_a_dataset_is_frozen_in_few_writes_and_then_nothing_is_written() -> None
     run(story)
 
 
-def test_a_story_is_told_twice_in_the_same_way() -> None:
+def test_a_workload_runs_twice_in_the_same_way() -> None:
     assert run(frozen) == run(frozen)
     assert run(frozen) != run(frozen, seed=2)
 
@@ -158,19 +158,19 @@ def test_a_killed_leader_writes_nothing_more_and_keeps_its_lease() -> None:
 
 def test_a_process_can_be_killed_from_within_its_own_request() -> None:
     async def story(sim: Sim) -> None:
-        doomed: list[Process] = []
+        victims: list[Process] = []
 
         def killing(exchange: Exchange) -> Exchange:
             async def ask(request: Request) -> Response:
                 answer = await exchange(request)
                 if request.site == "apply jobs":
-                    doomed[0].kill()
+                    victims[0].kill()
                 return answer
 
             return ask
 
-        doomed.append(sim.process("operator-1", through=killing))
-        await sim.until(lambda: doomed[0].leads)
+        victims.append(sim.process("operator-1", through=killing))
+        await sim.until(lambda: victims[0].leads)
         await sim.add_dataset()
         await asyncio.sleep(30)
         assert sim.written("operator-1") == ["apply jobs"]

@@ -65,12 +65,12 @@ def test_a_timeout_rings_in_virtual_time() -> None:
     assert run(wait()) == 10
 
 
-def test_waiting_for_nothing_is_told() -> None:
+def test_waiting_for_nothing_is_reported() -> None:
     with pytest.raises(Stuck, match="nothing is left to happen"):
         run(asyncio.Event().wait())
 
 
-def test_spinning_is_told() -> None:
+def test_spinning_is_reported() -> None:
     async def spin() -> None:
         for _ in itertools.count():
             await asyncio.sleep(0)

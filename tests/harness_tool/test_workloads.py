@@ -28,7 +28,7 @@ def test_an_undisturbed_workload_comes_to_the_end_it_wants_and_breaks_no_law(nam
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_a_workload_that_is_told_again_ends_the_same(name: str) -> None:
+def test_a_workload_that_runs_again_ends_the_same(name: str) -> None:
     again = run.tell(name)
     assert ending.differences(again.end, told(name).end) == []
     assert len(again.history.changes) == len(told(name).history.changes)
@@ -69,7 +69,7 @@ def test_the_end_that_is_wanted_has_no_findings() -> None:
         ([a_model(aliases=["champion"], conditions=[])], "Approved is absent/, not True/QuorumReached"),
     ],
 )
-def test_an_end_that_is_not_wanted_is_told(found: list[dict[str, Any]], finding: str) -> None:
+def test_an_end_that_is_not_wanted_is_reported(found: list[dict[str, Any]], finding: str) -> None:
     assert finding in "; ".join(WANTED.findings(found))
 
 
@@ -83,7 +83,7 @@ def test_what_nobody_owns_any_more_is_left_over() -> None:
     assert "Pod churn-1-0 is being deleted and still there" in findings
 
 
-def test_servers_that_nobody_wants_are_told() -> None:
+def test_servers_that_nobody_wants_are_reported() -> None:
     labels = {"millrace.dev/component": "server", "millrace.dev/deployment": "churn", "millrace.dev/model": "churn-1"}
     pod = manifest("Pod", "churn-1-0")
     pod["metadata"]["labels"] = labels

@@ -32,7 +32,8 @@ from millrace_killsweep.ending import Ending  # noqa: E402
 from millrace_killsweep.points import Points  # noqa: E402
 from millrace_killsweep.supervisor import Supervisor  # noqa: E402
 
-NAMESPACE = "millrace-sweep"
+RELEASE = "millrace-sweep"
+"""Its namespace has the same name."""
 PATIENCE = 1200.0
 MOST = 200
 
@@ -60,11 +61,15 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         cluster = millrace_cluster.up()
+        release.check(cluster, RELEASE)
         images = release.prepare_images(cluster)
         tell = functools.partial(_telling, cluster, images, keep=options.keep)
         plain = None if options.swept else tell("undisturbed", most=0)
         swept = None if options.undisturbed else tell("swept", most=options.most)
-    except (CommandFailed, TimedOut, installation.Unreachable, millrace_cluster.ClusterError) as error:
+    except millrace_cluster.ClusterError as error:
+        console.print(f"[red]{error}[/red]")
+        return error.exit_code
+    except (CommandFailed, TimedOut, installation.Unreachable) as error:
         console.print(f"[red]{error}[/red]")
         return 1
     except KeyboardInterrupt:
@@ -88,7 +93,7 @@ def _telling(
     """Tell the story in a fresh namespace."""
     console.rule(title)
     folder = Path(tempfile.mkdtemp(prefix="millrace-killsweep-"))
-    with installation.installed(cluster, NAMESPACE, images, keep=keep) as found:
+    with installation.installed(cluster, RELEASE, images, keep=keep) as found:
         points = Points(most=most)
         operator = found.supervisor(points, folder)
         try:

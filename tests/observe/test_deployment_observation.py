@@ -12,13 +12,14 @@ from millrace import api
 from millrace.api import keys, resources
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.decide.drift import Verdict
-from millrace.decide.seen import Measured, Router, Watched
+from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import RevisionDrift, Router, Scraped
 from millrace.observe import deployment as observation
 from millrace.observe import pods
 from millrace.render import server
-from millrace.simulation import PLATFORM, make_model
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.simulation import PLATFORM, make_model
 
 OWN = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
 
@@ -145,13 +146,13 @@ def test_a_pod_that_finds_no_node_says_so() -> None:
     assert (found.reason, found.message) == ("Unschedulable", "no cpu")
 
 
-async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_says_nothing() -> None:
+async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_has_no_generation() -> None:
     class Said:
         def router(self, namespace: str, name: str, uid: str) -> Router | None:
             return Router(pod=uid, generation="abc", healthy={"aaaaaaaa": 2}) if uid == "uid-r-0" else None
 
-        def measured(self, deployment: api.Deployment) -> Measured:
-            return Measured()
+        def scraped(self, deployment: api.Deployment) -> Scraped:
+            return Scraped()
 
     starting = pod("r-2", "router", containerStatuses=[{"state": {"waiting": {"reason": "ContainerCreating"}}}])
     made = world_of(mdep(), pod("r-0", "router", **RUNNING), pod("r-1", "router", **RUNNING), starting, scrapes=Said())
@@ -164,8 +165,8 @@ async def test_every_router_that_runs_is_seen_and_one_that_did_not_answer_says_n
 
 async def test_the_runs_are_read_live_once_there_is_drift() -> None:
     class Drifting:
-        def measured(self, deployment: api.Deployment) -> Measured:
-            return Measured(drift=Watched(revision="aaaaaaaa", verdict=Verdict("Drifted")))
+        def scraped(self, deployment: api.Deployment) -> Scraped:
+            return Scraped(drift=RevisionDrift(revision="aaaaaaaa", verdict=Verdict("Drifted")))
 
         def router(self, namespace: str, name: str, uid: str) -> Router | None:
             return None

@@ -19,7 +19,8 @@ from millrace.observe import pods, policy, training_run
 from millrace.observe.scrapes import Scrapes
 from millrace.render import admission
 from millrace.settings import Settings
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
 
 DIGEST = f"sha256:{'a' * 64}"
 RUN = {
@@ -117,5 +118,5 @@ async def test_counting_begins_anew_when_the_operator_does() -> None:
     for _ in range(3):
         await scrapes.round()
         cast("ManualClock", world.clock).advance(5)
-    (traffic,) = scrapes.measured(api.Deployment.model_validate(manifest)).traffic
+    (traffic,) = scrapes.scraped(api.Deployment.model_validate(manifest)).traffic
     assert traffic.counted_since == began

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import threading
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +25,9 @@ from millrace.observe import scrapes
 from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
-from millrace.simulation import PLATFORM
-from millrace.testing import ManualClock, make_manifest
+from millrace_kit.clock import ManualClock
+from millrace_kit.manifests import make_manifest
+from millrace_kit.simulation import PLATFORM
 
 STABLE, CANARY = "aaaaaaaa", "bbbbbbbb"
 
@@ -204,7 +209,7 @@ async def test_a_step_counts_from_when_it_was_first_seen_and_the_rollout_from_th
     await scene.round()
     scene.pods.router("10.0.0.1", "g1", 150, failed=2)
     await scene.round()
-    (traffic,) = scene.scrapes.measured(seen).traffic
+    (traffic,) = scene.scrapes.scraped(seen).traffic
     assert (traffic.since_rollout.completed, traffic.since_rollout.failed) == (150, 2)
     assert (traffic.since_step.completed, traffic.since_step.failed) == (50, 0)
     assert seen.status.rollout is not None
@@ -265,7 +270,7 @@ async def test_what_was_known_of_a_deployment_goes_with_it(scene: Scene) -> None
     scene.world.store.drop(resources.DEPLOYMENTS, "ml", "churn")
     await scene.round()
     assert scene.scrapes.router("ml", "churn", "uid-r-0") is None
-    assert not scene.scrapes.measured(seen).traffic
+    assert not scene.scrapes.scraped(seen).traffic
 
 
 async def test_a_malformed_deployment_is_left_alone_until_it_is_mended(scene: Scene) -> None:
@@ -286,7 +291,7 @@ async def test_a_rollout_is_asked_about_every_two_seconds(scene: Scene) -> None:
     assert scene.pods.asked.count("10.0.0.1/generation") == 5
 
 
-async def test_a_router_that_falls_silent_says_nothing_any_more(scene: Scene) -> None:
+async def test_the_answer_of_a_router_that_falls_silent_expires(scene: Scene) -> None:
     scene.deployment("2026-01-01T00:00:01Z")
     scene.pods.router("10.0.0.1", "g1", 10)
     await scene.round()
@@ -303,7 +308,7 @@ async def test_drift_is_judged_on_the_rows_of_the_stable_servers(scene: Scene) -
     scene.pods.router("10.0.0.1", "g1", 0)
     scene.pods.server("10.0.0.2", (900, 100), (5000, 5000))
     await scene.round()
-    watched = scene.scrapes.measured(seen).drift
+    watched = scene.scrapes.scraped(seen).drift
     assert watched is not None
     assert (watched.revision, watched.verdict.state, watched.verdict.worst_feature) == (STABLE, "Drifted", "tenure")
 
@@ -314,8 +319,44 @@ async def test_an_operator_that_starts_over_counts_from_the_pods_own_counters(sc
     await scene.round()
     again = Scrapes(scene.world, scene.pods)
     await again.round()
-    assert again.measured(seen) == scene.scrapes.measured(seen)
-    assert again.measured(seen).drift is not None
+    assert again.scraped(seen) == scene.scrapes.scraped(seen)
+    assert again.scraped(seen).drift is not None
+
+
+async def test_a_replica_that_leads_again_asks_over_connections_of_its_new_term(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_terms: list[int] = []
+    asked: list[int] = []
+    terms = itertools.count(1)
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[scrape.Fetch]:
+        term = next(terms)
+        open_terms.append(term)
+
+        async def fetch(host: str, port: int, path: str) -> str:
+            assert term in open_terms, "Session is closed"
+            asked.append(term)
+            return await scene.pods(host, port, path)
+
+        try:
+            yield fetch
+        finally:
+            open_terms.remove(term)
+
+    monkeypatch.setattr(scrape, "opened", opened)
+    scene.deployment()
+    scrapes = Scrapes(scene.world)
+    for term in (1, 2):
+        leading = asyncio.create_task(scrapes.run())
+        for _ in range(1000):
+            if term in asked or leading.done():
+                break
+            await asyncio.sleep(0)
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+    assert set(asked) == {1, 2}
 
 
 async def test_pages_of_nonsense_are_survived(scene: Scene) -> None:

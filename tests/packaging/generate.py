@@ -1,5 +1,8 @@
 """Writes every generated file, or with --check says which are stale: `make generate`, `make lint`.
 
+With --without-helm, what Helm renders is left out: a check that is to be quick must not have to build Helm first.
+`test_chart.py` compares that part, in a tier that has Helm.
+
 operator/millrace/api ------> crds/*                          (millrace crds)
 crds/*.yaml ----------------> charts/millrace/templates/crds.yaml
 operator/millrace/render ---> charts/millrace/templates/{admission,people-roles,operator-role}.yaml
@@ -117,18 +120,23 @@ def _settle(expected: dict[Path, str], *, check: bool) -> list[str]:
     return stale
 
 
+def _settle_base(*, check: bool) -> list[str]:
+    """The same for what Helm renders; a file that it no longer renders is removed."""
+    expected = base()
+    stale = _settle(expected, check=check)
+    left = [path for path in BASE.glob("*") if path not in expected] if BASE.exists() else []
+    if not check:
+        for path in left:
+            path.unlink()
+    return [*stale, *(f"{path.relative_to(ROOT)} (left over)" for path in left)]
+
+
 def main(arguments: list[str]) -> int:
-    check = "--check" in arguments
+    check, with_helm = "--check" in arguments, "--without-helm" not in arguments
     refused = crds.main(["--out", str(ROOT / "crds"), *(["--check"] if check else [])])
     stale = _settle(templates(), check=check)
-    if not (check and stale):
-        expected = base()
-        stale += _settle(expected, check=check)
-        left = [path for path in BASE.glob("*") if path not in expected] if BASE.exists() else []
-        stale += [f"{path.relative_to(ROOT)} (left over)" for path in left]
-        if not check:
-            for path in left:
-                path.unlink()
+    if with_helm and not (check and stale):
+        stale += _settle_base(check=check)
     for name in stale:
         print(f"{'stale' if check else 'wrote'}  {name}")
     if check and (stale or refused):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 import millrace_cluster
-from millrace.contract import series
+
+pytestmark = pytest.mark.programs
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "millrace"
@@ -210,18 +211,13 @@ def test_applying_the_base_is_installing_the_chart(rendered: list[Manifest]):
     assert by_name(list(yaml.safe_load_all(built))) == by_name(rendered)
 
 
-def test_the_dashboard_reads_only_series_that_exist():
-    from millrace.telemetry import Series
-
-    board = json.loads((ROOT / "manifests/dashboards/millrace.json").read_text())
-    expressions = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
-    own = {metric.name for metric in Series().registry.collect()} | {item.name for item in series.SERVER_SERIES}
-    named = {name for text in expressions for name in re.findall(r"\b([a-z_]+_[a-z_]+)\{", text)}
-    known = {name for name in named if name.startswith("envoy_cluster_")}
-    known |= {name for name in named if re.sub(r"_(bucket|total|count|sum)$", "", name) in own or name in own}
-    known |= {"process_resident_memory_bytes"}  # the client library's own, on Linux
-    assert expressions
-    assert named <= known
+def test_the_base_is_what_the_chart_renders_file_by_file():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "tests/packaging/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert {path: path.read_text() for path in generate.BASE.iterdir()} == generate.base()
 
 
 def test_the_dashboard_in_the_release_is_the_one_in_manifests(rendered: list[Manifest]):

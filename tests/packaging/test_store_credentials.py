@@ -93,7 +93,7 @@ def test_keys_are_never_the_same_twice():
     assert len({data["AWS_ACCESS_KEY_ID"] for data in made}) == 50
 
 
-def test_a_refusal_is_told_with_the_next_command(api: Secrets, capsys: pytest.CaptureFixture[str]):
+def test_a_refusal_is_reported_with_the_next_command(api: Secrets, capsys: pytest.CaptureFixture[str]):
     api.refuse_with = 403
     assert store_credentials.main(ARGUMENTS) == 1
     told = capsys.readouterr().err

@@ -12,7 +12,7 @@ for candidate in python3 python3.13 python3.12 python3.11; do
     [ -n "$python" ] && break
     if supported "$candidate"; then python=$candidate; fi
 done
-[ -n "$python" ] || fail "Python 3.11 or newer was not found." "sudo apt-get install -y python3 python3-venv"
+[ -n "$python" ] || fail "Python 3.11 or newer was not found." "bash tests/cluster/preflight.sh venv"
 supported "$python" || fail "$python is older than 3.11." "make venv PYTHON=python3.11"
 
 # An environment that was left by another interpreter, or half made, is made anew.
@@ -20,7 +20,7 @@ wanted=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 found=$("$venv/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
 if [ "$found" != "$wanted" ] || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$python has no ensurepip, so it cannot make one." "sudo apt-get install -y python3-venv"
+        fail "$python has no ensurepip, so it cannot make one." "bash tests/cluster/preflight.sh venv"
     echo "venv   $venv with $("$python" --version)"
     rm -rf "$venv"
     "$python" -m venv "$venv"

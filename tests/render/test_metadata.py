@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from millrace.api.base import ObjectMeta
 from millrace.render import metadata, pod
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 
 def test_annotations_are_there_only_when_asked_for() -> None:

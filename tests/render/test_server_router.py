@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
 from millrace.api.base import ObjectMeta
 from millrace.render import budget, router, router_workload, server
-from millrace.simulation import PLATFORM, make_model
+from millrace_kit.simulation import PLATFORM, make_model
 
 OWNER = ObjectMeta(name="churn", namespace="ml", uid="u-1")
 
@@ -69,5 +70,26 @@ def test_a_router_that_must_go_keeps_answering_while_callers_leave() -> None:
     pod = router_workload.workload(OWNER, 1, PLATFORM)["spec"]["template"]["spec"]
     drain = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert "healthcheck/fail" in drain[-1]
-    assert pod["terminationGracePeriodSeconds"] > router_workload.DRAIN_SECONDS
+    assert pod["terminationGracePeriodSeconds"] > router_workload.SUCCESSOR_SECONDS + router_workload.DRAIN_SECONDS
     compile(drain[-1], "preStop", "exec")
+
+
+@pytest.mark.parametrize(
+    ("error", "leaves"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), False),
+        (ConnectionRefusedError(), False),
+    ],
+    ids=["the Service is gone", "no answer now", "no endpoint"],
+)
+def test_a_router_without_a_successor_leaves_only_if_its_service_is_gone(
+    error: OSError, leaves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    asked: dict[str, Any] = {}
+    exec(router_workload.drain("churn").partition("\ndef admin")[0], asked)
+    assert asked["is_another"]("churn", 80, "router-0") is leaves

@@ -1,4 +1,4 @@
-"""The snapshot Job: restricted, keyless where it can be, and told everything in one variable."""
+"""The snapshot Job: restricted, without credentials where it can be, and configured by one variable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from millrace.api.dataset import Dataset, DatasetVersion
 from millrace.contract.environment import SnapshotTask
 from millrace.render import snapshot_job
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
 

@@ -1,4 +1,4 @@
-"""The training Job: three stages, one pod, and a trainer without a key."""
+"""The training Job: three stages, one pod, and a trainer without credentials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
 from millrace.render import training_job
-from millrace.simulation import PLATFORM
+from millrace.render.pod import REQUESTS
+from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
 RESOLVED = {"dataset": {"name": "churn", "version": 3, "digest": A}, "datasetUri": "s3://millrace/d/"}
@@ -57,9 +58,8 @@ def test_the_trainer_never_holds_a_key_to_the_store() -> None:
 
 def test_only_the_trainer_is_held_to_the_runs_resources() -> None:
     fetch, train, evaluate = stages(render())
-    assert train["resources"] == {"limits": {"memory": "1Gi"}}
-    assert "resources" not in fetch
-    assert "resources" not in evaluate
+    assert train["resources"] == {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
+    assert fetch["resources"] == evaluate["resources"] == {"requests": REQUESTS}
 
 
 def test_every_stage_is_told_what_was_resolved() -> None:

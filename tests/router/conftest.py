@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 import yarl
 
 from millrace.contract import exposition
 from millrace.contract import router as contract
 from millrace.render import router, router_bootstrap
-from millrace_cluster import ports
+from millrace_cluster import evidence, ports
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "serving" / "kit"))
+sys.path.insert(0, str(Path(__file__).parent / "kit"))
 
+from router_kit import dns
 from serving_kit import models, process
 
 
@@ -41,6 +45,9 @@ class Router:
     session: aiohttp.ClientSession
     paths: router_bootstrap.RouterPaths = field(init=False)
     process: subprocess.Popen[bytes] | None = None
+    hostname: str = "router-0"
+    names: int = 0
+    """The port of a name server that the clusters ask, in place of this machine's."""
 
     def __post_init__(self) -> None:
         self.paths = router_bootstrap.RouterPaths(str(self.directory), "127.0.0.1", *ports.free_ports(3))
@@ -54,6 +61,7 @@ class Router:
         return f"http://127.0.0.1:{self.paths.stats_port}"
 
     def start(self) -> None:
+        evidence.offer(self, lambda: {"Envoy's log": self.log()})
         with (self.directory / "envoy.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -62,9 +70,11 @@ class Router:
                 ],
                 stderr=log,
                 stdout=log,
+                env={**os.environ, "HOSTNAME": self.hostname},
             )
 
     def stop(self) -> None:
+        evidence.withdraw(self)
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
@@ -73,6 +83,8 @@ class Router:
     def write(self, config: router.RouterConfig) -> None:
         """Write a new directory and rename the symlink `..data` to it: what the kubelet does."""
         data = router.config_map_data(config, self.paths)
+        if self.names:
+            data[router_bootstrap.CLUSTERS_FILE] = self._asking(data[router_bootstrap.CLUSTERS_FILE])
         version = self.directory / f"..{time.time_ns()}"
         version.mkdir()
         for name, text in data.items():
@@ -83,6 +95,14 @@ class Router:
         for name in data:
             if not (self.directory / name).is_symlink():
                 (self.directory / name).symlink_to(f"..data/{name}")
+
+    def _asking(self, clusters: str) -> str:
+        """The same clusters, resolving their names elsewhere."""
+        found = yaml.safe_load(clusters)
+        for one in found["resources"]:
+            if one["cluster_type"]["name"] == "envoy.clusters.dns":
+                one["cluster_type"]["typed_config"]["typed_dns_resolver_config"] = dns.resolver(self.names)
+        return yaml.safe_dump(found)
 
     async def apply(self, config: router.RouterConfig) -> None:
         self.write(config)
@@ -253,7 +273,21 @@ def wiring():
     return Wiring()
 
 
+@contextlib.asynccontextmanager
+async def another(envoy: Router, hostname: str, applied: router.RouterConfig) -> AsyncIterator[Router]:
+    """A further router of the same Deployment."""
+    directory = envoy.directory.parent / hostname
+    directory.mkdir()
+    running = Router(directory, envoy.session, hostname=hostname)
+    try:
+        await running.apply(applied)
+        yield running
+    finally:
+        running.stop()
+
+
 class Wiring:
+    another = staticmethod(another)
     backend = staticmethod(backend)
     config = staticmethod(config)
     revision = staticmethod(revision)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from millrace.contract.profile import FeatureHistogram
-from millrace.decide import drift
+from millrace.decide.deployment import drift
 from millrace_runtime.snapshot import histograms
 
 

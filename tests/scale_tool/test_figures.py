@@ -1,4 +1,4 @@
-"""From log lines and readings to figures, ratios and growth."""
+"""From log lines and samples to figures, ratios and growth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from millrace_scale import audit, figures, meter, report
 from millrace_scale.audit import Write
 from millrace_scale.contenders import object_name
 from millrace_scale.figures import Figures, Run
-from millrace_scale.meter import Reading
+from millrace_scale.meter import Sample
 
 STATUS = "Name:\tx\nGroups:\t\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
 
@@ -46,14 +46,14 @@ def run(**changes: Any) -> Run:
         write(3.6, "o00001", resource="services"),
         write(4.0, "o00001.abc", resource=audit.EVENTS),
     ]
-    readings = [
-        (0.0, Reading(1.0, 50, 50)),
-        (3.9, Reading(1.2, 60, 60)),
-        (4.1, Reading(1.3, 60, 61)),
-        (9.0, Reading(2, 60, 61)),
+    samples = [
+        (0.0, Sample(1.0, 50, 50)),
+        (3.9, Sample(1.2, 60, 60)),
+        (4.1, Sample(1.3, 60, 61)),
+        (9.0, Sample(2, 60, 61)),
     ]
-    idle = (10.0, Reading(2.0, 60, 61), 20.0, Reading(2.1, 55, 61), 0)
-    made = Run("twin", 2, {"o00000": 0.0, "o00001": 0.5}, writes, readings, idle)
+    idle = (10.0, Sample(2.0, 60, 61), 20.0, Sample(2.1, 55, 61), 0)
+    made = Run("twin", 2, {"o00000": 0.0, "o00001": 0.5}, writes, samples, idle)
     return replace(made, **changes)
 
 
@@ -98,7 +98,7 @@ def test_a_run_is_counted_from_the_creates_to_the_last_write() -> None:
     assert found.objects_per_s == pytest.approx(2 / 3.5)
     assert (found.children_per_object, found.children_per_s) == (1.5, pytest.approx(3 / 3.6))
     assert (found.writes_per_object, found.events_per_object) == (2.0, 0.5)
-    assert found.cpu_ms_per_object == pytest.approx(150), "the reading after the last write, not the last reading"
+    assert found.cpu_ms_per_object == pytest.approx(150), "the sample after the last write, not the last sample"
     assert found.cpu_ms_per_write == pytest.approx(60)
     assert found.idle_cpu_percent == pytest.approx(1.0)
     assert (found.rss_mib, found.peak_rss_mib, found.settled_s) == (55, 61, 4.0)
@@ -125,7 +125,7 @@ def test_memory_and_cpu_are_read_from_proc_whatever_the_process_is_called() -> N
     fields = " ".join(str(number) for number in range(3, 53))
     ticks = os.sysconf("SC_CLK_TCK")
     found = meter.parse(f"42 (a) b (c)) S {fields}", STATUS)
-    assert found == Reading((13 + 14) / ticks, 1.0, 2.0)
+    assert found == Sample((13 + 14) / ticks, 1.0, 2.0)
     assert meter.read(os.getpid()).rss > 1
 
 

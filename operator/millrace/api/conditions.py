@@ -1,4 +1,4 @@
-"""Conditions: how an object says where it stands (kstatus: Ready, Reconciling, Stalled on every kind)."""
+"""Conditions: the state of an object, for programs and people (kstatus: Ready, Reconciling, Stalled on every kind)."""
 
 from __future__ import annotations
 

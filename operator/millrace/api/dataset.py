@@ -247,7 +247,7 @@ class FailedRule(Shape):
 
 
 class DatasetStatus(Shape):
-    """Where a Dataset stands. `current` is the newest good version; a refused one never replaces it."""
+    """The state of a Dataset. `current` is the newest good version; a refused one never replaces it."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=2**53 - 1)] = -1
     """The generation of the spec that this status is about."""

@@ -77,7 +77,13 @@ class Server(Shape):
     """The serving container."""
 
     resources: ResourceRequirements | None = None
-    """Requests and limits of every server pod."""
+    """Requests and limits of every server pod. Unless something is said about them, 100m of CPU and 256Mi of memory are
+    requested.
+    """
+    termination_grace_period_seconds: Annotated[int, Field(ge=15, le=3600)] = 60
+    """How long a server that must go may go on serving until another one is ready. With one replica it should be more
+    than a server takes to start: to find a node, to pull the image, to fetch and to load the model.
+    """
 
 
 class MaxThreshold(Shape):

@@ -1,4 +1,4 @@
-"""What a Deployment says about itself."""
+"""The status of a Deployment."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class DriftStatus(Shape):
     score: Decimal | None = None
     """The largest distance between distribution functions: what the verdict is about."""
     psi: Decimal | None = None
-    """Population stability index of the worst feature: told, never decides."""
+    """Population stability index of the worst feature; for people, no verdict uses it."""
     worst_feature: Annotated[str, Field(max_length=128)] | None = None
     """The feature that differs most."""
     samples: Count = 0
@@ -176,7 +176,7 @@ class Address(Shape):
 
 
 class DeploymentStatus(Shape):
-    """Where a Deployment stands."""
+    """The state of a Deployment."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
     """The generation of the spec that this status is about."""

@@ -23,3 +23,6 @@ TRIGGER = f"{GROUP}/trigger"
 
 CONFIG_HASH = f"{GROUP}/config-hash"
 """Annotation on router pods: a change makes the kubelet refresh the mounted ConfigMap at once."""
+
+APPLIED = f"{GROUP}/applied"
+"""Annotation on everything the operator applies: a hash of the whole intent, so that it need not be applied again."""

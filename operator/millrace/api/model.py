@@ -181,7 +181,7 @@ class DeployedIn(Shape):
 
 
 class ModelStatus(Shape):
-    """Where a version stands."""
+    """The state of a version."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
     """The generation of the spec that this status is about."""

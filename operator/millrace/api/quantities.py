@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import re
 from typing import Annotated
 
@@ -12,6 +13,9 @@ LARGEST_EXACT = 2**53 - 1
 
 # At most six digits a part: sums stay within what a date can be moved by.
 DURATION_PATTERN = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$"
+_AMOUNT = re.compile(r"([+-]?[0-9.]+)(n|u|m|k|Ki|[MGTPE]i?|[eE][+-]?[0-9]{1,3})?")
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 Duration = Annotated[str, Field(pattern=DURATION_PATTERN, min_length=2, max_length=32)]
@@ -47,3 +51,22 @@ def seconds(duration: str) -> float:
     if not duration or not re.fullmatch(DURATION_PATTERN, duration):
         raise ValueError(f"{duration!r} is not a duration such as 30s, 5m or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
+
+
+def amount(quantity: str) -> decimal.Decimal:
+    """The number that a Kubernetes quantity such as `500m`, `0.5` or `1Gi` stands for.
+
+    The API server writes a quantity in its own form, so two that look different may be equal. Raises ValueError when
+    the text is none.
+    """
+    found = _AMOUNT.fullmatch(quantity)
+    try:
+        number = decimal.Decimal(found[1]) if found is not None else None
+    except decimal.InvalidOperation:
+        number = None
+    if found is None or number is None:
+        raise ValueError(f"{quantity!r} is not a quantity such as 500m, 2 or 1Gi")
+    suffix = found[2] or ""
+    if suffix in _BINARY:
+        return number * decimal.Decimal(1024) ** (_BINARY.index(suffix) + 1)
+    return number.scaleb(_DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:]))

@@ -257,7 +257,7 @@ class Candidate(Shape):
 
 
 class TrainingRunStatus(Shape):
-    """Where a run stands. Terminal once `Complete` or `Failed` is True."""
+    """The state of a run. Terminal once `Complete` or `Failed` is True."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
     """The generation of the spec that this status is about."""

@@ -1,7 +1,8 @@
 """Kubernetes Events: one object a message, counted instead of repeated.
 
-An Event's name is a hash of whom it regards, its reason and its message, so saying the same again finds the first one
-and raises its count. Events are a courtesy: one that cannot be written is logged and forgotten, never retried.
+An Event's name is a hash of whom it regards, its reason and its message, so writing the same Event again finds the
+first one and raises its count. An Event that cannot be written is logged and dropped, never retried: nothing depends on
+it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Recorder:
         self._clock = clock
         self._identity = identity
 
-    async def say(self, regarding: Manifest, event: Event) -> None:
-        """Say it once, or count it once more. Raises NotLeader only."""
+    async def record(self, regarding: Manifest, event: Event) -> None:
+        """Create the Event, or raise its count if it exists. Raises NotLeader only."""
         manifest = self._manifest(regarding, event)
         metadata = manifest["metadata"]
         try:
@@ -44,7 +45,9 @@ class Recorder:
             log.warning("an event could not be written", reason=event.reason, why=str(error))
 
     async def _again(self, namespace: str, name: str, now: str) -> None:
-        """Raise the count. The operator may patch Events but not read them; what it is comes with the first answer."""
+        """Raise the count. The operator may patch Events but not read them, so the count is taken from the answer to a
+        first patch.
+        """
         known = await self._kube.patch(resources.EVENTS, namespace, name, {"lastTimestamp": now})
         again = {"count": int(known.get("count") or 1) + 1}
         await self._kube.patch(resources.EVENTS, namespace, name, again)

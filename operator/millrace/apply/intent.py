@@ -1,8 +1,13 @@
-"""Whether an object still is what we said it should be.
+"""Whether an object is still as it was applied, asked before it is written.
 
-The API server fills in defaults and rewrites values (``0.5`` CPU becomes ``500m``), so an intent cannot be compared
-with an object field by field. What it made of the intent is known from its answer to the apply: `project` cuts both
-the answer and, later, the cached object down to the fields of the intent, and those two are compared.
+An intent carries a hash of itself as an annotation (`stamped`). An object with that hash was applied from this very
+intent, by whichever process, so it has no field left that an earlier intent stated. If every field that the intent
+states has the stated value as well (`agrees`), nobody has changed it since. Defaults of the API server and fields of
+others do not count, because the intent does not state them.
+
+Where the API server writes a value in another form than the intent, they cannot be compared, quantities aside. What it
+made of the intent is known from its answer to the apply: `project` cuts both the answer and, later, the cached object
+down to the fields of the intent, and those two are compared. Only this process knows that answer.
 """
 
 from __future__ import annotations
@@ -12,14 +17,46 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from millrace.api import keys, quantities
 from millrace.clients.store import Manifest
 
 _SERVER_OWNED = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields")
+_AMOUNTS = ("requests", "limits")
 
 
 def fingerprint(intent: Mapping[str, Any]) -> str:
     """A hash of the whole intent, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(intent, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def stamped(intent: Manifest) -> Manifest:
+    """The intent with its own fingerprint as an annotation."""
+    metadata = intent["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), keys.APPLIED: fingerprint(intent)}
+    return {**intent, "metadata": {**metadata, "annotations": annotations}}
+
+
+def agrees(found: Any, intent: Any) -> bool:
+    """Whether everything that ``intent`` speaks about has that value in ``found``."""
+    if isinstance(intent, Mapping):
+        return isinstance(found, Mapping) and all(
+            _agree_amounts(found.get(name), value) if name in _AMOUNTS else agrees(found.get(name), value)
+            for name, value in intent.items()
+            if name not in _SERVER_OWNED
+        )
+    if isinstance(intent, list):
+        same_length = isinstance(found, list) and len(found) == len(intent)
+        return same_length and all(agrees(one, wanted) for one, wanted in zip(found, intent, strict=True))
+    return type(found) is type(intent) and bool(found == intent)
+
+
+def _agree_amounts(found: Any, intent: Any) -> bool:
+    """The same for a mapping of resources to quantities."""
+    try:
+        wanted = {name: quantities.amount(value) for name, value in intent.items()}
+        return wanted == {name: quantities.amount(found[name]) for name in wanted}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return agrees(found, intent)
 
 
 def project(found: Any, intent: Any) -> Any:

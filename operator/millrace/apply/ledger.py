@@ -1,6 +1,6 @@
 """What this process wrote and has not yet seen come back through the watches.
 
-A pass that started before its own last writes arrived in the cache would decide from the past: create twice, step
+A pass that started before its own last writes arrived in the cache would decide on an old state: create twice, step
 twice. So each write is noted under the object for whose sake it was made, and a pass is put off while the cache is
 behind one of them, for at most `PATIENCE_SECONDS` a write: a lost event must not stop the object for ever.
 """

@@ -30,14 +30,14 @@ class SystemClock:
 
 
 STEP_SECONDS: Final = 5.0
-"""A difference that slewing a clock does not make between two looks."""
+"""More than slewing the clock can change between two looks."""
 
 
 class Steadiness:
     """Since when the time of day has gone on as the monotonic clock does: since the start, or since its last step.
 
-    A clock that is set, and a machine that slept, make a step. Whoever waits for time to pass before doing harm counts
-    from here at the earliest.
+    A clock that is set, and a machine that slept, make a step. A wait that ends in something harmful counts from here
+    at the earliest.
     """
 
     def __init__(self, clock: Clock) -> None:

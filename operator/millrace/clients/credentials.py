@@ -1,4 +1,4 @@
-"""Where the API server is and how to be somebody there: in-cluster service account, else a kubeconfig.
+"""Where the API server is and as whom to log in: the in-cluster service account, else a kubeconfig.
 
 A service account token is a file that the kubelet replaces; it is read again every minute. Kubeconfigs with client
 certificates, tokens and token files work; exec plugins do not, and are refused with a message instead of a 401.

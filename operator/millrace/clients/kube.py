@@ -54,7 +54,7 @@ def _always() -> bool:
 
 
 def _unobserved(verb: str, resource: str, code: str, seconds: float) -> None:
-    """Nobody counts requests."""
+    """The default observer: does nothing."""
 
 
 class Kube:

@@ -1,4 +1,4 @@
-"""HTTP GET of pods: short, small, many at a time. Pods are asked, never trusted: time, size and text are bounded."""
+"""HTTP GET of pods: short, small, many at a time. Answers of pods are not trusted: time, size and text are bounded."""
 
 from __future__ import annotations
 

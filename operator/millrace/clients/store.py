@@ -8,8 +8,10 @@ are. Manifests handed out are the cached ones: read them, never change them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from millrace.api.resources import JOBS, PODS, ResourceType
@@ -117,12 +119,21 @@ class _Index:
             self._names.setdefault(value, set()).add(name)
 
 
+@dataclass(eq=False)
+class Followed:
+    """What happened to a name while somebody asked for it."""
+
+    dropped: bool = False
+    """Whether an object of that name went."""
+
+
 class Store:
     """What is known of the cluster, as of the last event of each watch."""
 
     def __init__(self) -> None:
         self._kinds: dict[ResourceType, dict[_Name, Manifest]] = {}
         self._indexes: dict[ResourceType, dict[Hashable, _Index]] = {}
+        self._followed: dict[Key, list[Followed]] = {}
 
     def get(self, resource: ResourceType, namespace: str, name: str) -> Manifest | None:
         """The object, or None if no watch has seen it."""
@@ -152,7 +163,7 @@ class Store:
 
     def put(self, resource: ResourceType, manifest: Mapping[str, Any]) -> bool:
         """Remember an object as a watch shows it. False, and nothing changes, if it is the known version or an older
-        one.
+        one, of this object or of one that had its name before.
         """
         metadata = manifest["metadata"]
         name = (metadata.get("namespace") or "", metadata["name"])
@@ -171,7 +182,21 @@ class Store:
             return None
         del self._kinds[resource][namespace, name]
         self._change(resource, (namespace, name), known, None)
+        for one in self._followed.get(Key(resource, namespace, name), ()):
+            one.dropped = True
         return known
+
+    @contextlib.contextmanager
+    def follow(self, key: Key) -> Iterator[Followed]:
+        """Note whether an object of this name is dropped until the block ends: what is read meanwhile may be older."""
+        followed = Followed()
+        self._followed.setdefault(key, []).append(followed)
+        try:
+            yield followed
+        finally:
+            self._followed[key].remove(followed)
+            if not self._followed[key]:
+                del self._followed[key]
 
     def count(self, resource: ResourceType) -> int:
         """How many objects of a kind are known."""
@@ -204,7 +229,8 @@ def _labels(manifest: Manifest, names: tuple[str, ...]) -> Iterable[tuple[str, .
 
 
 def _is_no_news(known: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
-    if known.get("uid") != shown.get("uid"):
-        return False
     before, after = str(known.get("resourceVersion")), str(shown.get("resourceVersion"))
-    return before == after or newer(after, before) is False
+    if before == after:
+        return known.get("uid") == shown.get("uid")
+    # Versions of one kind are in one order, whichever object they are of: what is older has been succeeded.
+    return newer(after, before) is False

@@ -1,4 +1,4 @@
-"""What ``observe`` may look at, and nothing it may decide with.
+"""What ``observe`` may read.
 
     async def observe(world: World, namespace: str, name: str) -> Observation | None
     decide(observation) -> Plan
@@ -40,7 +40,7 @@ class PolicyStatus:
 
 
 def _nobody(resource: ResourceType, namespace: str, name: str) -> None:
-    """Before the queues exist there is nobody to wake."""
+    """The default, until the queues exist: does nothing."""
 
 
 @dataclass
@@ -63,13 +63,13 @@ class World:
 Observe = Callable[[World, str, str], Awaitable[Any]]
 """``observe.<kind>.observe``: what ``decide.<kind>.decide`` needs to know, or None if the object is gone."""
 
-Watch = Callable[[World, Manifest], Iterable[tuple[str, str]]]
-"""For an object that appeared, changed or went: ``(namespace, name)`` of the objects of one's own kind to look at
-again.
+MapFunction = Callable[[World, Manifest], Iterable[tuple[str, str]]]
+"""From an object that appeared, changed or went to the ``(namespace, name)`` of the objects of one's own kind that must
+be reconciled; controller-runtime's ``handler.MapFunc``.
 """
 
-Watches = Mapping[ResourceType, Watch]
-"""``observe.<kind>.WATCHES``: wake-ups across kinds, e.g. a Model wakes the Deployments that select it.
+MapFunctions = Mapping[ResourceType, MapFunction]
+"""``observe.<kind>.WATCHES``: which kinds wake which others, e.g. a Model wakes the Deployments that select it.
 
 Not needed for controlled children (mapped by ownerReference) nor for objects labelled ``millrace.dev/dataset``,
 ``training-run`` or ``deployment`` (mapped by label).

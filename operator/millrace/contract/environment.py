@@ -24,7 +24,12 @@ TERMINATION_LOG_VARIABLE = "MILLRACE_TERMINATION_LOG"
 WORK_DIR = "/work"
 MODEL_DIR = "/models"
 SERVER_PORT = 8080
-DRAIN_SECONDS = 10.0
+SERVER_READY_PATH = "/v2/health/ready"
+SERVER_GRACE_SECONDS = 60
+"""How long a server that was told to stop may live on: terminationGracePeriodSeconds of its pod."""
+GRACEFUL_SECONDS = 10
+"""The end of that, for requests that are under way."""
+DRAIN_SECONDS = float(SERVER_GRACE_SECONDS - GRACEFUL_SECONDS)
 
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.json"
@@ -59,7 +64,9 @@ class ServerEnvironment:
     host: str = "0.0.0.0"  # noqa: S104 - the pod's own network namespace
     port: int = SERVER_PORT
     drain_seconds: float = DRAIN_SECONDS
-    """How long requests are still answered after SIGTERM."""
+    """How long requests are still answered after SIGTERM, at most: less once another server has taken over."""
+    peers: str = ""
+    """Names under which the servers of this revision are found, separated by commas; without any none is waited for."""
     max_body_bytes: int = 16 * 1024 * 1024
     max_requests: int = 256
     """So many requests with a body are under way at a time; further ones are answered 503."""
@@ -112,6 +119,7 @@ _SERVER_VARIABLES = {
     "host": "MILLRACE_HOST",
     "port": "MILLRACE_PORT",
     "drain_seconds": "MILLRACE_DRAIN_SECONDS",
+    "peers": "MILLRACE_PEERS",
     "max_body_bytes": "MILLRACE_MAX_BODY_BYTES",
     "max_requests": "MILLRACE_MAX_REQUESTS",
     "max_bytes": "MILLRACE_MAX_BYTES",

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from millrace.contract.exposition import Sample
 
 ROUTE_SUFFIX = "-route"
+REVISION_DOMAIN = "revision.millrace.internal"
 SCRAPE_PATH = "/stats/prometheus?usedonly&filter=^cluster\\.[0-9a-f]%2B(-route)%3F\\."
 """On the stats listener: only the clusters of revisions, only statistics that were ever written."""
 
@@ -32,6 +33,14 @@ LATENCY_BUCKETS_MS = (0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
 
 _CLUSTER = "envoy_cluster_name"
 _CLASS = "envoy_response_code_class"
+
+
+def revision_host(revision: str) -> str:
+    """The Host under which a server is asked whether it is ready, so that one of another revision says no.
+
+    An address may belong to another pod by the time it is asked: a name that is resolved is always a little old.
+    """
+    return f"{revision}.{REVISION_DOMAIN}"
 
 
 @dataclass

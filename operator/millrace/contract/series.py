@@ -40,7 +40,7 @@ REFERENCE_OUTPUT_BINS = Series(
 )
 MODEL_INFO = Series("millrace_model_info", GAUGE, "1; which bytes are served.", ("digest", "version"))
 GOLDEN_ROWS = Series("millrace_golden_rows", GAUGE, "Golden rows reproduced before this server took traffic.")
-READY = Series("millrace_ready", GAUGE, "1 while the server takes traffic, 0 before and while it drains.")
+READY = Series("millrace_ready", GAUGE, "1 while the server takes traffic, 0 before and while it leaves.")
 
 SERVER_SERIES = (
     REQUESTS, REQUEST_SECONDS, ROWS, FEATURE_BINS, REFERENCE_BINS, OUTPUT_BINS, REFERENCE_OUTPUT_BINS,

@@ -1,4 +1,4 @@
-"""Whether the cache is what the cluster is: a LIST of metadata, compared.
+"""Whether the cache agrees with the cluster, found out by comparing it with a LIST of metadata.
 
 kopf does not notice what vanished while a watch was broken (after a 410 it lists again, and absent objects make no
 event), so absence is established here. For each kind, from time to time and soon after kopf listed it again:
@@ -8,15 +8,15 @@ event), so absence is established here. For each kind, from time to time and soo
   object is read live, put into the cache and routed like an event, and counted as stale.
 
 A kind is audited every 10 minutes; one with few objects more often, because its list costs little: as many seconds as
-it has objects, at least a minute. That also covers a kind whose last object vanished in a gap, after which kopf,
-listing nothing, says nothing.
+it has objects, at least a minute. That also covers a kind whose last object vanished in a gap: the list that kopf makes
+then is empty and causes no event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace import errors
@@ -24,7 +24,9 @@ from millrace.api.resources import ResourceType
 from millrace.clients import store as stores
 from millrace.clients.clock import Clock
 from millrace.clients.kube import Kube
-from millrace.clients.store import Manifest, Store
+from millrace.clients.store import Key, Manifest, Store
+from millrace.controller import live
+from millrace.controller.live import Learn
 from millrace.telemetry import Log, Series
 
 log = Log(__name__)
@@ -36,10 +38,7 @@ SOON_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 SYNC_SECONDS = 0.2
 STALE_AUDITS = 2
-"""Audits in a row that find stale objects before the process is not worth keeping alive."""
-
-Sink = Callable[[ResourceType, Manifest, bool], None]
-"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
+"""After so many audits in a row that find stale objects the process reports itself as not alive, to be restarted."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Audit:
         clock: Clock,
         watched: Mapping[ResourceType, str],
         namespace: str,
-        sink: Sink,
+        sink: Learn,
         series: Series,
     ) -> None:
         self._kube = kube
@@ -177,11 +176,8 @@ class Audit:
         for key in sorted(still):
             if self._store.get(resource, *key) is not before[key]:
                 continue  # the watch moves: it is merely busy
-            try:
-                live = await self._kube.get(resource, *key)
-            except errors.NotFound:
+            if await live.read(self._kube, self._store, Key(resource, *key), self._sink) is None:
                 continue
             log.warning("an object was not shown by its watch", resource=resource.plural, namespace=key[0], name=key[1])
             healed += 1
-            self._sink(resource, live, False)
         return healed

@@ -107,7 +107,7 @@ class Kernel:
             self._add(Key(resource, namespace, name), Priority.CHANGE)
 
     def check_live(self) -> str:
-        """What makes this process not worth keeping; called from another thread."""
+        """Why this process should be restarted, or an empty string; called from another thread."""
         if late := self.heart.check():
             return late
         if self.audit.is_blind:

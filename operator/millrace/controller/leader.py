@@ -1,4 +1,4 @@
-"""Who writes: a Lease, held on the monotonic clock.
+"""Leader election: whoever holds the Lease may write, by the monotonic clock.
 
 The holder renews every `RETRY_SECONDS` and believes itself leader until `RENEW_SECONDS` after the *start* of its last
 successful renewal. Others look every `LOOK_SECONDS` and wait until they have seen the same record for `LEASE_SECONDS`
@@ -36,7 +36,7 @@ ATTEMPT_SECONDS = 5.0
 
 
 def _unheard(leads: bool) -> None:
-    """Nobody is told."""
+    """The default: does nothing."""
 
 
 class Election:
@@ -190,7 +190,9 @@ class Election:
         }
 
     async def _release(self) -> None:
-        """Give the Lease back, so that the successor need not wait. Not being able to is no trouble."""
+        """Give the Lease back, so that the successor need not wait. A failure is ignored: the Lease runs out by
+        itself.
+        """
         held, self._held = self._held, None
         if held is None or self._clock.monotonic() >= self._valid_until:
             return

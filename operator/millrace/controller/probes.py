@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -85,10 +86,11 @@ def _handler(series: Series, live: Check, ready: Check) -> type[BaseHTTPRequestH
             self.send_response(status)
             self.send_header("Content-Type", content)
             self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # whoever asked did not wait, as a kubelet whose time is over
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class named it
-            """Probes are not worth a line."""
+            """Requests of probes are not logged."""
 
     return Handler

@@ -43,7 +43,7 @@ class Observer(Protocol):
 
 
 class Unobserved:
-    """Nobody listens."""
+    """The default observer: does nothing."""
 
     def added(self) -> None: ...
     def retried(self) -> None: ...

@@ -5,19 +5,20 @@ There are no create, update and delete branches: a pass does what the present as
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
 
 from pydantic import ValidationError
 
 from millrace import errors
 from millrace.api.resources import ResourceType
 from millrace.apply.execute import Executor, Outcome
+from millrace.apply.failing import REFUSALS
 from millrace.apply.ledger import Ledger
 from millrace.clients.store import Key, Manifest
 from millrace.clients.world import World
-from millrace.controller import failures
+from millrace.controller import failures, live
+from millrace.controller.live import Learn
 from millrace.controller.routing import Controller
 from millrace.decide.plan import Plan
 from millrace.telemetry import Log
@@ -28,12 +29,6 @@ STALE_SECONDS = 0.1
 """How soon to look again when the cache is behind or somebody was faster; an event usually comes first."""
 PATIENCE = 5
 """Failures in a row before the object's own status says so."""
-
-REFUSALS: Final = (errors.BadRequest, errors.Forbidden, errors.Invalid)
-"""What the API server says again to whoever asks again."""
-
-Learn = Callable[[ResourceType, Manifest, bool], None]
-"""Told of an object that appeared or changed (False) or went (True), like by a watch."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +50,16 @@ class Reconciler:
         self._ledger = ledger
         self._learn = learn
         self._refusals: dict[Key, str] = {}
-        """What the API server said to the last pass over an object, if that is why the pass failed."""
+        """The message of the API server, if it refused the status of the last pass over an object."""
 
     @property
     def resource(self) -> ResourceType:
         return self._controller.resource
 
-    async def reconcile(self, key: Key) -> Result:
-        """One pass. Raises whatever observing, deciding or writing raised."""
+    async def reconcile(self, key: Key, failures_before: int = 0) -> Result:
+        """One pass, after so many failed ones in a row. Raises whatever observing, deciding or writing raised, and
+        WritesFailed if only some writes failed.
+        """
         self._refusals.pop(key, None)
         await self._catch_up(key)
         found = self._world.store.get(*key)
@@ -79,24 +76,28 @@ class Reconciler:
             if failures.is_about_a_spec(error):
                 return await self._give_up(key, found, error)
             raise
-        return await self._carry_out(key, found, self._controller.decide(seen)) if seen else Result("success")
+        if not seen:
+            return Result("success")
+        return await self._carry_out(key, found, self._controller.decide(seen), failures_before)
 
-    async def _carry_out(self, key: Key, found: Manifest, plan: Plan) -> Result:
+    async def _carry_out(self, key: Key, found: Manifest, plan: Plan, failures_before: int) -> Result:
+        report = partial(failures.reported, found, now=self._world.clock.now(), lasting=failures_before + 1 >= PATIENCE)
         try:
-            outcome = await self._executor.execute(self.resource, found, plan)
-        except errors.NameConflict as conflict:
-            await self._say(key, found, failures.name_conflict(found, str(conflict), self._world.clock.now()))
-            raise
+            outcome = await self._executor.execute(self.resource, found, plan, report)
         except REFUSALS as refusal:
             self._refusals[key] = str(refusal)
             raise
         return await self._ended(key, plan.wake_after, outcome)
 
     async def _give_up(self, key: Key, found: Manifest, error: ValidationError) -> Result:
-        """Say what cannot be understood. Only a change of an object ends this, and that comes with an event."""
+        """Report in the status what cannot be understood. Only a change of an object ends this, and a change comes with
+        a watch event.
+        """
         log.warning("an object cannot be understood", key=str(key), why=str(error))
         outcome = Outcome()
-        await self._executor.say(key, found, failures.invalid_spec(found, error, self._world.clock.now()), outcome)
+        await self._executor.write_status(
+            key, found, failures.invalid_spec(found, error, self._world.clock.now()), outcome
+        )
         return await self._ended(key, None, outcome)
 
     async def _ended(self, key: Key, wake_after: float | None, outcome: Outcome) -> Result:
@@ -104,6 +105,8 @@ class Reconciler:
             await self._read_live(key)
         if outcome.stale:
             return Result("requeue", STALE_SECONDS, outcome)
+        if outcome.failures:
+            raise errors.WritesFailed([one.error for one in outcome.failures], wake_after)
         return Result("success" if wake_after is None else "requeue_after", wake_after, outcome)
 
     async def _catch_up(self, key: Key) -> None:
@@ -112,19 +115,12 @@ class Reconciler:
 
     async def _read_live(self, key: Key) -> None:
         """Learn what the watch should have shown: to go on without it would be to decide from the past."""
-        try:
-            live = await self._world.kube.get(*key)
-        except errors.NotFound:
-            cached = self._world.store.get(*key)
-            if cached is not None:
-                self._learn(key.resource, cached, True)
-            return
-        self._learn(key.resource, live, False)
+        await live.read(self._world.kube, self._world.store, key, self._learn)
 
-    async def complain(self, key: Key, count: int) -> None:
-        """Let the object's status say that its passes keep failing, once they have failed `PATIENCE` times."""
+    async def report_failure(self, key: Key, count: int) -> None:
+        """Report in the object's status that its passes keep failing, once they have failed `PATIENCE` times."""
         found = self._world.store.get(*key)
-        if count < PATIENCE or found is None or _has_condition(found, failures.NAME_CONFLICT):
+        if count < PATIENCE or found is None:
             return
         settings = self._world.settings
         command = f"kubectl -n {settings.namespace} logs deployment/{settings.lease_name}"
@@ -135,13 +131,9 @@ class Reconciler:
         else:
             status = failures.internal_error(found, PATIENCE, command, now)
         try:
-            await self._say(key, found, status)
+            await self._write_status(key, found, status)
         except errors.MillraceError as error:
             log.warning("the failure could not be reported in the status", key=str(key), why=str(error))
 
-    async def _say(self, key: Key, found: Manifest, status: Manifest) -> None:
-        await self._executor.say(key, found, status, Outcome())
-
-
-def _has_condition(found: Manifest, reason: str) -> bool:
-    return any(one.get("reason") == reason for one in (found.get("status") or {}).get("conditions") or ())
+    async def _write_status(self, key: Key, found: Manifest, status: Manifest) -> None:
+        await self._executor.write_status(key, found, status, Outcome())

@@ -16,7 +16,7 @@ from typing import Any
 from millrace.api import keys, resources
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Key, Manifest, controller_of
-from millrace.clients.world import Observe, Watches, World
+from millrace.clients.world import MapFunctions, Observe, World
 from millrace.decide.plan import Plan
 
 LABELS: Mapping[str, ResourceType] = {
@@ -33,7 +33,7 @@ class Controller:
     resource: ResourceType
     observe: Observe
     decide: Callable[[Any], Plan]
-    watches: Watches = field(default_factory=dict)
+    watches: MapFunctions = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -55,9 +55,9 @@ def route(controllers: Iterable[Controller], world: World, resource: ResourceTyp
     else:
         yield from _labelled(by_kind.values(), resource, namespace, metadata)
     for controller in by_kind.values():
-        watch = controller.watches.get(resource)
-        if watch is not None:
-            for found in watch(world, manifest):
+        map_function = controller.watches.get(resource)
+        if map_function is not None:
+            for found in map_function(world, manifest):
                 yield Key(controller.resource, *found)
 
 

@@ -20,6 +20,12 @@ log = Log(__name__)
 
 PASS_SECONDS = 120.0
 """A pass that takes longer is cancelled and retried: something in it hangs."""
+REFUSED_SECONDS = (30.0, 60.0)
+"""The shortest and the longest wait of an object some of whose writes keep failing.
+
+Each pass repeats them, so passes that wait for time come no sooner. What ends a refusal, more quota for instance,
+causes no event, so they come no later either.
+"""
 GRACE_SECONDS = 8.0
 """How long running passes may go on when the operator stops."""
 
@@ -86,7 +92,7 @@ class Workers:
             self._series.event_to_reconcile.labels(controller=name).observe(started - taken.since)
         try:
             async with asyncio.timeout(PASS_SECONDS):
-                result = await reconciler.reconcile(key)
+                result = await reconciler.reconcile(key, queue.failures(key))
         except asyncio.CancelledError:
             queue.add(key)
             raise
@@ -108,6 +114,10 @@ class Workers:
         self._series.reconcile_errors.labels(controller=reconciler.resource.kind.lower()).inc()
         again = queue.retry(key)
         count = queue.failures(key)
+        if isinstance(error, errors.WritesFailed):
+            shortest, longest = REFUSED_SECONDS
+            again = min(again, longest if error.wake_after is None else max(shortest, min(longest, error.wake_after)))
+            queue.add_after(key, again)
         expected = isinstance(error, errors.MillraceError)
         log.warning(
             "a pass failed",
@@ -117,4 +127,5 @@ class Workers:
             why=str(error) or type(error).__name__,
             error=None if expected else error,
         )
-        await reconciler.complain(key, count)
+        if not isinstance(error, errors.WritesFailed):  # these are in the status already
+            await reconciler.report_failure(key, count)

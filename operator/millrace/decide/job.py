@@ -98,14 +98,14 @@ class Job(Frozen):
         """Why the live pod does not start."""
         return self.live.trouble if self.live is not None else ""
 
-    def last_words(self) -> Iterator[tuple[Pod, Container]]:
+    def termination_messages(self) -> Iterator[tuple[Pod, Container]]:
         """Ended containers that left a message, the newest pod's last container first."""
         for pod in reversed(self.pods):
             for container in reversed(pod.containers):
                 if container.state == "Terminated" and container.message:
                     yield pod, container
 
-    def culprit(self) -> tuple[Pod, Container | None] | None:
+    def first_failure(self) -> tuple[Pod, Container | None] | None:
         """The newest pod that failed, and its first container that did; None when no failed pod is left."""
         for pod in reversed(self.pods):
             failed = next((container for container in pod.containers if container.is_failed), None)
@@ -116,7 +116,7 @@ class Job(Frozen):
 
 def snapshot_report(job: Job) -> SnapshotReport | None:
     """What the newest snapshot container reported, if it can be read."""
-    for _, container in job.last_words():
+    for _, container in job.termination_messages():
         try:
             return SnapshotReport.from_json(container.message)
         except MalformedRecord:

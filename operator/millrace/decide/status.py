@@ -1,4 +1,4 @@
-"""How a decision says where an object stands: three kstatus conditions, one sentence, events on transitions.
+"""How a decision reports on an object: three kstatus conditions, one sentence, events on transitions.
 
     Ready        it can be used
     Reconciling  the operator works on it, or waits for something that will wake it
@@ -26,8 +26,8 @@ LONGEST_WAIT = timedelta(days=3650)
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 
 
-class Standing(Frozen):
-    """Where an object stands, in one place."""
+class Kstatus(Frozen):
+    """What the three kstatus conditions say."""
 
     ready: bool
     progress: Literal["Settled", "Reconciling", "Stalled"]
@@ -54,7 +54,7 @@ def mark(kind: str, holds: bool | None, reason: Reason | str, message: str = "")
 
 
 def remembered(known: Iterable[Condition], kind: str, otherwise: Mark) -> Mark:
-    """What the status said about a condition, to be said again."""
+    """The condition as the status has it, to be written again; `otherwise` while the status has none."""
     found = conditions.find(known, kind)
     if found is None:
         return otherwise
@@ -100,10 +100,10 @@ def later(moment: datetime, seconds: float) -> datetime:
         return moment
 
 
-def begun(memory: Memory, now: datetime, *times: str) -> Memory:
-    """The same with those times now at the latest, whatever the clock was when they were written.
+def not_after(memory: Memory, now: datetime, *times: str) -> Memory:
+    """The same with those times not after `now`, whatever the clock said when they were written.
 
-    What waits from a moment that is yet to come waits as much longer: a clock that was set back must not do that.
+    A wait that counts from a moment in the future would take that much longer, as after a clock was set back.
     """
     early = {name: now for name in times if (getattr(memory, name) or now) > now}
     return memory.model_copy(update=early) if early else memory
@@ -112,7 +112,7 @@ def begun(memory: Memory, now: datetime, *times: str) -> Memory:
 def _command(template: str, fields: dict[str, str]) -> str:
     for field, value in fields.items():
         template = template.replace("{" + field + "}", value)
-    return template
+    return template.rstrip()
 
 
 def _cut(text: str, limit: int) -> str:

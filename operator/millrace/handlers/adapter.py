@@ -28,9 +28,9 @@ Saw = Callable[[ResourceType, str | None, dict[str, Any]], None]
 BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses between attempts of one request to list or watch, in seconds."""
 TRIES = 5
-"""So many failures of kopf in a row are borne."""
+"""After more failures of kopf in a row than this the last one is raised."""
 CALM_SECONDS = 60.0
-"""Watches that lasted so long were good ones."""
+"""A failure after so long without one starts the count again."""
 ENDING_SECONDS = 0.5
 """Between two cancellations of what is left of kopf."""
 PAUSE_WAITER = "pause-waiter"
@@ -120,7 +120,7 @@ async def _never_called(**_: Any) -> None:
 
 
 class NotKopfs(Container["asyncio.Task[Any]"]):
-    """All tasks of the loop but kopf's: it takes for its own, and cancels, every task born after its own start."""
+    """All tasks of the loop but kopf's own: kopf would cancel every task that was created after its start."""
 
     _home = str(Path(kopf.__file__).parent)
 
@@ -129,7 +129,7 @@ class NotKopfs(Container["asyncio.Task[Any]"]):
         return code is None or not code.co_filename.startswith(self._home)
 
 
-class Watches:
+class KopfWatches:
     """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
     whoever wants them takes them back.
     """

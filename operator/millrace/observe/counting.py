@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from millrace.contract.router import RevisionTraffic
-from millrace.decide.analysis import Tally
+from millrace.decide.deployment.analysis import Tally
 
 Bins = tuple[int, ...]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from millrace.api import resources
 from millrace.api.dataset import Dataset
-from millrace.clients.world import Watches, World
+from millrace.clients.world import MapFunctions, World
 from millrace.decide.dataset import Observation, looks_at
 from millrace.observe import jobs
 
-WATCHES: Watches = {}
+WATCHES: MapFunctions = {}
 """Jobs come by ownerReference and their pods by label."""
 
 

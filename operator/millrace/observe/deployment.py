@@ -12,9 +12,9 @@ from millrace.api import conditions, keys, resources
 from millrace.api.base import Shape
 from millrace.api.resources import ResourceType
 from millrace.clients.store import Manifest
-from millrace.clients.world import Watches, World
-from millrace.decide.monitoring import DRIFT_DETECTED
-from millrace.decide.seen import Measured, Observation, Router, Server
+from millrace.clients.world import MapFunctions, World
+from millrace.decide.deployment.monitoring import DRIFT_DETECTED
+from millrace.decide.deployment.observation import Observation, Router, Scraped, Server
 from millrace.observe import jobs, pods
 from millrace.observe import model as models
 from millrace.observe import training_run as runs
@@ -32,10 +32,10 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     if manifest is None:
         return None
     deployment = api.Deployment.model_validate(manifest)
-    measured = world.scrapes.measured(deployment) if world.scrapes is not None else Measured()
+    scraped = world.scrapes.scraped(deployment) if world.scrapes is not None else Scraped()
     run = _run(world, deployment)
     budgets = world.store.owned(resources.BUDGETS, deployment.metadata.uid)
-    started, live = await _runs(world, deployment, measured)
+    started, live = await _runs(world, deployment, scraped)
     return Observation(
         now=world.clock.now(),
         steady_since=world.steadiness.since(),
@@ -49,7 +49,7 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
             for one in pods.routers(world.store, namespace, name, world.clock.now())
         ),
         budgets=tuple((one["metadata"]["name"], one["metadata"]["uid"]) for one in budgets),
-        measured=measured,
+        scraped=scraped,
         policy_in_force=world.policy.in_force,
         run=run,
         dataset=_one(world, resources.DATASETS, namespace, run.spec.dataset_ref.name, api.Dataset) if run else None,
@@ -125,14 +125,14 @@ def _annotation(manifest: Manifest, name: str) -> str | None:
     return str(found) if found is not None else None
 
 
-async def _runs(world: World, deployment: api.Deployment, measured: Measured) -> tuple[list[api.TrainingRun], bool]:
+async def _runs(world: World, deployment: api.Deployment, scraped: Scraped) -> tuple[list[api.TrainingRun], bool]:
     """Runs started for this Deployment, and whether they were read live."""
     if deployment.spec.retraining is None:
         return [], False
     labels = {keys.DEPLOYMENT_UID: deployment.metadata.uid}
     namespace = deployment.metadata.namespace
     drifted = conditions.is_true(deployment.status.conditions, DRIFT_DETECTED) or (
-        measured.drift is not None and measured.drift.verdict.state == "Drifted"
+        scraped.drift is not None and scraped.drift.verdict.state == "Drifted"
     )
     if drifted:
         found = await world.kube.list(resources.TRAINING_RUNS, namespace, labels)
@@ -182,7 +182,7 @@ def _wakes_by_run(world: World, run: Manifest) -> Iterator[tuple[str, str]]:
     yield from _names(world.store.find(resources.DEPLOYMENTS, by_run, name, namespace))
 
 
-WATCHES: Watches = {
+WATCHES: MapFunctions = {
     resources.MODELS: _wakes_by_model,
     resources.DATASETS: _wakes_by_dataset,
     resources.TRAINING_RUNS: _wakes_by_run,

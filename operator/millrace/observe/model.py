@@ -8,7 +8,7 @@ from typing import Any, Literal
 from millrace.api import resources
 from millrace.api.model import Model
 from millrace.clients.store import Manifest
-from millrace.clients.world import Watches, World
+from millrace.clients.world import MapFunctions, World
 from millrace.decide.model import Observation, Use
 
 _ROLES: tuple[tuple[str, Literal["Stable", "Canary"]], ...] = (("stable", "Stable"), ("canary", "Canary"))
@@ -70,4 +70,4 @@ def _models_of(world: World, deployment: Manifest) -> Iterator[tuple[str, str]]:
         yield namespace, name
 
 
-WATCHES: Watches = {resources.DEPLOYMENTS: _models_of}
+WATCHES: MapFunctions = {resources.DEPLOYMENTS: _models_of}

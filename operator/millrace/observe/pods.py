@@ -10,8 +10,8 @@ from millrace.api import resources
 from millrace.clients.store import Manifest, Store
 from millrace.contract.record import MalformedRecord
 from millrace.contract.report import StageFailure
-from millrace.decide.rollout import HOPELESS
-from millrace.decide.seen import Trouble
+from millrace.decide.deployment.observation import Trouble
+from millrace.decide.deployment.rollout import HOPELESS
 from millrace.render import router_workload, server
 
 WAITING_IN_PEACE = frozenset({"PodInitializing", "ContainerCreating"})
@@ -86,7 +86,7 @@ def _troubles(pod: Manifest) -> Iterator[Trouble]:
 
 
 def _ended(part: Mapping[str, Any], ended: Mapping[str, Any]) -> Trouble:
-    """A container that ended: by its own words if it left any."""
+    """Why a container ended: its termination message, if it wrote one."""
     text = str(ended.get("message") or "")
     try:
         said = StageFailure.from_json(text)

@@ -49,7 +49,8 @@ async def watch(world: World, sleep: Sleep = asyncio.sleep) -> None:
 async def look(world: World) -> PolicyStatus:
     """Try what the policies forbid, without creating anything.
 
-    What cannot be told now (an unreachable API server) leaves the last finding; what can never be told is unknown.
+    While the API server is unreachable the last answer stands; where the question cannot be asked at all, the answer is
+    unknown.
     """
     namespace = world.settings.namespace
     tries = ((MODELS, admission.APPROVALS, forged_model), (TRAINING_RUNS, admission.RUNS, forged_run))

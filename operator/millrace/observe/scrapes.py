@@ -1,4 +1,4 @@
-"""What routers and servers say of themselves, asked in the background by the leader.
+"""What routers and servers report about themselves, scraped in the background by the leader.
 
     every 2 s while a rollout or a retirement is under way, else every min(drift interval, 15 s)
 
@@ -26,9 +26,9 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.contract import environment, exposition
 from millrace.contract import router as routers
-from millrace.decide import analysis, drift, rollout
-from millrace.decide.analysis import Tally
-from millrace.decide.seen import Measured, Observation, Router, Traffic, Watched
+from millrace.decide.deployment import analysis, drift, rollout
+from millrace.decide.deployment.analysis import Tally
+from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped, Traffic
 from millrace.observe import pods
 from millrace.observe.counting import BinCounter, TrafficCounter
 from millrace.observe.exposition import server_page
@@ -43,7 +43,7 @@ BUSY_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 15.0
 TICK_SECONDS: Final = 0.5
 STALE_SECONDS: Final = 10.0
-"""A router that did not answer for so long, beyond its period, has said nothing."""
+"""An answer of a router that is older than its scrape period plus this is not used."""
 
 WIDE_PAGE: Final = 512 * 1024
 WIDE_FEATURES: Final = 256
@@ -65,14 +65,14 @@ class Answer:
 
 
 @dataclass
-class Known:
-    """Everything known of one Deployment."""
+class ScrapeState:
+    """What the answers of one Deployment's pods add up to so far."""
 
     uid: str
     manifest: Manifest = field(default_factory=dict)
     """The cached object as of the last visit: another one is visited at once."""
     due: float = -math.inf
-    """When somebody is to be asked next, or an answer gets too old."""
+    """When a pod is to be asked next, or an answer gets too old."""
     answers: dict[str, Answer] = field(default_factory=dict)
     """By router pod UID."""
     traffic: TrafficCounter = field(default_factory=TrafficCounter)
@@ -94,14 +94,15 @@ class Scrapes:
 
     def __init__(self, world: World, fetch: Fetch | None = None) -> None:
         self._world = world
+        self._given = fetch
         self._fetch = fetch
-        self._known: dict[Key, Known] = {}
+        self._states: dict[Key, ScrapeState] = {}
 
     async def run(self) -> None:
         """Ask, for as long as this replica leads. What an earlier term left behind is forgotten."""
-        self._known.clear()
+        self._states.clear()
         async with scrape.opened() as fetch:
-            self._fetch = self._fetch or fetch
+            self._fetch = self._given or fetch  # never one of an earlier term: its connections are closed
             while True:
                 await self.round()
                 await asyncio.sleep(TICK_SECONDS)
@@ -111,69 +112,69 @@ class Scrapes:
         now = self._world.clock.monotonic()
         found = self._world.store.every(resources.DEPLOYMENTS)
         due = [manifest for manifest in found if self._is_due(manifest, now)]
-        if len(self._known) > len(found):
+        if len(self._states) > len(found):
             names = {_key(manifest) for manifest in found}
-            self._known = {key: known for key, known in self._known.items() if key in names}
+            self._states = {key: state for key, state in self._states.items() if key in names}
         await asyncio.gather(*map(self._visit, due))
 
     def router(self, namespace: str, name: str, pod_uid: str) -> Router | None:
         """What a router said, unless that is too old."""
-        known = self._known.get((namespace, name))
-        answer = known.answers.get(pod_uid) if known is not None else None
+        state = self._states.get((namespace, name))
+        answer = state.answers.get(pod_uid) if state is not None else None
         if answer is None or self._world.clock.monotonic() - answer.at > answer.period + STALE_SECONDS:
             return None
         return Router(pod=pod_uid, generation=answer.generation, healthy=answer.healthy, asked=answer.asked)
 
-    def measured(self, deployment: api.Deployment) -> Measured:
+    def scraped(self, deployment: api.Deployment) -> Scraped:
         """Traffic of the canary and drift of stable, as of the last answers."""
         metadata = deployment.metadata
-        known = self._known.get((metadata.namespace, metadata.name))
-        return _measured(known, deployment) if known is not None and known.uid == metadata.uid else Measured()
+        state = self._states.get((metadata.namespace, metadata.name))
+        return _scraped(state, deployment) if state is not None and state.uid == metadata.uid else Scraped()
 
     def _is_due(self, manifest: Manifest, now: float) -> bool:
-        """Asked of every Deployment twice a second, so nothing is read that is as it was."""
-        known = self._known.get(_key(manifest))
-        return known is None or known.manifest is not manifest or now >= known.due
+        """Called for every Deployment twice a second, so an unchanged manifest is not parsed."""
+        state = self._states.get(_key(manifest))
+        return state is None or state.manifest is not manifest or now >= state.due
 
     async def _visit(self, manifest: Manifest) -> None:
         key, uid = _key(manifest), str(manifest["metadata"].get("uid") or "")
-        known = self._known.get(key)
-        if known is None or known.uid != uid:
-            known = self._known[key] = Known(uid)
-        known.manifest, known.due = manifest, math.inf
+        state = self._states.get(key)
+        if state is None or state.uid != uid:
+            state = self._states[key] = ScrapeState(uid)
+        state.manifest, state.due = manifest, math.inf
         try:
             deployment = api.Deployment.model_validate(manifest)
         except ValidationError:
             return  # its own reconcile says so
         if deployment.metadata.deletion_timestamp is None:
-            await self._ask(key, known, deployment)
+            await self._ask(key, state, deployment)
 
-    async def _ask(self, key: Key, known: Known, deployment: api.Deployment) -> None:
+    async def _ask(self, key: Key, state: ScrapeState, deployment: api.Deployment) -> None:
         clock = self._world.clock
         now = clock.monotonic()
         period, server_period = _period(deployment), _server_period(deployment)
-        if now >= known.routers_asked + period:
-            known.routers_asked = now
-            await self._ask_routers(key, known, deployment, period)
-        if now >= known.servers_asked + server_period:
-            known.servers_asked = now
-            await self._ask_servers(key, known, deployment)
-        stale = (answer.at + answer.period + STALE_SECONDS for answer in known.answers.values())
+        if now >= state.routers_asked + period:
+            state.routers_asked = now
+            await self._ask_routers(key, state, deployment, period)
+        if now >= state.servers_asked + server_period:
+            state.servers_asked = now
+            await self._ask_servers(key, state, deployment)
+        stale = (answer.at + answer.period + STALE_SECONDS for answer in state.answers.values())
         later = [moment for moment in stale if moment >= clock.monotonic()]
-        known.due = min([known.routers_asked + period, known.servers_asked + server_period, *later])
-        self._tell(key, known, deployment)
+        state.due = min([state.routers_asked + period, state.servers_asked + server_period, *later])
+        self._enqueue_if_changed(key, state, deployment)
 
-    async def _ask_routers(self, key: Key, known: Known, deployment: api.Deployment, period: float) -> None:
+    async def _ask_routers(self, key: Key, state: ScrapeState, deployment: api.Deployment, period: float) -> None:
         found = [one for one in pods.routers(self._world.store, *key, self._world.clock.now()) if pods.address(one)]
-        await asyncio.gather(*(self._ask_router(known, one, period) for one in found))
+        await asyncio.gather(*(self._ask_router(state, one, period) for one in found))
         uids = {pods.uid(one) for one in found}
-        known.answers = {uid: answer for uid, answer in known.answers.items() if uid in uids}
+        state.answers = {uid: answer for uid, answer in state.answers.items() if uid in uids}
         status = deployment.status
         roles = {one.revision for one in (status.stable, status.canary, *status.retiring) if one is not None}
-        known.traffic.keep(roles, uids)
-        _mark(known, status, self._world.clock.now())
+        state.traffic.keep(roles, uids)
+        _set_baselines(state, status, self._world.clock.now())
 
-    async def _ask_router(self, known: Known, found: Manifest, period: float) -> None:
+    async def _ask_router(self, state: ScrapeState, found: Manifest, period: float) -> None:
         host, uid, port = pods.address(found), pods.uid(found), environment.ROUTER_STATS_PORT
         asked, at = self._world.clock.now(), self._world.clock.monotonic()
         try:
@@ -185,54 +186,54 @@ class Scrapes:
             log.debug("a router could not be asked", pod=found["metadata"]["name"], why=str(error))
             return
         healthy = {revision: counted.healthy for revision, counted in traffic.items()}
-        known.answers[uid] = Answer(generation.strip(), healthy, asked, at, period)
-        known.traffic.add(uid, traffic)
+        state.answers[uid] = Answer(generation.strip(), healthy, asked, at, period)
+        state.traffic.add(uid, traffic)
 
-    async def _ask_servers(self, key: Key, known: Known, deployment: api.Deployment) -> None:
+    async def _ask_servers(self, key: Key, state: ScrapeState, deployment: api.Deployment) -> None:
         stable, monitoring = deployment.status.stable, deployment.spec.monitoring
         revision = stable.revision if stable is not None else ""
-        if revision != known.revision:
-            known.revision, known.bins, known.reference = revision, BinCounter(), {}
-            known.memory, known.verdict = drift.Memory(), None
+        if revision != state.revision:
+            state.revision, state.bins, state.reference = revision, BinCounter(), {}
+            state.memory, state.verdict = drift.Memory(), None
         if not revision or monitoring is None:
             return
         found = [one for one in pods.servers(self._world.store, *key, revision) if pods.address(one)]
-        await asyncio.gather(*(self._ask_server(known, one) for one in found))
-        known.bins.keep({pods.uid(one) for one in found})
+        await asyncio.gather(*(self._ask_server(state, one) for one in found))
+        state.bins.keep({pods.uid(one) for one in found})
         asked = monitoring.drift
         rule = drift.Rule(asked.false_alarm_rate, asked.margin, asked.min_samples)
-        is_wide = len(known.reference) > WIDE_FEATURES
-        known.memory, known.verdict = await _aside(
-            is_wide, drift.look, known.memory, dict(known.bins.totals), known.reference, rule
+        is_wide = len(state.reference) > WIDE_FEATURES
+        state.memory, state.verdict = await _aside(
+            is_wide, drift.look, state.memory, dict(state.bins.totals), state.reference, rule
         )
 
-    async def _ask_server(self, known: Known, found: Manifest) -> None:
+    async def _ask_server(self, state: ScrapeState, found: Manifest) -> None:
         try:
             text = await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH)
             page = await _aside(len(text) > WIDE_PAGE, server_page, text)
         except (ScrapeFailed, ValueError) as error:
             log.debug("a server could not be asked", pod=found["metadata"]["name"], why=str(error))
             return
-        if page.reference and not known.reference:
-            known.reference = page.reference
-        known.bins.add(pods.uid(found), page.live)
+        if page.reference and not state.reference:
+            state.reference = page.reference
+        state.bins.add(pods.uid(found), page.live)
 
     async def _get(self, host: str, port: int, path: str) -> str:
         if self._fetch is None:
             raise ScrapeFailed("the scrapes have not begun")
         return await self._fetch(host, port, path)
 
-    def _tell(self, key: Key, known: Known, deployment: api.Deployment) -> None:
-        """Enqueue the Deployment if what is known of it has changed in a way that matters."""
-        signature = (self._routers_signature(key, known), _verdicts(known, deployment), _drift_signature(known))
-        if signature != known.signature:
-            first, known.signature = known.signature is None, signature
+    def _enqueue_if_changed(self, key: Key, state: ScrapeState, deployment: api.Deployment) -> None:
+        """Enqueue the Deployment if what its pods say has changed in a way that matters."""
+        signature = (self._routers_signature(key, state), _verdicts(state, deployment), _drift_signature(state))
+        if signature != state.signature:
+            first, state.signature = state.signature is None, signature
             if not first or any(signature):
                 self._world.enqueue(resources.DEPLOYMENTS, *key)
 
-    def _routers_signature(self, key: Key, known: Known) -> Any:
+    def _routers_signature(self, key: Key, state: ScrapeState) -> Any:
         found = []
-        for uid in sorted(known.answers):
+        for uid in sorted(state.answers):
             router = self.router(*key, uid)
             healthy = frozenset(name for name, count in router.healthy.items() if count) if router is not None else None
             found.append((uid, router.generation if router is not None else None, healthy))
@@ -259,33 +260,33 @@ def _server_period(deployment: api.Deployment) -> float:
     return min(IDLE_SECONDS, seconds(monitoring.drift.interval)) if monitoring is not None else IDLE_SECONDS
 
 
-def _mark(known: Known, status: api.DeploymentStatus, now: datetime) -> None:
+def _set_baselines(state: ScrapeState, status: api.DeploymentStatus, now: datetime) -> None:
     """Remember the counters when a step is first seen; a rollout counts all its canary ever had."""
     canary, memory = status.canary, status.rollout
     if canary is None or memory is None or memory.started_time is None or memory.step_started_time is None:
-        known.baselines.clear()
+        state.baselines.clear()
         return
-    total = known.traffic.totals.get(canary.revision, Tally())
+    total = state.traffic.totals.get(canary.revision, Tally())
     wanted = {
         ("rollout", canary.revision, memory.started_time): Tally(),
         ("step", canary.revision, memory.step_started_time): total,
     }
-    known.baselines = {mark: known.baselines.get(mark, (tally, now)) for mark, tally in wanted.items()}
+    state.baselines = {mark: state.baselines.get(mark, (tally, now)) for mark, tally in wanted.items()}
 
 
-def _measured(known: Known, deployment: api.Deployment) -> Measured:
-    watched = Watched(revision=known.revision, verdict=known.verdict) if known.verdict is not None else None
+def _scraped(state: ScrapeState, deployment: api.Deployment) -> Scraped:
+    drifted = RevisionDrift(revision=state.revision, verdict=state.verdict) if state.verdict is not None else None
     found: dict[str, Any] = {}
-    for (kind, revision, moment), (before, since) in known.baselines.items():
-        total = known.traffic.totals.get(revision, Tally())
+    for (kind, revision, moment), (before, since) in state.baselines.items():
+        total = state.traffic.totals.get(revision, Tally())
         found |= {"revision": revision, kind: moment, f"since_{kind}": total.minus(before)}
         found |= {"counted_since": since} if kind == "step" else {}
     canary = deployment.status.canary
     matches = canary is not None and found.get("revision") == canary.revision
-    return Measured(traffic=(Traffic(**found),) if matches else (), drift=watched)
+    return Scraped(traffic=(Traffic(**found),) if matches else (), drift=drifted)
 
 
-def _verdicts(known: Known, deployment: api.Deployment) -> Any:
+def _verdicts(state: ScrapeState, deployment: api.Deployment) -> Any:
     """What the analyses say, as far as a status tells it."""
     if deployment.status.canary is None:
         return ()
@@ -293,7 +294,7 @@ def _verdicts(known: Known, deployment: api.Deployment) -> Any:
         now=datetime.min.replace(tzinfo=UTC),
         deployment=deployment,
         platform=pod.Platform(trainer_image="", server_image="", router_image="", store_uri="", store_secret=""),
-        measured=_measured(known, deployment),
+        scraped=_scraped(state, deployment),
     )
     return tuple(
         (result.name, result.phase, analysis.rounded(result.samples))
@@ -301,8 +302,8 @@ def _verdicts(known: Known, deployment: api.Deployment) -> Any:
     )
 
 
-def _drift_signature(known: Known) -> Any:
-    verdict = known.verdict
+def _drift_signature(state: ScrapeState) -> Any:
+    verdict = state.verdict
     if verdict is None or not verdict.samples:
         return ()
-    return (known.revision, verdict.state, f"{verdict.score:.2f}", verdict.worst_feature, verdict.samples.bit_length())
+    return (state.revision, verdict.state, f"{verdict.score:.2f}", verdict.worst_feature, verdict.samples.bit_length())

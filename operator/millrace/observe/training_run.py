@@ -9,7 +9,7 @@ from millrace.api import keys, resources
 from millrace.api.dataset import Dataset
 from millrace.api.training_run import TrainingRun
 from millrace.clients.store import Manifest
-from millrace.clients.world import Watches, World
+from millrace.clients.world import MapFunctions, World
 from millrace.decide import training_run
 from millrace.decide.training_run import ModelView, Observation
 from millrace.observe import jobs
@@ -73,5 +73,5 @@ def _runs_on(world: World, dataset: Manifest) -> Iterator[tuple[str, str]]:
             yield run["metadata"]["namespace"], run["metadata"]["name"]
 
 
-WATCHES: Watches = {resources.DATASETS: _runs_on}
+WATCHES: MapFunctions = {resources.DATASETS: _runs_on}
 """The Job comes by ownerReference, its pods and the Model by label."""

@@ -1,6 +1,6 @@
 """PodDisruptionBudgets: an eviction, as a drained node asks for, may take one router and one server at a time.
 
-Of single pods there is none to spare, and a budget would only hold the drain up: they get none.
+A single pod gets no budget: it would only block the drain.
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ from millrace.contract import environment
 
 Part = dict[str, Any]
 USER = 65532
+REQUESTS: Mapping[str, str] = {"cpu": "100m", "memory": "256Mi"}
+"""What a container is sure to get where nobody says otherwise.
+
+Without requests it gets nothing on a full node, is killed first, and is refused where a quota asks for them.
+"""
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
 TMP_VOLUME = "tmp"
 
@@ -72,10 +77,28 @@ def container(
     }
     if secrets:
         part["envFrom"] = list(secrets)
-    wanted = resources.wire() if resources is not None else {}
-    if wanted:
-        part["resources"] = wanted
+    part["resources"] = requested(resources)
     return part
+
+
+def requested(resources: ResourceRequirements | None) -> Part:
+    """A container's `resources`: as stated, and `REQUESTS` of what nothing is stated about."""
+    stated = resources.wire() if resources is not None else {}
+    said = {*stated.get("requests", ()), *stated.get("limits", ())}
+    added = {name: amount for name, amount in REQUESTS.items() if name not in said}
+    return {**stated, "requests": {**added, **stated.get("requests", {})}} if added else stated
+
+
+def stated(resources: Mapping[str, Any]) -> Part:
+    """What was stated about the `resources` of a container that `requested` made."""
+    limits = resources.get("limits", {})
+    requests = {
+        name: amount
+        for name, amount in resources.get("requests", {}).items()
+        if name in limits or REQUESTS.get(name) != amount
+    }
+    rest = {name: value for name, value in resources.items() if name != "requests"}
+    return {**rest, "requests": requests} if requests else rest
 
 
 def secret(name: str, prefix: str = "") -> Part:

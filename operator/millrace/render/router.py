@@ -24,12 +24,16 @@ from millrace.render.router_bootstrap import (
     CLUSTERS_FILE,
     DEFAULT_PATHS,
     GENERATION_HOST,
+    LEAVING,
     ROUTES_FILE,
+    WHO,
     RouterPaths,
     bootstrap,
 )
 
 BOOTSTRAP_FILE = "bootstrap.yaml"
+_WHO = {"header": {"key": WHO, "value": "%ENVIRONMENT(HOSTNAME)%"}}
+_LEAVES = {"default_value": {"numerator": 0, "denominator": "HUNDRED"}, "runtime_key": LEAVING}
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,10 @@ def routes(config: RouterConfig) -> str:
             {
                 "name": "generation",
                 "domains": [GENERATION_HOST],
-                "routes": [envoy.answer({"prefix": "/"}, 200, config.generation)],
+                "routes": [
+                    envoy.answer({"prefix": "/", "runtime_fraction": _LEAVES}, 200, config.generation),
+                    envoy.answer({"prefix": "/"}, 200, config.generation) | {"response_headers_to_add": [_WHO]},
+                ],
             },
             *_virtual_hosts(config),
         ],
@@ -179,12 +186,13 @@ def _members(backend: Backend) -> dict[str, Any]:
         },
         # An address that left the Service may soon be another model's.
         "ignore_health_on_host_removal": True,
-        "health_checks": [_health_check()],
+        "health_checks": [_health_check(backend.revision)],
         "outlier_detection": _outlier_detection(),
         "circuit_breakers": {
             "thresholds": [{"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024}]
         },
-        # Servers that fail their health check get requests only where there is no other server at all.
+        # Servers that fail their health check get requests only where there is no other server at all: one that is too
+        # busy to be asked keeps its place as long as it is the last.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0.0 if backend.fallback else 1.0}},
         # Shorter than the server's own keep-alive, so that no request meets a connection the server is closing.
         "typed_extension_protocol_options": envoy.http_options("30s"),
@@ -213,7 +221,8 @@ def _aggregate(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _health_check() -> dict[str, Any]:
+def _health_check(revision: str) -> dict[str, Any]:
+    """Whether a server takes traffic, asked so that one of another revision at the same address says no."""
     return {
         "timeout": "2s",
         "interval": "1s",
@@ -222,7 +231,7 @@ def _health_check() -> dict[str, Any]:
         "unhealthy_interval": "1s",
         "unhealthy_threshold": 3,
         "healthy_threshold": 1,
-        "http_health_check": {"path": "/v2/health/ready"},
+        "http_health_check": {"path": environment.SERVER_READY_PATH, "host": contract.revision_host(revision)},
     }
 
 

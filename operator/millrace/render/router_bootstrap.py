@@ -19,6 +19,10 @@ ROUTES_FILE = "rds.yaml"
 
 GENERATION_HOST = "generation.millrace.internal"
 """Asked of the public listener with this Host, Envoy answers with the generation it applies."""
+WHO = "x-millrace-router"
+"""A header of that answer: the name of the router's pod, unless that is about to leave."""
+LEAVING = "millrace.leaving"
+"""The runtime key that says so: percent of the answers without the header."""
 GENERATION_PATH = "/generation"
 """The same, on the stats listener."""
 
@@ -49,6 +53,8 @@ def bootstrap(paths: RouterPaths = DEFAULT_PATHS) -> str:
         {
             "node": {"id": "millrace-router", "cluster": "millrace-router"},
             "admin": {"address": envoy.address("127.0.0.1", paths.admin_port)},
+            # So that a router that is about to leave can say so.
+            "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
             "dynamic_resources": {"cds_config": envoy.watched(paths.config_dir, CLUSTERS_FILE)},
             "static_resources": {
                 "listeners": [_public_listener(paths), _stats_listener(paths)],

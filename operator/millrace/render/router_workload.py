@@ -6,29 +6,74 @@ the mounted directory, and an annotation on them makes their kubelets refresh it
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from millrace.api import keys
 from millrace.api.base import ObjectMeta
 from millrace.api.training_run import ResourceRequirements
 from millrace.contract import environment
-from millrace.render import metadata, names, pod, router
-from millrace.render.server import KIND, scraped
+from millrace.render import metadata, names, pod, router, router_bootstrap
+from millrace.render.server import KIND, PATIENCE, scraped
 
 Manifest = dict[str, Any]
 
 VOLUME = "config"
 PUBLIC_PORT = 80
 STATS_PATH = "/stats/prometheus"
+SUCCESSOR_SECONDS = 30
+"""How long a router that must go waits, as ready as ever, until the Service leads to another one that stays.
+
+As long as there is no other, endpoints that terminate get new connections, but only if they say that they are ready.
+"""
 DRAIN_SECONDS = 12
-"""How long a router that must go keeps answering, with `Connection: close`, until nobody is sent to it any more."""
+"""How long it then keeps answering, with `Connection: close`, until nobody is sent to it any more."""
+GRACE_SECONDS = SUCCESSOR_SECONDS + DRAIN_SECONDS + 8
 
 _RESOURCES = ResourceRequirements(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "384Mi"})
-_DRAIN = (
-    "import time, urllib.request as r; "
-    f"r.urlopen(r.Request('http://127.0.0.1:{environment.ROUTER_ADMIN_PORT}/healthcheck/fail', method='POST')); "
-    f"time.sleep({DRAIN_SECONDS})"
-)
+_DRAIN = """\
+import http.client, os, socket, time, urllib.request
+
+def is_another(host, port, own):
+    service = http.client.HTTPConnection(host, port, timeout=1)
+    try:
+        service.request("GET", "/", headers={"Host": "GENERATION_HOST"})
+        return service.getresponse().getheader("WHO", own) != own
+    except socket.gaierror as error:
+        return error.errno == socket.EAI_NONAME  # the Service is gone: nobody comes any more
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        service.close()
+
+def admin(path):
+    urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:ADMIN" + path, method="POST"))
+
+admin("/runtime_modify?LEAVING=100")
+end = time.monotonic() + SUCCESSOR_SECONDS
+while time.monotonic() < end and not is_another("SERVICE", PORT, os.environ["HOSTNAME"]):
+    time.sleep(0.5)
+admin("/healthcheck/fail")
+time.sleep(DRAIN_SECONDS)
+"""
+
+
+def drain(service: str, port: int = PUBLIC_PORT, admin_port: int = environment.ROUTER_ADMIN_PORT) -> str:
+    """The Python program by which a router leaves: once another one answers under the name of the Service.
+
+    It says first that it leaves, so that of two that go at once none takes the other for its successor.
+    """
+    words = {
+        "GENERATION_HOST": router_bootstrap.GENERATION_HOST,
+        "WHO": router_bootstrap.WHO,
+        "LEAVING": router_bootstrap.LEAVING,
+        "SUCCESSOR_SECONDS": str(SUCCESSOR_SECONDS),
+        "SERVICE": service,
+        "PORT": str(port),
+        "ADMIN": str(admin_port),
+        "DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+    return re.sub("|".join(words), lambda found: words[found[0]], _DRAIN)
 
 
 def replicas(servers: int) -> int:
@@ -90,7 +135,7 @@ def _labels(owner: ObjectMeta) -> dict[str, str]:
 
 def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
     config = f"{environment.ROUTER_CONFIG_DIR}/{router.BOOTSTRAP_FILE}"
-    ready = {"httpGet": {"path": "/ready", "port": environment.ROUTER_STATS_PORT}, "timeoutSeconds": 2}
+    ready = {"httpGet": {"path": "/ready", "port": environment.ROUTER_STATS_PORT}, "timeoutSeconds": 5}
     envoy = pod.container(
         "router",
         platform.router_image,
@@ -102,14 +147,13 @@ def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
             {"name": "http", "containerPort": environment.ROUTER_PORT, "protocol": "TCP"},
             {"name": "stats", "containerPort": environment.ROUTER_STATS_PORT, "protocol": "TCP"},
         ],
-        readinessProbe={**ready, "periodSeconds": 1, "failureThreshold": 2},
+        readinessProbe={**ready, "periodSeconds": 1, "failureThreshold": 3},
         livenessProbe={
             "tcpSocket": {"port": environment.ROUTER_STATS_PORT},
             "initialDelaySeconds": 30,
-            "periodSeconds": 10,
-            "failureThreshold": 6,
+            **PATIENCE,
         },
-        lifecycle={"preStop": {"exec": {"command": ["python3", "-c", _DRAIN]}}},
+        lifecycle={"preStop": {"exec": {"command": ["python3", "-c", drain(owner.name)]}}},
     )
     mounted = {"name": VOLUME, "configMap": {"name": names.router(owner.name)}}
-    return pod.spec([envoy], configured=[mounted])
+    return pod.spec([envoy], configured=[mounted], grace_seconds=GRACE_SECONDS)

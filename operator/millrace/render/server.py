@@ -28,6 +28,12 @@ VOLUME = "models"
 METRICS_PATH = "/metrics"
 SLOWEST_START_SECONDS = 600
 """A server that does not listen by then is restarted."""
+PATIENCE: Mapping[str, int] = {"timeoutSeconds": 20, "periodSeconds": 20, "failureThreshold": 6}
+"""A server that lives answers within that time, however little CPU its node has to give.
+
+One that is killed for being slow starts again on the same node, and makes it slower. Routers leave one that hangs alone
+long before (`render.router`).
+"""
 
 
 class Template(Frozen):
@@ -35,6 +41,7 @@ class Template(Frozen):
 
     image: str
     resources: ResourceRequirements | None = None
+    grace_seconds: int = environment.SERVER_GRACE_SECONDS
 
 
 class Bundle(Frozen):
@@ -55,7 +62,9 @@ def bundle(model: Model, template: Template) -> Bundle:
     """The revision that serves this Model under this template."""
     spec = model.spec
     return Bundle(
-        revision=names.revision(spec.artifact.digest, template.model_dump(mode="json", exclude_none=True)),
+        revision=names.revision(
+            spec.artifact.digest, template.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+        ),
         model=model.metadata.name,
         model_name=spec.model_name,
         version=int(spec.version),
@@ -92,7 +101,11 @@ def workload(owner: ObjectMeta, served: Bundle, replicas: int, platform: pod.Pla
 
 
 def service(owner: ObjectMeta, served: Bundle) -> Manifest:
-    """The headless Service of one revision: its DNS name lists the ready servers."""
+    """The headless Service of one revision: its DNS name lists all its servers, from their first moment to their last.
+
+    Who of them gets requests is the routers' to say, which ask each one. A list of those that Kubernetes calls ready
+    lacks a server that was told to stop, though it answers until its successor does, and one too busy to be asked.
+    """
     name = names.server(owner.name, served.revision)
     return {
         "apiVersion": "v1",
@@ -100,6 +113,7 @@ def service(owner: ObjectMeta, served: Bundle) -> Manifest:
         "metadata": metadata.child(KIND, owner, name, _labels(owner, served)),
         "spec": {
             "clusterIP": "None",
+            "publishNotReadyAddresses": True,
             "selector": selector(owner.name, served.revision),
             "ports": [{"name": "http", "port": environment.SERVER_PORT, "targetPort": environment.SERVER_PORT}],
         },
@@ -121,7 +135,13 @@ def read(manifest: Mapping[str, Any]) -> Bundle | None:
             model_uri=told.model_uri,
             golden_uri=told.golden_uri,
             profile_uri=told.profile_uri,
-            template=Template(image=server["image"], resources=server.get("resources") or None),
+            template=Template(
+                image=server["image"],
+                resources=pod.stated(server.get("resources") or {}) or None,
+                grace_seconds=manifest["spec"]["template"]["spec"].get(
+                    "terminationGracePeriodSeconds", environment.SERVER_GRACE_SECONDS
+                ),
+            ),
         )
     except (KeyError, TypeError, AttributeError, ValueError, StopIteration, MalformedRecord, ValidationError):
         return None
@@ -165,11 +185,11 @@ def _pod(owner: ObjectMeta, served: Bundle, platform: pod.Platform) -> pod.Part:
         resources=served.template.resources,
         ports=[{"name": "http", "containerPort": environment.SERVER_PORT, "protocol": "TCP"}],
         startupProbe=_probe("live", periodSeconds=1, failureThreshold=SLOWEST_START_SECONDS),
-        readinessProbe=_probe("ready", periodSeconds=1, failureThreshold=2),
-        livenessProbe=_probe("live", periodSeconds=10, failureThreshold=3),
+        readinessProbe=_probe("ready", periodSeconds=1, failureThreshold=3),
+        livenessProbe=_probe("live", **PATIENCE),
         **shared,
     )
-    return pod.spec([server], init=[fetch], volumes=[VOLUME])
+    return pod.spec([server], init=[fetch], volumes=[VOLUME], grace_seconds=served.template.grace_seconds)
 
 
 def _environment(owner: ObjectMeta, served: Bundle) -> ServerEnvironment:
@@ -183,6 +203,8 @@ def _environment(owner: ObjectMeta, served: Bundle) -> ServerEnvironment:
         model_uri=served.model_uri,
         golden_uri=served.golden_uri,
         profile_uri=served.profile_uri,
+        drain_seconds=float(served.template.grace_seconds - environment.GRACEFUL_SECONDS),
+        peers=names.server(owner.name, served.revision),
     )
 
 
@@ -193,6 +215,6 @@ def _command(stage: str) -> list[str]:
 def _probe(question: str, **timing: int) -> dict[str, Any]:
     return {
         "httpGet": {"path": f"/v2/health/{question}", "port": environment.SERVER_PORT},
-        "timeoutSeconds": 2,
+        "timeoutSeconds": 5,
         **timing,
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millrace_runtime.serving import compression
-from millrace_runtime.serving.endpoints import INDEX, LENGTH, Endpoints, Phase, Response, failed
+from millrace_runtime.serving.endpoints import INDEX, LENGTH, READY, Endpoints, Phase, Response, failed
 from millrace_runtime.serving.failure import RequestFailed
 from millrace_runtime.serving.load import Admitted, Load
 
@@ -51,13 +51,15 @@ class App:
             response = await self._infer(scope, receive)
         elif path == INDEX:
             response = await self._index(scope, receive)
+        elif path == READY:
+            response = self._endpoints.ready(method, _host(scope))
         else:
             response = self._endpoints.answer(path, method)
         if response is not None:
             await self._send(response, method, send)
 
     async def _infer(self, scope: Scope, receive: Receive) -> Response | None:
-        started = time.perf_counter()
+        self._endpoints.asked = started = time.perf_counter()
         try:
             head = self._head(scope)
             self._endpoints.loaded()
@@ -134,8 +136,12 @@ class App:
             _HTML_FREE,
             *response.headers,
         ]
-        if self._endpoints.phase is Phase.DRAINING:
+        if self._endpoints.phase is Phase.LEAVING:
             # The caller's next request goes to a server that stays.
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+
+
+def _host(scope: Scope) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name == b"host"), b"")

@@ -13,7 +13,8 @@ from enum import Enum
 import orjson
 
 import millrace
-from millrace.contract.environment import ServerEnvironment
+from millrace.contract.environment import SERVER_READY_PATH, ServerEnvironment
+from millrace.contract.router import REVISION_DOMAIN, revision_host
 from millrace_runtime.serving import log, rest
 from millrace_runtime.serving.dataplane import PLATFORM, DataPlane
 from millrace_runtime.serving.failure import RequestFailed
@@ -23,6 +24,7 @@ JSON = b"application/json"
 BINARY = b"application/octet-stream"
 EXTENSIONS = ("binary_tensor_data", "model_repository", "statistics")
 INDEX = "/v2/repository/index"
+READY = SERVER_READY_PATH
 LENGTH = rest.LENGTH_HEADER.lower().encode()
 
 
@@ -32,6 +34,8 @@ class Phase(Enum):
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
+    """Was told to stop, and takes traffic until another server does."""
+    LEAVING = "leaving"
     """Answers what still arrives, but asks for no more."""
 
 
@@ -53,9 +57,12 @@ class Endpoints:
     telemetry: Telemetry
     phase: Phase = Phase.LOADING
     plane: DataPlane | None = None
+    asked: float = 0.0
+    """When the last prediction was asked for, in seconds of `time.perf_counter`."""
     infer_paths: frozenset[str] = field(init=False)
-    """Paths that `infer` answers; `INDEX` is answered by `repository`, all others by `answer`."""
+    """Paths that `infer` answers; `INDEX` is answered by `repository`, `READY` by `ready`, all others by `answer`."""
     _routes: dict[str, Callable[[], Response]] = field(init=False)
+    _host: bytes = field(init=False)
     _identity: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +74,6 @@ class Endpoints:
             "/v2": self._server,
             "/v2/": self._server,
             "/v2/health/live": self._health_live,
-            "/v2/health/ready": self._health_ready,
             "/v2/models": self._models,
             "/v2/models/stats": self._statistics,
             "/metrics": self._metrics,
@@ -75,12 +81,18 @@ class Endpoints:
         for path in (model, version):
             self._routes |= {path: self._metadata, f"{path}/": self._metadata, f"{path}/ready": self._model_ready}
             self._routes[f"{path}/stats"] = self._statistics
+        self._host = revision_host(self.settings.revision).encode()
         self._identity = {"model_name": self.settings.model_name, "model_version": self.settings.model_version}
+
+    @property
+    def takes_traffic(self) -> bool:
+        """Whether more requests are welcome."""
+        return self.phase in (Phase.READY, Phase.DRAINING)
 
     def enter(self, phase: Phase) -> None:
         """Move on; `/metrics` and the readiness answers follow at once."""
         self.phase = phase
-        self.telemetry.ready = phase is Phase.READY
+        self.telemetry.ready = self.takes_traffic
 
     def loaded(self) -> DataPlane:
         """The model. Raises RequestFailed(503) while there is none."""
@@ -121,19 +133,29 @@ class Endpoints:
         return _json(200, {"name": "millrace", "version": millrace.__version__, "extensions": EXTENSIONS})
 
     def _health_live(self) -> Response:
-        return _json(200, {"live": True, "ready": self.phase is Phase.READY})
+        return _json(200, {"live": True, "ready": self.takes_traffic})
 
-    def _health_ready(self) -> Response:
-        ready = self.phase is Phase.READY
-        return _json(200 if ready else 503, {"live": True, "ready": ready}, () if ready else _RETRY)
+    def ready(self, method: str, host: bytes = b"") -> Response:
+        """Whether this server takes traffic; asked by the Host of another revision, that it is the wrong one.
+
+        One that was told to stop says so beside it: it is no successor for others that were.
+        """
+        if method not in ("GET", "HEAD"):
+            return failed(RequestFailed(405, "expected GET"), b"GET, HEAD")
+        asked = host.partition(b":")[0]
+        if asked.endswith(_DOMAIN) and asked != self._host:
+            return failed(RequestFailed(421, f"this server has revision {self.settings.revision}"))
+        ready = self.takes_traffic
+        draining = {"draining": True} if self.phase is Phase.DRAINING else {}
+        return _json(200 if ready else 503, {"live": True, "ready": ready, **draining}, () if ready else _RETRY)
 
     def _model_ready(self) -> Response:
-        ready = self.phase is Phase.READY
+        ready = self.takes_traffic
         body = {"name": self.settings.model_name, "ready": ready}
         return _json(200 if ready else 503, body, () if ready else _RETRY)
 
     def _models(self) -> Response:
-        ready = self.phase is Phase.READY
+        ready = self.takes_traffic
         name, version = self.settings.model_name, self.settings.model_version
         return _json(200, {"models": [{"name": name, "version": version, "platform": PLATFORM, "ready": ready}]})
 
@@ -158,7 +180,7 @@ class Endpoints:
             raise RequestFailed(400, f"expected JSON: {str(error)[:200]}") from error
         if not isinstance(asked, dict) or not isinstance(asked.get("ready", False), bool):
             raise RequestFailed(400, "ready: expected true or false in a JSON object")
-        ready = self.phase is Phase.READY
+        ready = self.takes_traffic
         state, reason = ("READY", "") if ready else ("UNAVAILABLE", self.phase.value)
         entry = {"name": self.settings.model_name, "version": self.settings.model_version}
         return _json(200, [] if asked.get("ready") and not ready else [{**entry, "state": state, "reason": reason}])
@@ -179,6 +201,7 @@ class Endpoints:
         return Response(200, encoded.body, BINARY, ((LENGTH, str(encoded.length).encode()),))
 
 
+_DOMAIN = f".{REVISION_DOMAIN}".encode()
 _RETRY = ((b"retry-after", b"1"),)
 
 

@@ -1,4 +1,9 @@
-"""The server's life: listen, load, verify, take traffic, drain, exit. It listens first, so that probes are answered."""
+"""The server's life: listen, load, verify, take traffic, hand it over, leave, exit.
+
+It listens first, so that probes are answered. Told to stop, it stays ready until another server of its revision has
+been for a while, or its time is nearly over; then it says that it is not, and ends once nobody has asked it for a
+prediction for a while: where routers have nobody else, they go on asking.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from millrace.contract.environment import ServerEnvironment
+from millrace.contract.environment import GRACEFUL_SECONDS, ServerEnvironment
 from millrace.contract.golden import RUN_BYTES, loading_bytes
 from millrace.contract.reasons import Reason
 from millrace_runtime import memory
@@ -20,11 +25,17 @@ from millrace_runtime.serving.dataplane import DataPlane
 from millrace_runtime.serving.endpoints import Endpoints, Phase
 from millrace_runtime.serving.failure import ServerFailed
 from millrace_runtime.serving.session import Session
+from millrace_runtime.serving.succession import Peers, Succession
 from millrace_runtime.serving.telemetry import Telemetry
 
 KEEP_ALIVE_SECONDS = 75
 """Longer than the router's idle time-out, so that the router closes first and no request meets a closed connection."""
-GRACEFUL_SECONDS = 10
+HANDOVER_SECONDS = 2.0
+"""Another server is ready for so long before this one says that it is not: routers look once a second."""
+LEAVING_SECONDS = 3.0
+"""Without a request for so long nobody sends any more."""
+LOOK_SECONDS = 0.5
+TICK_SECONDS = 0.1
 
 
 def run(settings: ServerEnvironment) -> None:
@@ -72,6 +83,8 @@ class _Server(uvicorn.Server):
         self._endpoints = endpoints
         self._settings = settings
         self._loading: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._told = 0.0
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Listen, then load beside it."""
@@ -80,21 +93,43 @@ class _Server(uvicorn.Server):
             self._loading = asyncio.create_task(self._load())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """SIGTERM: not ready at once, exit after the drain. A second signal, or Ctrl-C: exit now."""
+        """SIGTERM: hand over, then exit. A second signal, or Ctrl-C: exit now."""
         if sig == signal.SIGINT or self._endpoints.phase is not Phase.READY:
             self.should_exit = True
             return
         self._endpoints.enter(Phase.DRAINING)
+        self._told = time.perf_counter()
         log.write("info", "draining", seconds=self._settings.drain_seconds)
-        self._drained_at = time.monotonic() + self._settings.drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: is the drain over?"""
-        if self._drained_at is not None and time.monotonic() >= self._drained_at:
-            self.should_exit = True
+        """Ten times a second: was it told to stop? A signal's handler cannot wait, so the waiting begins here."""
+        if self._endpoints.phase is Phase.DRAINING and self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
         return await super().on_tick(counter)
 
-    _drained_at: float | None = None
+    async def _stop(self) -> None:
+        end = self._told + self._settings.drain_seconds
+        why = await self._handed_over(end - LEAVING_SECONDS)
+        self._endpoints.enter(Phase.LEAVING)
+        since = time.perf_counter()
+        log.write("info", "leaving", after=round(since - self._told, 1), successor=why.value)
+        while (now := time.perf_counter()) < end and now - max(since, self._endpoints.asked) < LEAVING_SECONDS:  # noqa: ASYNC110 - a state of many requests
+            await asyncio.sleep(TICK_SECONDS)
+        self.should_exit = True
+
+    async def _handed_over(self, end: float) -> Succession:
+        """Wait until another server has taken over or nobody can, at most until `end`."""
+        peers, since = Peers(self._settings), None
+        while time.perf_counter() < end:
+            found = await peers.look()
+            if found is Succession.GONE:
+                return found
+            now = time.perf_counter()
+            since = (since or now) if found is Succession.READY else None
+            if since is not None and now - since >= HANDOVER_SECONDS:
+                return found
+            await asyncio.sleep(min(LOOK_SECONDS, max(0.0, end - now)))
+        return Succession.NOBODY
 
     async def _load(self) -> None:
         started = time.monotonic()

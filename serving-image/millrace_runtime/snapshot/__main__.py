@@ -12,7 +12,7 @@ from millrace_runtime.snapshot import spec
 
 
 def main() -> int:
-    """Read the task from the environment and leave a SnapshotReport in the termination message."""
+    """Read the task from the environment and write a SnapshotReport as the termination message."""
     try:
         task = spec.read(os.environ)
         from millrace_runtime.snapshot import run  # pyarrow only once the task is known to be good
@@ -27,7 +27,7 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
         report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
         code = 1
-    outcome.leave(report)
+    outcome.write_termination_message(report)
     return code
 
 

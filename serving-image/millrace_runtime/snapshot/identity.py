@@ -35,7 +35,7 @@ def contents(table: Table, columns: Sequence[str]) -> Keys:
     return keys
 
 
-def numbered(same: Keys, full: Keys) -> Keys:
+def distinct(same: Keys, full: Keys) -> Keys:
     """Return distinct keys: the n-th of the rows equal in `same`, in the order of `full`, gets a key of its own."""
     order = np.lexsort((full, same))
     ordered = same[order]

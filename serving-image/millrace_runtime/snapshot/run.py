@@ -81,7 +81,7 @@ def _write(task: Task, table: Any, fields: Any, source_digest: str, previous: _P
     # A new column must not make every row a new row; without one of the old columns there is no telling.
     same = same if set(same) <= set(names) else names
     full = identity.contents(table, names)
-    keys = identity.numbered(full if set(same) == set(names) else identity.contents(table, same), full)
+    keys = identity.distinct(full if set(same) == set(names) else identity.contents(table, same), full)
     known = freeze.read_index(_read_index(previous)) if previous else None
     parts = split.assign(keys, task.spec.split, _strata(task.spec, table), known)
     content = freeze.content_digest(fields, full, parts)

@@ -16,7 +16,7 @@ from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
 from millrace.contract.report import EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
 from millrace_runtime import secrecy
-from millrace_runtime.outcome import StageError, last_line, leave, traced
+from millrace_runtime.outcome import StageError, last_line, traced, write_termination_message
 from millrace_runtime.training import spec
 
 STAGES = {
@@ -28,7 +28,7 @@ STAGES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one stage; on failure leave a StageFailure, from `evaluate` always a TrainingReport."""
+    """Run one stage; on failure report a StageFailure, from `evaluate` always a TrainingReport."""
     if len(arguments) != 1 or arguments[0] not in STAGES:
         sys.stderr.write(f"usage: python -m millrace_runtime.training {'|'.join(STAGES)}\n")
         return 64
@@ -37,16 +37,16 @@ def main(arguments: Sequence[str]) -> int:
         done = _run(stage)
     except StageError as error:
         traced(error)
-        leave(_failure(stage, error), failed=True)
+        write_termination_message(_failure(stage, error), failed=True)
         if error.retry:
             return 1
         return 0 if stage == "evaluate" else EXIT_VERDICT
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
         traced(error)
-        leave(_failure(stage, StageError(STAGES[stage], f"{_defect(error)}.")), failed=True)
+        write_termination_message(_failure(stage, StageError(STAGES[stage], f"{_defect(error)}.")), failed=True)
         return 1
     if done is not None:
-        leave(done)
+        write_termination_message(done)
     return 0
 
 

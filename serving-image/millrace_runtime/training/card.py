@@ -81,11 +81,11 @@ def _origin(card: Card) -> str:
 
 
 def _metrics(report: TrainingReport) -> str:
-    rivals = {each.name: each.value for each in report.champion_metrics}
-    head = "<tr><th>metric</th><th>this model</th>" + ("<th>champion</th>" if rivals else "") + "</tr>"
+    champion = {each.name: each.value for each in report.champion_metrics}
+    head = "<tr><th>metric</th><th>this model</th>" + ("<th>champion</th>" if champion else "") + "</tr>"
     rows = "".join(
         f"<tr><td>{each.name}</td><td>{each.value}</td>"
-        + (f"<td>{rivals.get(each.name, '')}</td>" if rivals else "")
+        + (f"<td>{champion.get(each.name, '')}</td>" if champion else "")
         + "</tr>"
         for each in report.metrics
     )

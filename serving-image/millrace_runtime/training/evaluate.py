@@ -1,4 +1,4 @@
-"""Stage 3: vet, measure, describe, upload. Nothing the trainer wrote is believed but the model's answers."""
+"""Stage 3: vet, measure, describe, upload. Of what the trainer wrote, only the model's answers count."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def evaluate(task: Task, volume: Volume) -> TrainingReport:
     """Return the report of a run that succeeded. Raises StageError for every other end."""
     data = vetting.read(volume.model / "model.onnx")
     held = _fetch(task)
-    candidate = subject.of(data, held.layout, held.classes)
+    candidate = subject.from_bytes(data, held.layout, held.classes)
     if candidate.dtype != np.float64:
         precision.refuse_narrow(held.train, candidate.layout)
-    rival = _champion(task, held)
+    champion = _champion(task, held)
     say(f"vetted {len(data)} bytes, opset {candidate.opset}; measuring on {held.test.num_rows} test rows")
-    by = measure.scale(held.truth, candidate, rival[1] if rival else None, classification=task.is_classification)
+    by = measure.scale(held.truth, candidate, champion, classification=task.is_classification)
     train_rows = candidate.rows(held.train)
     golden_rows = golden.rows(train_rows)
     answers = _answers(candidate, held, {"train": train_rows, "golden": golden_rows})
     measured = _measure(task, candidate, by, answers.outputs["test"])
-    compared = _measure_champion(task, held, by, *rival) if rival else None
+    compared = _measure_champion(task, held, by, champion)
     say(f"candidate {measured.values}" + (f", champion {compared.values}" if compared else ""))
     profile = reference.profile(
         train_rows, answers.outputs["train"], candidate.layout, answers.signature, candidate.classes
@@ -104,29 +104,33 @@ def _answers(model: subject.Subject, held: Held, more: dict[str, features.Tensor
         raise StageError(reason, f"The model could not be run: {error}. Correct its export.") from error
 
 
-def _measure(task: Task, model: subject.Subject, by: measure.Scale, outputs: features.Tensors) -> measure.Measured:
+def _measure(task: Task, model: subject.Subject, by: measure.Scale, outputs: features.Tensors) -> measure.Scores:
     return measure.measure(task.metrics, model, by, outputs, classification=task.is_classification)
 
 
-def _champion(task: Task, held: Held) -> tuple[str, subject.Subject] | None:
+def _champion(task: Task, held: Held) -> subject.Subject | None:
     named = task.raw.champion
-    return (named.name, subject.champion(named, held.layout, held.classes)) if named is not None else None
+    return subject.champion(named, held.layout, held.classes) if named is not None else None
 
 
-def _measure_champion(task: Task, held: Held, by: measure.Scale, name: str, rival: subject.Subject) -> measure.Measured:
+def _measure_champion(
+    task: Task, held: Held, by: measure.Scale, champion: subject.Subject | None
+) -> measure.Scores | None:
     """On the same test rows, read in the champion's own order of columns."""
+    if task.raw.champion is None or champion is None:
+        return None
     try:
-        return _measure(task, rival, by, _answers(rival, held, {}).outputs["test"])
+        return _measure(task, champion, by, _answers(champion, held, {}).outputs["test"])
     except StageError as error:
-        text = f"The champion {name} cannot be measured: {error.message}"
+        text = f"The champion {task.raw.champion.name} cannot be measured: {error.message}"
         raise StageError(Reason.EVALUATION_FAILED, text) from error
 
 
 def _report(
-    task: Task, model: subject.Subject, signature: Signature, own: measure.Measured, rival: measure.Measured | None
+    task: Task, model: subject.Subject, signature: Signature, own: measure.Scores, champion: measure.Scores | None
 ) -> TrainingReport:
     folder = task.folder
-    said = ", ".join(f"{each.name} {each.value}" for each in own.listed())
+    said = ", ".join(f"{each.name} {each.value}" for each in own.measurements())
     return TrainingReport(
         TrainingOutcome.SUCCEEDED,
         message=f"Measured on test rows: {said}.",
@@ -135,14 +139,14 @@ def _report(
         golden_set_uri=manifest.join(folder, "golden.json"),
         reference_profile_uri=manifest.join(folder, "profile.json"),
         card_uri=manifest.join(folder, "card.html"),
-        metrics=own.listed(),
-        champion_metrics=rival.listed() if rival else (),
+        metrics=own.measurements(),
+        champion_metrics=champion.measurements() if champion else (),
         opset=model.opset,
     )
 
 
 def _facts(volume: Volume) -> dict[str, Any]:
-    """What the trainer says about itself: shown, never believed."""
+    """What the trainer reports about itself: shown on the card, and used for nothing else."""
     try:
         facts = json.loads(files.read(volume.model / "train.json", MAX_FACTS_BYTES))
     except (OSError, ValueError, RecursionError, files.NotPlainError, files.TooLargeError):

@@ -26,13 +26,13 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Measured:
+class Scores:
     """One model on the test rows."""
 
     values: dict[str, float]
     outputs: Tensors
 
-    def listed(self) -> tuple[Measurement, ...]:
+    def measurements(self) -> tuple[Measurement, ...]:
         """As the report carries them."""
         return tuple(Measurement(name, metrics.decimal(value)) for name, value in self.values.items())
 
@@ -66,7 +66,7 @@ def scale(truth: Array, candidate: Subject, champion: Subject | None, *, classif
     return Scale(np.asarray(texts, dtype=object), key, tuple(measured))
 
 
-def measure(names: Sequence[str], model: Subject, by: Scale, outputs: Tensors, *, classification: bool) -> Measured:
+def measure(names: Sequence[str], model: Subject, by: Scale, outputs: Tensors, *, classification: bool) -> Scores:
     """Return the metrics. Raises StageError(EvaluationFailed): other outputs than are served, or nothing to compare."""
     try:
         if classification:
@@ -75,7 +75,7 @@ def measure(names: Sequence[str], model: Subject, by: Scale, outputs: Tensors, *
             values = metrics.regression(names, by.truth, _prediction(outputs))
     except metrics.Undefined as error:
         raise StageError(Reason.EVALUATION_FAILED, f"{error}. Add rows to the Dataset, or drop the metric.") from error
-    return Measured(values, outputs)
+    return Scores(values, outputs)
 
 
 def _classes(names: Sequence[str], model: Subject, by: Scale, outputs: Tensors) -> dict[str, float]:

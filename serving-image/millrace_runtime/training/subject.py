@@ -37,7 +37,7 @@ class Subject:
         return features.of(table, self.layout, self.dtype)
 
 
-def of(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
+def from_bytes(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
     """Vet the bytes. `schema` and `classes` are taken where the model says nothing itself.
 
     Raises StageError, NotAFeature for a model that asks for anything but the Dataset's features among the rest.
@@ -55,7 +55,7 @@ def of(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
 def champion(named: Champion, schema: Layout, classes: list[Any]) -> Subject:
     """Fetch, check and vet the champion. Raises StageError: EvaluationFailed, or StoreUnavailable to be tried again."""
     try:
-        return of(_pinned(named), schema, classes)
+        return from_bytes(_pinned(named), schema, classes)
     except StageError as error:
         if error.retry:
             raise

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from millrace.decide import drift
-from millrace.decide.drift import Memory, Rule
+from millrace.decide.deployment import drift
+from millrace.decide.deployment.drift import Memory, Rule
 
 RESULTS = Path(__file__).parents[1] / "results"
 ROWS, CHANGE, LOOK, REFERENCE, BINS = 10_000, 4_000, 100, 5_000, 14

@@ -3,7 +3,7 @@
 A Widget with one ConfigMap stands for our kinds, so that only the kernel, kopf and the client are measured. Maker and
 operator share one process and one real etcd and kube-apiserver on loopback:
 
-    PYTHONPATH=tests/cluster python tests/benchmarks/kube_client/convergence.py --single 200 --burst 500
+    PYTHONPATH=tests/cluster:tests/kit python tests/benchmarks/kube_client/convergence.py --single 200 --burst 500
 
 Prints a table and writes it to tests/benchmarks/results/convergence.md and .json. Nothing is asserted by time.
 """
@@ -19,14 +19,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from millrace import testing, wiring
+from millrace import wiring
 from millrace.api import resources
 from millrace.clients import credentials
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
-from millrace.testing import WIDGETS
+from millrace_kit import widgets
+from millrace_kit.widgets import WIDGETS
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -62,7 +63,7 @@ async def measure(kubeconfig: Path, single: int, burst: int) -> dict[str, float]
     load = os.getloadavg()[0]
     settings = Settings(namespace="default", trainer_image="t", server_image="s", router_image="r", metrics_port=0)
     identity = credentials.from_kubeconfig(kubeconfig)
-    kind = Controller(WIDGETS, testing.observe_widget, testing.decide_widget)
+    kind = Controller(WIDGETS, widgets.observe_widget, widgets.decide_widget)
     operator = wiring.Operator(settings, identity, [kind], children=resources.CHILDREN)
     watch = Stopwatch(operator)
     running = asyncio.create_task(operator.run(signals=False))
@@ -71,12 +72,12 @@ async def measure(kubeconfig: Path, single: int, burst: int) -> dict[str, float]
     store = operator.world.store
     async with Kube(identity) as maker:
         for number in range(single):
-            await maker.create(WIDGETS, testing.make_widget(f"single-{number}"))
+            await maker.create(WIDGETS, widgets.make_widget(f"single-{number}"))
             await asyncio.sleep(0.05)
         await asyncio.sleep(1)
         started, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(
-            *(maker.create(WIDGETS, testing.make_widget(f"burst-{number}")) for number in range(burst))
+            *(maker.create(WIDGETS, widgets.make_widget(f"burst-{number}")) for number in range(burst))
         )
         while store.count(resources.CONFIG_MAPS) < single + burst:  # noqa: ASYNC110 - a test polls
             await asyncio.sleep(0.01)
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("--burst", type=int, default=500)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ControlPlane(Path(folder)) as plane:
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(testing.widget_definition()))
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(widgets.widget_definition()))
         plane.kubectl("wait", "--for=condition=Established", f"crd/{WIDGETS.plural}.{WIDGETS.group}")
         found = asyncio.run(measure(plane.kubeconfig, options.single, options.burst))
     text = "\n".join(

@@ -3,7 +3,7 @@
 One pass of our own executor per object: read live whether the child's name is free, apply the child, apply its status.
 Both clients do it in processes of their own, in interleaved rounds, against one real etcd and kube-apiserver:
 
-    PYTHONPATH=tests/cluster python tests/benchmarks/kube_client/write_path.py --objects 300 --rounds 5
+    PYTHONPATH=tests/cluster:tests/kit python tests/benchmarks/kube_client/write_path.py --objects 300 --rounds 5
 
 Prints a table and writes it to tests/benchmarks/results/ as JSON and Markdown. Nothing is asserted by time.
 """
@@ -25,7 +25,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from millrace import errors, testing
+from millrace import errors
+from millrace.api import resources
 from millrace.api.resources import ResourceType
 from millrace.apply.events import Recorder
 from millrace.apply.execute import Executor
@@ -34,7 +35,8 @@ from millrace.clients import credentials
 from millrace.clients.clock import SystemClock
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest, Store
-from millrace.testing import WIDGETS, WidgetSeen
+from millrace_kit import widgets
+from millrace_kit.widgets import WIDGETS, WidgetSeen
 
 RESULTS = Path(__file__).parents[1] / "results"
 CLIENTS = ("aiohttp", "kubernetes.aio")
@@ -112,19 +114,19 @@ async def connected(client: str, kubeconfig: Path) -> AsyncIterator[Kube]:
 async def run_round(client: str, kubeconfig: Path, prefix: str, objects: int) -> dict[str, float]:
     """Make the objects, then measure only the passes over them."""
     async with Kube(credentials.from_kubeconfig(kubeconfig)) as maker:
-        made = [await maker.create(WIDGETS, testing.make_widget(f"{prefix}-{number}")) for number in range(objects)]
+        made = [await maker.create(WIDGETS, widgets.make_widget(f"{prefix}-{number}")) for number in range(objects)]
     async with connected(client, kubeconfig) as kube:
         clock, store = SystemClock(), Store()
         executor = Executor(kube, store, Ledger(clock.monotonic), Recorder(kube, clock, "bench"))
         with contextlib.suppress(errors.NotFound):
-            await kube.get(testing.resources.CONFIG_MAPS, NAMESPACE, "warm-up")
+            await kube.get(resources.CONFIG_MAPS, NAMESPACE, "warm-up")
         waiting, seconds = list(made), []
 
         async def work() -> None:
             while waiting:
                 widget = waiting.pop()
                 started = time.perf_counter()
-                plan = testing.decide_widget(WidgetSeen(widget, None, clock.now()))
+                plan = widgets.decide_widget(WidgetSeen(widget, None, clock.now()))
                 await executor.execute(WIDGETS, widget, plan)
                 seconds.append(time.perf_counter() - started)
 
@@ -147,7 +149,7 @@ def measure(objects: int, rounds: int) -> dict[str, list[dict[str, float]]]:
 
     found: dict[str, list[dict[str, float]]] = {client: [] for client in CLIENTS}
     with tempfile.TemporaryDirectory() as folder, ControlPlane(Path(folder)) as plane:
-        plane.kubectl("apply", "-f", "-", stdin=json.dumps(testing.widget_definition()))
+        plane.kubectl("apply", "-f", "-", stdin=json.dumps(widgets.widget_definition()))
         plane.kubectl("wait", "--for=condition=Established", f"crd/{WIDGETS.plural}.{WIDGETS.group}")
         for number in range(rounds):
             for place, client in enumerate(CLIENTS if number % 2 == 0 else CLIENTS[::-1]):

@@ -33,7 +33,10 @@ class Benchmark:
 
     def run(self, *arguments: str) -> int:
         """The script's exit code."""
-        paths = [*(str(TESTS / tool) for tool in ("cluster", "images", "demo")), os.environ.get("PYTHONPATH", "")]
+        paths = [
+            *(str(TESTS / tool) for tool in ("cluster", "images", "demo", "kit")),
+            os.environ.get("PYTHONPATH", ""),
+        ]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         return subprocess.run([sys.executable, str(self.script), *arguments], env=environment, check=False).returncode
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "cluster")]
+sys.path[:0] = [str(HERE), str(HERE.parent), *(str(HERE.parents[1] / folder) for folder in ("cluster", "kit"))]
 
 from millrace_benchmarks import machine  # noqa: E402  the path is set above
 from millrace_cluster.failure import ClusterError  # noqa: E402

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from millrace_cluster import console, golang
 from millrace_cluster.failure import ClusterError
+from millrace_machine import places
 
 GOMOD = Path(__file__).resolve().parent.parent / "gomod"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
@@ -56,10 +57,7 @@ NODE_PROGRAMS = (
 
 def cache() -> Path:
     """The directory for everything built: MILLRACE_CACHE, else `millrace` in the user's cache directory."""
-    chosen = os.environ.get("MILLRACE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "millrace"
+    return places.cache()
 
 
 def project_of(program: str) -> Project:
@@ -124,6 +122,10 @@ def _complete(project: Project) -> bool:
 
 
 def _build(project: Project) -> None:
+    if os.environ.get("MILLRACE_PROGRAMS") == "none":
+        raise ClusterError(f"{project.name} is not built, and this run builds nothing (MILLRACE_PROGRAMS=none)",
+                           "a test that needs a program belongs to another tier: mark it `programs`",
+                           f"python tests/cluster binaries {next(iter(project.programs))}")  # fmt: skip
     home = home_of(project)
     home.parent.mkdir(parents=True, exist_ok=True)
     with (home.parent / f"{home.name}.lock").open("w") as lock:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from millrace_cluster.failure import ClusterError
+from millrace_machine import packages
 
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
@@ -15,7 +16,7 @@ def _openssl(*arguments: str) -> None:
         done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise ClusterError("openssl is not installed", "the cluster's certificates are made with it",
-                           "apt-get install -y openssl", exit_code=2) from None  # fmt: skip
+                           packages.install_line(["openssl"]), exit_code=2) from None  # fmt: skip
     if done.returncode:
         raise ClusterError(f"openssl {arguments[0]} failed", done.stderr.strip()[-400:], "openssl version")
 

@@ -73,6 +73,8 @@ def _kubeconfig(_: argparse.Namespace) -> None:
 def _binaries(arguments: argparse.Namespace) -> None:
     everything = [program for project in binaries.PROJECTS if project.name != "kind" for program in project.programs]
     for program, path in binaries.ensure(arguments.name or everything).items():
+        if arguments.quiet:
+            continue
         print(f"{program} {path}" if len(arguments.name) != 1 else path)
 
 
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     load.set_defaults(run=_load_image)
     build = commands.add_parser("binaries", help="build programs into the cache and print their paths")
     build.add_argument("name", nargs="*")
+    build.add_argument("--quiet", action="store_true", help="do not print the paths")
     build.set_defaults(run=_binaries)
     return parser
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from millrace_cluster import binaries, certificates, kubeconfig, ports
+from millrace_cluster import binaries, certificates, evidence, kubeconfig, ports
 from millrace_cluster.failure import ClusterError
 
 ADMIN = "admin"
@@ -63,6 +63,7 @@ class ControlPlane:
         programs = ["kube-apiserver", "etcd", "kubectl"] + ["kube-controller-manager"] * self._controller_manager
         self._programs = binaries.ensure(programs)
         self.directory.mkdir(parents=True, exist_ok=True)
+        evidence.offer(self, lambda: evidence.logs(self.directory))
         self._prepare()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -111,6 +112,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Kill what was started; the directory stays with its logs."""
+        evidence.withdraw(self)
         for process in reversed(self._processes.values()):
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -1,33 +1,27 @@
-"""Which cluster tests and the demo use: the caller's own when asked, kind where Docker answers, else the embedded one.
-
-An ambient KUBECONFIG is never used: it may name a production cluster.
-"""
+"""Brings up and removes the cluster that `millrace_machine.choice` names."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar, cast
 
 from millrace_cluster import binaries, embedded, kind
 from millrace_cluster.cluster import Cluster, Kind, bind_kubectl
 from millrace_cluster.failure import ClusterError
+from millrace_machine import choice
+from millrace_machine.problem import Problem
 
-_NAMES: dict[str, Kind] = {"kubeconfig": "own", "own": "own", "kind": "kind", "embedded": "embedded"}
+T = TypeVar("T")
 
 
 def choose() -> tuple[Kind, str]:
     """The kind of cluster and why. MILLRACE_CLUSTER decides when set: kubeconfig, kind or embedded."""
-    wish = os.environ.get("MILLRACE_CLUSTER", "")
-    if wish:
-        if wish not in _NAMES:
-            known = "it knows kubeconfig, kind and embedded"
-            raise ClusterError(f"MILLRACE_CLUSTER={wish} is unknown", known, "unset MILLRACE_CLUSTER", exit_code=2)
-        return _NAMES[wish], f"MILLRACE_CLUSTER={wish}"
-    if kind.docker_answers():
-        return "kind", "a Docker engine answers"
-    return "embedded", "no Docker engine answers"
+    chosen, reason = _refused(choice.choose)
+    return cast(Kind, chosen), reason
 
 
 def up() -> Cluster:
@@ -49,14 +43,15 @@ def down() -> bool:
 
 def own_kubeconfig() -> Path:
     """The kubeconfig the caller gave for MILLRACE_CLUSTER=kubeconfig."""
-    named = os.environ.get("MILLRACE_KUBECONFIG") or os.environ.get("KUBECONFIG")
-    if not named:
-        raise ClusterError("no kubeconfig is named", "neither MILLRACE_KUBECONFIG nor KUBECONFIG is set",
-                           "export MILLRACE_KUBECONFIG=<file>", exit_code=2)  # fmt: skip
-    path = Path(named).expanduser()
-    if not path.is_file():
-        raise ClusterError(f"there is no kubeconfig {path}", "", "export MILLRACE_KUBECONFIG=<file>", exit_code=2)
-    return path.resolve()
+    return _refused(choice.own_kubeconfig)
+
+
+def _refused(ask: Callable[[], T]) -> T:
+    """The answer, with a problem of the machine's as this tool's own error."""
+    try:
+        return ask()
+    except Problem as problem:
+        raise ClusterError(problem.what, problem.why, problem.following, exit_code=2) from None
 
 
 def _own() -> Cluster:

@@ -11,7 +11,7 @@ from millrace.contract.report import SnapshotOutcome, SnapshotReport, Splits, te
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
 from millrace.decide.job import Container, Job, Pod
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"

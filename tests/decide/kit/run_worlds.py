@@ -13,7 +13,7 @@ from millrace.contract.report import Measurement, TrainingOutcome, TrainingRepor
 from millrace.decide import training_run as decisions
 from millrace.decide.job import Container, Job, Pod
 from millrace.decide.training_run import ModelView, Observation
-from millrace.simulation import PLATFORM
+from millrace_kit.simulation import PLATFORM
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 NOT_WORSE = {"name": "not-worse", "metric": "roc_auc", "baseline": {"maxRegression": 0.005}}
@@ -131,7 +131,7 @@ def truth(seen: Observation, kind: str) -> tuple[str, str]:
     return found.status, found.reason
 
 
-def said(seen: Observation) -> str:
+def message(seen: Observation) -> str:
     return str(seen.run.status.message)
 
 

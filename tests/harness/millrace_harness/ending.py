@@ -17,7 +17,7 @@ from typing import Any, Final
 from .history import Manifest, kind_of
 
 UNCOUNTED: Final = frozenset({"leases", "events", "endpoints", "endpointslices"})
-"""Leases say who is alive, Events are a courtesy; endpoints are somebody else's."""
+"""Left out: Leases and Events say nothing about the end; endpoints are another controller's."""
 FORGOTTEN: Final = frozenset(
     {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "observedGeneration"}
 )

@@ -187,6 +187,6 @@ def _duties(fetch: Fetch) -> Callable[[World], tuple[list[Duty], list[Duty]]]:
 
 
 def _hear(task: asyncio.Task[None]) -> None:
-    """What a killed process still says is of no interest."""
+    """Errors of a killed process are ignored."""
     if not task.cancelled():
         task.exception()

@@ -41,7 +41,7 @@ def _directly(exchange: Exchange) -> Exchange:
 
 
 def _unnoted(_: Request) -> Callable[[Response], None]:
-    """Nobody records."""
+    """The default: does nothing."""
     return lambda _: None
 
 

@@ -1,12 +1,12 @@
 """The real tier: plans told on a real etcd, kube-apiserver and kube-controller-manager, several at a time.
 
     Plane                     one control plane, a namespace a plan
-      └ Theatre               a process's proxy, watches and administrator
-          └ Telling           one plan: operators behind doors, users, a node, the history
+      └ RealTier              a process's proxy, watches and administrator
+          └ RealRun           one plan: operators behind doors, users, a node, the history
 
 What is asked of a plan is what `run` asks of it in virtual time, but for one in which an object is made again: whether
-that comes before or after what happens beside it is chance in real time. Its end is not held against another telling's,
-and it need not come to rest if its story waited in vain.
+that comes before or after what happens beside it is chance in real time. Its end is not held against another run's,
+and it need not come to rest if its workload waited in vain.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ STALLED_SECONDS: Final = 40.0
 REST_SECONDS: Final = 90.0
 PASS_SECONDS: Final = 15.0
 STARVED_SECONDS: Final = 1.5
-"""If a trifle takes longer, a telling that failed may have failed for that."""
+"""If a trivial request takes longer, a run that failed may have failed for that."""
 NAMESPACE: Final = "ml"
 _NO_STATE: Final = frozenset({"leases", "events"})
 _KINDS: Final = {(WORKLOADS if one == resources.WORKLOADS else one.plural): one for one in resources.ALL}
 
 
 def hasten() -> None:
-    """For the rest of its life this process's operators wait only as long as real time allows."""
+    """From now on the operators of this process use the short waits of real time."""
     stage.hasten()
     audit.SHORTEST_SECONDS = AUDIT_SECONDS
 
 
 @dataclass(frozen=True)
 class Task:
-    """One telling: of a plan, or undisturbed. `end` is what it is held against."""
+    """One run: of a plan, or undisturbed. `end` is what it is held against."""
 
     workload: str
     plan: Plan | None = None
@@ -81,7 +81,7 @@ class Starved(Exception):
     """The machine was too busy; what was told is the argument."""
 
 
-class Theatre:
+class RealTier:
     """What the plans of one process share, an async context manager. `access` is an administrator's."""
 
     def __init__(self, access: Credentials, tokens: dict[str, str]) -> None:
@@ -90,7 +90,7 @@ class Theatre:
         self.kube = Kube(access, timeout=30.0)
         self._stack = contextlib.AsyncExitStack()
         self._slow: dict[str, float] = {}
-        """By namespace: the longest time that a trifle took during its telling."""
+        """By namespace: the longest time that a trivial request took during its run."""
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.kube)
@@ -114,10 +114,10 @@ class Theatre:
         told = Told(task.plan.id if task.plan is not None else task.workload)
         with self.recorders.record(namespace) as recorder:
             await plane.make_namespace(self.kube, namespace)
-            telling = Telling(self, recorder, namespace, told, task)
-            await telling.run(task.workload)
+            this_run = RealRun(self, recorder, namespace, told, task)
+            await this_run.run(task.workload)
             told.history = recorder.history()
-        told.trace, told.reached = telling.injector.trace, telling.injector.reached
+        told.trace, told.reached = this_run.injector.trace, this_run.injector.reached
         told.findings += [str(finding) for finding in invariants.check(told.history)]
         told.end = _renamed(told.end, namespace)
         if task.end is not None:
@@ -128,7 +128,7 @@ class Theatre:
         return told
 
     async def _feel(self) -> None:
-        """Ask for a trifle again and again: how long that takes says how busy the machine is."""
+        """Send a trivial request again and again: how long it takes shows how busy the machine is."""
         while True:
             began = time.monotonic()
             with contextlib.suppress(errors.ApiError):
@@ -139,14 +139,14 @@ class Theatre:
                 self._slow[namespace] = max(slowest, took)
 
 
-class Telling:
+class RealRun:
     """One plan in its namespace; the `Hands` of its injector."""
 
     hold = HOLD_SECONDS
 
-    def __init__(self, theatre: Theatre, recorder: Recorder, namespace: str, told: Told, task: Task) -> None:
+    def __init__(self, tier: RealTier, recorder: Recorder, namespace: str, told: Told, task: Task) -> None:
         plan = task.plan
-        self._theatre = theatre
+        self._tier = tier
         self._recorder = recorder
         self._namespace = namespace
         self._told = told
@@ -159,7 +159,7 @@ class Telling:
         terms = ALONE if self._replicas == 1 else CONTENDED
         self.patience = terms.request_seconds
         self.pods = Pods(
-            theatre.proxy, namespace, self._fetch, self.injector.through, self.injector.show, recorder.note, terms
+            tier.proxy, namespace, self._fetch, self.injector.through, self.injector.show, recorder.note, terms
         )
         self.stage = Stage(namespace, self.access, self.pods.clock, pace=REAL, pulse=recorder.pulse)
 
@@ -185,7 +185,7 @@ class Telling:
                 task.cancel()
             await self.pods.stop()
             for kube in self._users.values():
-                self._theatre.proxy.close(kube.door)
+                self._tier.proxy.close(kube.door)
 
     # --- hands
 
@@ -226,7 +226,7 @@ class Telling:
         """The client of a user or the node, open."""
         if user not in self._users:
             sender, name = ("kubelet", "") if user == NODE else ("user", user)
-            door = self._theatre.proxy.open(sender, user=name, note=self._recorder.note)
+            door = self._tier.proxy.open(sender, user=name, note=self._recorder.note)
             self._users[user] = UsersKube(door, self._recorder)
         return self._users[user]
 
@@ -237,7 +237,7 @@ class Telling:
         """Look at everything, live: the end, and what the history must have come to."""
         found: list[Manifest] = []
         for resource in (*resources.OWN, *resources.CHILDREN):
-            found += await self._theatre.kube.list(resource, self._namespace)
+            found += await self._tier.kube.list(resource, self._namespace)
         await self._recorder.catch_up(found)
         self._told.end = ending.canonical(found)
         self._told.findings += [*ending.doubles(found), *self.pods.crashes]

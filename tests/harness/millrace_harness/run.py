@@ -89,21 +89,21 @@ def tell(
     told = Told(plan.id if plan is not None else workload)
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         replicas = plan.replicas if plan is not None else replicas
-        telling = Telling(TOLD[workload], plan, told, replicas, is_control=is_control)
+        this_run = VirtualRun(TOLD[workload], plan, told, replicas, is_control=is_control)
         try:
-            runner.run(telling.run())
+            runner.run(this_run.run())
         except Stuck as stuck:
             told.findings.append(f"the simulation is stuck: {stuck}")
         told.virtual = runner.get_loop().time()
-    told.trace, told.reached, told.history = telling.injector.trace, telling.injector.reached, telling.history
-    told.findings += [str(finding) for finding in invariants.check(telling.history)]
+    told.trace, told.reached, told.history = this_run.injector.trace, this_run.injector.reached, this_run.history
+    told.findings += [str(finding) for finding in invariants.check(this_run.history)]
     if undisturbed is not None:
         told.findings += ending.differences(told.end, undisturbed, TOLD[workload].alike)
     told.seconds = time.process_time() - began
     return told
 
 
-class Telling:
+class VirtualRun:
     """The world of one run; the `Hands` of its injector."""
 
     hold = HOLD_SECONDS
@@ -261,19 +261,19 @@ class _Pulse:
     Somebody who says to look again within `busy` seconds has a reason to.
     """
 
-    def __init__(self, telling: Telling, busy: float) -> None:
-        self._telling = telling
+    def __init__(self, this_run: VirtualRun, busy: float) -> None:
+        self._run = this_run
         self._busy = busy
         self._seen = -1
 
     async def __call__(self, seconds: float) -> None:
-        telling = self._telling
-        if seconds > self._busy and telling.commits == self._seen:
+        this_run = self._run
+        if seconds > self._busy and this_run.commits == self._seen:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
-                    await telling.news.wait()
-        await asyncio.sleep(telling.stage.pace.poll)
-        self._seen = telling.commits
+                    await this_run.news.wait()
+        await asyncio.sleep(this_run.stage.pace.poll)
+        self._seen = this_run.commits
 
 
 def _quiet(plan: Plan | None) -> float:

@@ -20,7 +20,7 @@ sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "cluster")]
 
 from rich.console import Console  # noqa: E402  the path is set above
 
-from millrace_harness import premiere  # noqa: E402
+from millrace_harness import real_sweep  # noqa: E402
 
 COMMAND = "python tests/harness/real"
 
@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     try:
         if options.replay:
-            return premiere.replay(console, options.replay)
+            return real_sweep.replay(console, options.replay)
         only = "*" if options.list else options.only
-        return premiere.run(console, only=only, processes=options.workers, command=COMMAND, only_lists=options.list)
+        return real_sweep.run(console, only=only, processes=options.workers, command=COMMAND, only_lists=options.list)
     except ValueError as error:
         console.print(str(error), style="red", markup=False)
         return 2

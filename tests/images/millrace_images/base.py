@@ -12,6 +12,7 @@ from pathlib import Path
 
 from millrace_cluster import binaries, console
 from millrace_cluster.failure import ClusterError
+from millrace_machine import packages
 
 SUITE = "bookworm"
 PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -52,9 +53,9 @@ def rootfs() -> Path:
 
 
 def _check() -> None:
-    if shutil.which("debootstrap") is None:
-        raise ClusterError("debootstrap is not installed", "it makes the base image where none can be pulled",
-                           "sudo apt-get install -y debootstrap", 2)  # fmt: skip
+    for lacking in packages.missing({packages.BASE}):
+        raise ClusterError(f"{lacking.name} is not installed", f"it {lacking.reason}",
+                           packages.install_line([lacking.name]), 2)  # fmt: skip
     if os.geteuid() != 0:
         raise ClusterError("not root", "debootstrap makes device nodes and changes owners", "sudo make images", 2)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from millrace_cluster import binaries, console
 from millrace_cluster.failure import ClusterError
 from millrace_images import base, pipconfig
+from millrace_machine import packages
 
 PULLED_BASE = "python:3.11-slim-bookworm"
 
@@ -40,8 +41,9 @@ def choose() -> Engine:
         return Docker()
     if shutil.which("buildah"):
         return Buildah()
+    lacking = packages.missing({packages.BUILDER, packages.BASE})
     raise ClusterError("nothing here builds images", "no Docker engine answers and buildah is not installed",
-                       "sudo apt-get install -y buildah debootstrap", 2)  # fmt: skip
+                       packages.install_line(package.name for package in lacking), 2)  # fmt: skip
 
 
 class Docker:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from millrace.clients import credentials
 from millrace_cluster import Cluster
@@ -22,13 +21,6 @@ from .supervisor import Supervisor
 OPERATOR = "millrace-operator"
 IDENTITY = "millrace-operator-outside"
 """One name for every start, as a restarted container has its pod's: the Lease is taken up again at once."""
-
-SHARED = {
-    "crds.enabled": ("crd", "datasets.millrace.dev"),
-    "admission.enabled": ("validatingadmissionpolicy", "models.millrace.dev"),
-    "rbac.create": ("clusterrole", "millrace-view"),
-}
-"""Chart value -> one of the cluster-wide objects that it makes."""
 
 
 class Unreachable(RuntimeError):
@@ -88,55 +80,17 @@ class Installation:
 
 
 @contextmanager
-def installed(
-    cluster: Cluster, namespace: str, images: Mapping[str, str], *, keep: bool = False
-) -> Iterator[Installation]:
-    """Install into a fresh namespace, and take everything away again in the end, unless told to `keep` it."""
-    release.remove(cluster, namespace)
-    kubectl = Kubectl(cluster.kubectl, cluster.kubeconfig, namespace)
-    values = {**images, "operator.replicas": "0", **_left_to_others(kubectl)}
+def installed(cluster: Cluster, name: str, images: Mapping[str, str], *, keep: bool = False) -> Iterator[Installation]:
+    """Install into a fresh namespace, and take everything away again in the end, unless told to `keep` it.
+
+    Raises Refused, before anything is changed, when something in the way is somebody else's.
+    """
+    release.check(cluster, name)
     try:
-        made = release.install(cluster, namespace, values)
+        made = release.install(cluster, name, {**images, "operator.replicas": "0"})
         found = Installation(cluster, made.kubectl)
         found.check_reachable()
         yield found
     finally:
         if not keep:
-            _remove(cluster, kubectl, with_kinds="crds.enabled" not in values)
-
-
-def _remove(cluster: Cluster, kubectl: Kubectl, *, with_kinds: bool) -> None:
-    _forget(kubectl)
-    release.remove(cluster, kubectl.namespace)
-    names = _crds(kubectl) if with_kinds else []
-    if names:  # Helm keeps them, and a release of another namespace could not take them over
-        kubectl.run("delete", "crd", "--ignore-not-found", *names, timeout=120)
-
-
-def _left_to_others(kubectl: Kubectl) -> dict[str, str]:
-    """What another release on this cluster owns is used as it is."""
-    values = {}
-    for value, (kind, name) in SHARED.items():
-        found = kubectl.get(kind, name)
-        if found is not None and _owner(found) not in ("", kubectl.namespace):
-            values[value] = "false"
-    return values
-
-
-def _owner(manifest: Mapping[str, Any]) -> str:
-    annotations = manifest["metadata"].get("annotations") or {}
-    return str(annotations.get("meta.helm.sh/release-namespace", ""))
-
-
-def _crds(kubectl: Kubectl) -> list[str]:
-    names = kubectl.run("get", "crd", "-o", "name").split()
-    return [name.partition("/")[2] for name in names if name.endswith(".millrace.dev")]
-
-
-def _forget(kubectl: Kubectl) -> None:
-    """Delete the story's objects; there is nothing to delete where the installation failed."""
-    try:
-        kubectl.run("delete", "mdep,mmd,mtr,mds", "--all", "--wait=false")
-    except CommandFailed as error:
-        if "the server doesn't have a resource type" not in str(error):
-            raise
+            release.remove(cluster, name)

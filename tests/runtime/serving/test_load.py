@@ -1,4 +1,4 @@
-"""Too much at once is said at once, costs nobody else anything, and is over when it is over."""
+"""Too much load is refused at once, harms no other request, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ def task_on(uri, **changes):
     } | changes
 
 
+@pytest.mark.programs
 def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
     store.files.pipe_file("lake/good/a.csv", CSV.encode())
     code, report, _ = tasks.in_a_process(MODULE, task_on("s3://lake/good/"), tmp_path, **store.environment())
@@ -40,6 +41,7 @@ def test_a_source_in_a_real_store_is_frozen_into_it(store, tmp_path):
     assert (again[0], again[1]["outcome"]) == (0, "Unchanged")
 
 
+@pytest.mark.programs
 def test_the_source_may_have_credentials_of_its_own(store, tmp_path):
     store.files.pipe_file("lake/own/a.csv", CSV.encode())
     source = {f"SOURCE_{name}": value for name, value in store.environment(secret="wrong").items()}
@@ -54,6 +56,7 @@ def test_the_source_may_have_credentials_of_its_own(store, tmp_path):
 
 
 @pytest.mark.parametrize("uri", ["s3://lake/nothing/", "s3://lake/nothing.csv", "s3://no-such-bucket/a/"])
+@pytest.mark.programs
 def test_a_source_that_is_not_there_is_a_verdict(store, tmp_path, uri):
     code, report, _ = tasks.contained(main, task_on(uri), tmp_path, **store.environment())
     assert (code, report["outcome"], report["reason"]) == (0, "Rejected", "SourceNotFound")
@@ -65,6 +68,7 @@ def test_a_store_that_does_not_answer_is_tried_again(tmp_path):
     assert (code, report["outcome"], report["reason"]) == (1, "Failed", "StoreUnavailable")
 
 
+@pytest.mark.programs
 def test_wrong_keys_are_named_without_being_shown(store, tmp_path):
     environ = store.environment(secret="not-the-secret")
     code, report, log = tasks.contained(main, task_on("s3://lake/good/"), tmp_path, **environ)

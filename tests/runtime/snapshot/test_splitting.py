@@ -38,7 +38,7 @@ def divided(rows, how, known=None):
     """Return the keys and parts of a table, by way of what is stored of them."""
     table = table_of(rows)
     full = identity.contents(table, NAMES)
-    keys = identity.numbered(full, full)
+    keys = identity.distinct(full, full)
     parts = split.assign(keys, how, table["text"].to_pylist(), known)
     return freeze.read_index(freeze.index(keys, parts, known)), dict(zip(keys.tolist(), parts.tolist(), strict=True))
 
@@ -73,7 +73,7 @@ def test_the_order_of_the_rows_does_not_matter(rows, how, chance):
 def test_every_row_has_a_key_of_its_own_and_equal_rows_share_their_content_hash(rows):
     table = table_of(rows)
     full = identity.contents(table, NAMES)
-    assert len(set(identity.numbered(full, full).tolist())) == len(rows)
+    assert len(set(identity.distinct(full, full).tolist())) == len(rows)
     assert len(set(full.tolist())) == len({(number, text, truth) for number, text, truth in rows})
 
 
@@ -85,7 +85,7 @@ def test_stratified_keeps_each_class_at_its_shares_within_one_row(rows, how):
     _, parts = divided(rows, stratified)
     table = table_of(rows)
     full = identity.contents(table, NAMES)
-    keys = identity.numbered(full, full).tolist()
+    keys = identity.distinct(full, full).tolist()
     shares = (how.fractions.train, how.fractions.validation, how.fractions.test)
     for group in set(table["text"].to_pylist()):
         members = [parts[key] for key, text in zip(keys, table["text"].to_pylist(), strict=True) if text == group]

@@ -128,7 +128,8 @@ def test_what_a_candidate_is_worth_does_not_depend_on_what_its_champion_knows():
     found = []
     for champion in (None, subject([0, 1]), subject([0, 1, 2]), subject(["0", "1"])):
         by = measure.scale(truth, candidate, champion, classification=True)
-        found.append(measure.measure(["f1", "brier", "roc_auc"], candidate, by, answers, classification=True).listed())
+        scores = measure.measure(["f1", "brier", "roc_auc"], candidate, by, answers, classification=True)
+        found.append(scores.measurements())
     assert found[0] == found[1] == found[2] == found[3]
 
 
@@ -138,7 +139,7 @@ def test_an_answer_that_no_row_can_have_is_a_wrong_one():
     by = measure.scale(truth, subject([0, 1]), champion, classification=True)
     answers = outputs([2] * 100, [[0.1, 0.2, 0.7]] * 100)
     seen = measure.measure(["accuracy"], champion, by, answers, classification=True)
-    assert [each.value for each in seen.listed()] == ["0.000000"]
+    assert [each.value for each in seen.measurements()] == ["0.000000"]
 
 
 def test_a_model_that_names_a_class_twice_is_refused(tmp_path):

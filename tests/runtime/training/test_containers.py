@@ -57,6 +57,7 @@ def run_on(version, number, champion=None):
     }  # fmt: skip
 
 
+@pytest.mark.programs
 def test_the_story_a_champion_decays_on_new_data_and_a_new_model_recovers(store, tmp_path):
     low, high = data.slices()
     store.files.pipe_file("lake/visits/a.csv", low.to_csv(index=False).encode())
@@ -82,6 +83,7 @@ def test_the_story_a_champion_decays_on_new_data_and_a_new_model_recovers(store,
     assert store.files.exists(second["cardUri"])
 
 
+@pytest.mark.programs
 def test_the_trainer_never_has_a_test_row(store, tmp_path):
     store.files.pipe_file("lake/visits/a.csv", data.slices()[0].to_csv(index=False).encode())
     version = look(store, tmp_path)
@@ -106,6 +108,7 @@ def test_the_trainer_never_has_a_test_row(store, tmp_path):
          "SourceNotFound"),
     ],
 )  # fmt: skip
+@pytest.mark.programs
 def test_a_run_that_cannot_succeed_ends_with_a_named_reason(store, tmp_path, change, stage, code, reason):
     store.files.pipe_file("lake/visits/a.csv", data.slices()[0].head(400).to_csv(index=False).encode())
     if store.files.exists("lake/visits/b.csv"):
@@ -115,6 +118,7 @@ def test_a_run_that_cannot_succeed_ends_with_a_named_reason(store, tmp_path, cha
     assert (ended, exit_code, message["stage"], message["reason"]) == (stage, code, stage, reason)
 
 
+@pytest.mark.programs
 def test_a_store_that_is_down_is_worth_another_try(store, tmp_path):
     version = {"digest": "sha256:" + "0" * 64, "uri": "s3://lake/none/"}
     with gateway.down(tmp_path) as dead:

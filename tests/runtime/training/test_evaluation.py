@@ -1,4 +1,4 @@
-"""What the evaluator measures, writes and refuses to believe."""
+"""What the evaluator measures, writes and refuses."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_the_words_of_the_metadata_are_checked():
     entry = model.metadata_props.add()
     entry.key, entry.value = "millrace.numeric", '{"not": "a list"}'
     layout = features.Layout(("a", "b"), (), None, {"a": None, "b": None})
-    assert failure(subject.of, model.SerializeToString(), layout, [0, 1]).reason == "NotOnnx"
+    assert failure(subject.from_bytes, model.SerializeToString(), layout, [0, 1]).reason == "NotOnnx"
 
 
 def test_evaluate_reads_the_version_that_was_pinned_and_no_other(plain):

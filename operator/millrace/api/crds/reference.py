@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from millrace.api import reasons
+from millrace.api.reasons import Reason
+from millrace.api.reasons.any_kind import AnyKindReason
+from millrace.api.reasons.deployment import DeploymentReason
+from millrace.api.reasons.pipeline import DatasetReason, ModelReason, TrainingRunReason
 
 from .kinds import Kind
 from .structural import Schema
+
+REASONS: dict[str, type[Reason]] = {
+    "Dataset": DatasetReason,
+    "TrainingRun": TrainingRunReason,
+    "Model": ModelReason,
+    "Deployment": DeploymentReason,
+}
 
 
 def refresh(page: str, kind: Kind, crd: dict[str, Any]) -> str:
@@ -123,17 +131,10 @@ def _reasons(kind: Kind) -> str:
     return "\n".join(lines)
 
 
-def _reasons_of(kind: str) -> Iterator[reasons.Reason]:
-    """The members of every enum `<Kind>...` below `api/reasons`, then those that every kind has."""
-    yield from _reasons_called(kind)
-    yield from _reasons_called("AnyKind")
-
-
-def _reasons_called(kind: str) -> Iterator[reasons.Reason]:
-    for module in sorted(found.name for found in pkgutil.iter_modules(reasons.__path__)):
-        for name, value in sorted(vars(importlib.import_module(f"{reasons.__name__}.{module}")).items()):
-            if isinstance(value, type) and issubclass(value, reasons.Reason) and name.startswith(kind):
-                yield from value
+def _reasons_of(kind: str) -> Iterator[Reason]:
+    """The reasons of the kind, then those that every kind has."""
+    yield from REASONS[kind]
+    yield from AnyKindReason
 
 
 def _escape(text: str) -> str:

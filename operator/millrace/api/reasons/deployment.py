@@ -8,7 +8,8 @@ _LOOK = "kubectl -n {namespace} describe mdep {name}"
 _WATCH = "kubectl -n {namespace} get mdep {name} --watch"
 _PODS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=server"
 _ROUTERS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=router"
-_MODELS = "kubectl -n {namespace} get mmd"
+_MODELS = "kubectl -n {namespace} get mmd {models}"
+_RUNS = "kubectl -n {namespace} get mtr"
 _ACT = (
     "kubectl -n {namespace} patch mdep {name} --type merge "
     """-p '{"spec":{"actions":{"%s":{"revision":"{revision}"}}}}'"""
@@ -16,12 +17,15 @@ _ACT = (
 
 
 class DeploymentReason(Reason):
-    """Why a Deployment stands where it stands."""
+    """Why a Deployment's condition is as it is, or what an Event reports.
+
+    Of the fields, `models` is what `kubectl get mmd` is given to show the versions in question.
+    """
 
     Serving = "The stable revision answers.", ""
     NoApprovedModel = "There is no approved version of the model to serve.", _MODELS
     Quarantined = "The newest approved version failed before and is not tried again by itself.", _ACT % "unquarantine"
-    Starting = "The first model is being started.", _WATCH
+    Starting = "The first model is being started.", _PODS
     ServersNotReady = "Too few server pods are ready.", _PODS
     RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
@@ -43,8 +47,8 @@ class DeploymentReason(Reason):
     Retiring = "The pods of an earlier revision wait until every caller has left them.", _WATCH
     Settled = "There is nothing to do.", ""
     Promoted = "The canary became stable.", ""
-    RolledBack = "The canary failed and its traffic went back to stable.", _ACT % "unquarantine"
-    Aborted = "A person stopped the canary.", _ACT % "unquarantine"
+    RolledBack = "The canary failed and its traffic went back to stable.", _LOOK
+    Aborted = "A person stopped the canary.", _LOOK
     Superseded = "Another revision is wanted, so the canary gave way.", _WATCH
     Unquarantined = "A person lets a revision be rolled out again.", _WATCH
     DigestMismatch = "The bytes in the store are not those that were approved.", _ACT % "unquarantine"
@@ -56,24 +60,27 @@ class DeploymentReason(Reason):
     InsufficientData = "Too few rows were served to say anything about drift.", _LOOK
     NoStable = "Nothing serves, so there is nothing to watch.", _LOOK
 
-    RetrainingStarted = "A TrainingRun was started.", "kubectl -n {namespace} get mtr"
+    RetrainingStarted = "A TrainingRun was started.", _RUNS + " {run} --watch"
     WithinLimits = "No trigger fires, or its run was started.", ""
     RunStarted = "The run that this drift asks for was started.", "kubectl -n {namespace} get mtr,mmd"
     RolloutInProgress = "No run starts while a rollout is under way.", _WATCH
     TrainingRunMissing = (
         "The TrainingRun of spec.retraining.trainingRunRef does not exist.",
-        ("kubectl -n {namespace} get mtr"),
+        ("create it, or name one of these: " + _RUNS),
     )
-    DatasetMissing = "The Dataset of the run to clone has no version to train on.", "kubectl -n {namespace} get mds"
+    DatasetMissing = (
+        "The Dataset of the run to clone has no version to train on.",
+        "kubectl -n {namespace} get mds {dataset}",
+    )
     NoNewData = (
         "The Dataset has no version newer than the one the stable model was trained on.",
-        ("kubectl -n {namespace} get mds"),
+        ("upload new rows, then kubectl -n {namespace} get mds {dataset} --watch"),
     )
     AlreadyTried = (
         "A run was started for this drift and this data, and has ended.",
-        "kubectl -n {namespace} get mtr,mmd",
+        "kubectl -n {namespace} describe mtr {run}",
     )
-    ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", "kubectl -n {namespace} get mtr"
-    CoolingDown = "limits.cooldown has not passed since the last start.", "kubectl -n {namespace} get mtr"
-    DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", "kubectl -n {namespace} get mtr"
+    ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", _RUNS
+    CoolingDown = "limits.cooldown has not passed since the last start.", _RUNS
+    DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", _RUNS
     RunsUnknown = "The runs started so far are being looked up.", _WATCH

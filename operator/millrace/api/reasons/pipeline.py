@@ -13,7 +13,7 @@ _RUN_LOGS = "kubectl -n {namespace} logs job/{job} -c {container}"
 
 
 class DatasetReason(Reason):
-    """Why a Dataset stands where it stands."""
+    """Why a Dataset's condition is as it is, or what an Event reports."""
 
     VersionAvailable = "A version is frozen and can be trained on.", ""
     LookingAtSource = "A Job reads the source, checks it and freezes it.", _WATCH_DATASET
@@ -75,7 +75,7 @@ class DatasetReason(Reason):
 
 
 class TrainingRunReason(Reason):
-    """Why a TrainingRun stands where it stands."""
+    """Why a TrainingRun's condition is as it is, or what an Event reports."""
 
     DatasetNotFound = (
         "The Dataset of spec.datasetRef does not exist yet; the run starts when it is there.",
@@ -192,7 +192,7 @@ _APPROVE = """kubectl -n {namespace} patch mmd {name} --type json -p '{patch}'""
 
 
 class ModelReason(Reason):
-    """Why a Model stands where it stands."""
+    """Why a Model's condition is as it is, or what an Event reports."""
 
     AutoApproved = "The gates alone approve this version: approvalPolicy.required is 0.", ""
     QuorumReached = "Enough people have approved this very digest.", ""

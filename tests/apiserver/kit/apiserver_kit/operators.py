@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from millrace import testing, wiring
+from millrace import wiring
 from millrace.api import resources
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
 from millrace.controller.routing import Controller
 from millrace.settings import Settings
+from millrace_kit import widgets
 
-WIDGET = Controller(testing.WIDGETS, testing.observe_widget, testing.decide_widget)
+WIDGET = Controller(widgets.WIDGETS, widgets.observe_widget, widgets.decide_widget)
 
 
 def of_widgets(
@@ -48,6 +50,52 @@ async def running(operator: wiring.Operator, *, leading: bool = True) -> AsyncIt
         operator.stop()
         async with asyncio.timeout(20):
             await task
+
+
+@contextlib.asynccontextmanager
+async def running_apart(operator: wiring.Operator) -> AsyncIterator[Callable[[], None]]:
+    """The operator's life in a thread and an event loop of its own; what is yielded stops it.
+
+    Two of kopf in one loop take each other's tasks for their own: the first that ends cancels the other's watches.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="operator apart")
+    thread.start()
+    life = asyncio.run_coroutine_threadsafe(_live(operator), loop)
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(operator.stop)
+
+    try:
+        await until(lambda: life.done() or operator.kernel.audit.synced, "the operator knows everything")
+        if life.done():
+            life.result()
+        yield stop
+    finally:
+        stop()
+        async with asyncio.timeout(20):
+            await asyncio.wrap_future(life)
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join)
+        loop.close()
+
+
+async def _live(operator: wiring.Operator) -> None:
+    await operator.run(signals=False)
+    await connections_ended()
+
+
+async def connections_ended(seconds: float = 2.0) -> None:
+    """Wait until the running loop has no connection left.
+
+    A TLS connection ends a moment after whoever closed it went on; a loop that is closed before that leaves the socket
+    to the garbage collector, whose warning then fails a later test.
+    """
+    selector = getattr(asyncio.get_running_loop(), "_selector")  # noqa: B009 - typeshed does not know it
+    for _ in range(int(seconds / 0.005)):
+        if len(selector.get_map()) <= 1:  # one is the loop's own
+            return
+        await asyncio.sleep(0.005)
 
 
 async def until(condition: Callable[[], Any], what: str = "", seconds: float = 40) -> Any:

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from millrace import testing
 from millrace.clients.store import Manifest
 from millrace.render import admission, roles
 from millrace_cluster.control_plane import ControlPlane
+from millrace_kit import widgets
 
 ROOT = Path(__file__).parents[4]
 PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
@@ -23,8 +23,8 @@ PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "model
 def of_widgets(folder: Path) -> Iterator[ControlPlane]:
     """One that serves Widgets."""
     with ControlPlane(folder) as started:
-        started.kubectl("apply", "-f", "-", stdin=json.dumps(testing.widget_definition()))
-        started.kubectl("wait", "--for=condition=Established", f"crd/{testing.WIDGETS.plural}.{testing.WIDGETS.group}")
+        started.kubectl("apply", "-f", "-", stdin=json.dumps(widgets.widget_definition()))
+        started.kubectl("wait", "--for=condition=Established", f"crd/{widgets.WIDGETS.plural}.{widgets.WIDGETS.group}")
         yield started
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from millrace.api import keys, resources
 from millrace.api.resources import ResourceType
-from millrace.simulation import make_model
-from millrace.testing import WIDGETS, make_widget
+from millrace_kit.simulation import make_model
+from millrace_kit.widgets import WIDGETS, make_widget
 from millrace_scale import builds
 from millrace_scale.plane import BURST, QPS, Plane
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from millrace_scale.audit import EVENTS, Write
-from millrace_scale.meter import Reading
+from millrace_scale.meter import Sample
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class Run:
-    """What was seen of one run. `readings` are (time of day, reading), in order; `writes` are the operator's own."""
+    """What was seen of one run. `samples` are (time of day, sample), in order; `writes` are the operator's own."""
 
     contender: str
     count: int
     created: dict[str, float]
     """When each object was created, by name."""
     writes: Sequence[Write]
-    readings: Sequence[tuple[float, Reading]]
-    idle: tuple[float, Reading, float, Reading, int]
-    """Time and reading at the begin and the end of the idle time, and the writes within."""
+    samples: Sequence[tuple[float, Sample]]
+    idle: tuple[float, Sample, float, Sample, int]
+    """Time and sample at the begin and the end of the idle time, and the writes within."""
 
 
 def first_children(created: dict[str, float], writes: Sequence[Write]) -> dict[str, float]:
@@ -78,7 +78,7 @@ def figures(run: Run) -> Figures:
     children = [write.at for write in own if write.makes and write.name[: len(next(iter(run.created)))] in run.created]
     waits = sorted(max(0.0, at - run.created[name]) for name, at in first.items())
     last = max(write.at for write in run.writes)
-    cpu = _reading_after(run.readings, last).cpu - run.readings[0][1].cpu
+    cpu = _sample_after(run.samples, last).cpu - run.samples[0][1].cpu
     idle_begun, before, idle_ended, after, idle_writes = run.idle
     return Figures(
         contender=run.contender,
@@ -96,7 +96,7 @@ def figures(run: Run) -> Figures:
         cpu_ms_per_write=cpu / len(run.writes) * 1000,
         rss_mib=after.rss,
         peak_rss_mib=after.peak,
-        start_cpu_s=run.readings[0][1].cpu,
+        start_cpu_s=run.samples[0][1].cpu,
         idle_cpu_percent=(after.cpu - before.cpu) / (idle_ended - idle_begun) * 100,
         idle_writes=idle_writes,
     )
@@ -115,5 +115,5 @@ def median(found: Sequence[Figures]) -> Figures:
     return Figures(contender=found[0].contender, count=found[0].count, **values)
 
 
-def _reading_after(readings: Sequence[tuple[float, Reading]], moment: float) -> Reading:
-    return next((reading for at, reading in readings if at >= moment), readings[-1][1])
+def _sample_after(samples: Sequence[tuple[float, Sample]], moment: float) -> Sample:
+    return next((sample for at, sample in samples if at >= moment), samples[-1][1])

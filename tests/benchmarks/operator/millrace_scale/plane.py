@@ -18,10 +18,10 @@ from typing import Any, Self
 import yaml
 
 from millrace.render import admission, roles
-from millrace.testing import widget_definition
 from millrace_cluster import binaries
 from millrace_cluster.control_plane import ControlPlane
 from millrace_cluster.failure import ClusterError
+from millrace_kit.widgets import widget_definition
 from millrace_scale import builds
 
 ROOT = Path(__file__).resolve().parents[4]

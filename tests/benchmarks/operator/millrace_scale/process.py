@@ -20,17 +20,18 @@ import uvloop
 # ruff: noqa: E402 - the operator's image lacks this test dependency, which kopf would import: 10 MiB
 sys.modules["kubernetes"] = None  # type: ignore[assignment]
 
-from millrace import api, settings, telemetry, testing, wiring
+from millrace import api, settings, telemetry, wiring
 from millrace.api import keys, resources
 from millrace.clients import credentials
 from millrace.clients.store import Manifest
 from millrace.clients.world import World
 from millrace.controller.routing import Controller
+from millrace.decide.deployment.observation import Router, Scraped
 from millrace.decide.plan import Plan
-from millrace.decide.seen import Measured, Router
 from millrace.observe import policy
 from millrace.render import names
-from millrace.testing import WIDGETS
+from millrace_kit import widgets
+from millrace_kit.widgets import WIDGETS
 
 _GENERATION = re.compile(r"inline_string: '?([0-9a-f]{16})")
 _REVISION = re.compile(r"^- '@type': .*\n  name: '?([0-9a-f]{8})'?$", re.MULTILINE)
@@ -44,9 +45,9 @@ class ObedientRouters:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def measured(self, _: api.Deployment) -> Measured:
+    def scraped(self, _: api.Deployment) -> Scraped:
         """Nobody sends requests."""
-        return Measured()
+        return Scraped()
 
     def router(self, namespace: str, name: str, pod_uid: str) -> Router | None:
         """What the router would answer now; None before it has files."""
@@ -68,7 +69,7 @@ def without_scraping(world: World) -> tuple[Duties, Duties]:
     return [], [watch_policies]
 
 
-def decide_widget(seen: testing.WidgetSeen) -> Plan:
+def decide_widget(seen: widgets.WidgetSeen) -> Plan:
     """One ConfigMap, one status, no Event: what the twin does."""
     metadata, text = seen.widget["metadata"], seen.widget["spec"]["text"]
     child: Manifest = {
@@ -85,7 +86,7 @@ def operator(role: str, environ: dict[str, str]) -> wiring.Operator:
     chosen, identity = settings.parse(environ), credentials.load(environ)
     telemetry.configure_logs(chosen.log_level)
     if role == "kernel":
-        kind: Any = Controller(WIDGETS, testing.observe_widget, decide_widget)
+        kind: Any = Controller(WIDGETS, widgets.observe_widget, decide_widget)
         return wiring.Operator(chosen, identity, [kind], children=[resources.CONFIG_MAPS])
     return wiring.Operator(chosen, identity, wiring.controllers(), tasks=without_scraping)
 

@@ -64,19 +64,19 @@ class Bench:
         await _led(log, user, namespace)
         longest = LONGEST_SECONDS + LONGEST_SECONDS_PER_OBJECT * count
         await _quiet(pid, log, user, namespace, longest)
-        readings = [(time.time(), meter.read(pid))]
+        samples = [(time.time(), meter.read(pid))]
         answers = await _create(kube, contender.resource, [contender.make(n, namespace) for n in range(count)])
-        self._say(f"{count} created in {time.time() - readings[0][0]:.1f} s")
+        self._say(f"{count} created in {time.time() - samples[0][0]:.1f} s")
         writes, more, created = await _quiet(
             pid, log, user, namespace, longest, at_least=count, resource=contender.resource.plural
         )
-        readings += more
+        samples += more
         assert len(answers) == count
         begun, before = time.time(), meter.read(pid)
         await asyncio.sleep(IDLE_SECONDS)
         ended, after = time.time(), meter.read(pid)
         idle = len(audit.of(log.read(), user, namespace))
-        return Run(user, count, created, writes, readings, (begun, before, ended, after, idle))
+        return Run(user, count, created, writes, samples, (begun, before, ended, after, idle))
 
     async def _calm(self) -> None:
         """Until the control plane has little to do: what was made beforehand is dealt with."""
@@ -113,20 +113,20 @@ async def _led(log: audit.Log, user: str, namespace: str) -> None:
 
 async def _quiet(
     pid: int, log: audit.Log, user: str, namespace: str, longest: float, *, at_least: int = 0, resource: str = ""
-) -> tuple[list[audit.Write], list[tuple[float, meter.Reading]], dict[str, float]]:
-    """Until the operator has written nothing for a while: its writes, readings on the way, and when objects were made.
+) -> tuple[list[audit.Write], list[tuple[float, meter.Sample]], dict[str, float]]:
+    """Until the operator has written nothing for a while: its writes, samples on the way, and when objects were made.
 
     Raises ClusterError if it is not quiet within ``longest`` seconds, or stops before every object has a child.
     """
     writes: list[audit.Write] = []
-    readings: list[tuple[float, meter.Reading]] = []
+    samples: list[tuple[float, meter.Sample]] = []
     created: dict[str, float] = {}
     deadline = time.monotonic() + longest
     last = time.time()
     while time.monotonic() < deadline:
         await asyncio.sleep(0.5)
         found = log.read()
-        readings.append((time.time(), meter.read(pid)))
+        samples.append((time.time(), meter.read(pid)))
         created |= {
             one.name: one.at for one in audit.of(found, MAKER, namespace) if one.makes and one.resource == resource
         }
@@ -137,7 +137,7 @@ async def _quiet(
         if silent > QUIET_SECONDS:
             served = len(first_children(created, writes))
             if served >= at_least:
-                return writes, readings, created
+                return writes, samples, created
             if silent > STALLED_SECONDS:
                 raise ClusterError(f"{user} stopped", f"{served} of {at_least} objects have a child")
     raise ClusterError(f"{user} did not get quiet", f"{len(writes)} writes in {longest:.0f} s")

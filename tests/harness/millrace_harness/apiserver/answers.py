@@ -1,4 +1,4 @@
-"""What the API server says when it says no: `metav1.Status`."""
+"""The API server's errors: `metav1.Status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The garbage collector: who is owned by nobody that exists is deleted."""
+"""The garbage collector: an object none of whose owners exists is deleted."""
 
 from __future__ import annotations
 

@@ -90,9 +90,9 @@ def apply(live: dict[str, Any], managers: Managers, manager: Manager, intent: di
     dropped = before - mine
     if dropped:
         kept = _with_parents(mine.union(*others.values()))
-        doomed = _with_parents(dropped) - kept
-        if doomed:
-            merged = _prune(merged, kind, _tree(doomed))
+        pruned = _with_parents(dropped) - kept
+        if pruned:
+            merged = _prune(merged, kind, _tree(pruned))
     return Merge(merged, _settle(others, manager, mine, compare(live, merged, kind).touched))
 
 
@@ -230,9 +230,9 @@ def _merge_items(live: list[Any], intent: list[Any], kind: Type) -> list[Any]:
     return made
 
 
-def _tree(doomed: set[Path]) -> dict[Any, Any]:
+def _tree(paths: set[Path]) -> dict[Any, Any]:
     root: dict[Any, Any] = {}
-    for path in doomed:
+    for path in paths:
         here = root
         for step in path:
             here = here.setdefault(step, {})
@@ -240,17 +240,17 @@ def _tree(doomed: set[Path]) -> dict[Any, Any]:
     return root
 
 
-def _prune(value: Any, kind: Type, doomed: Mapping[Any, Any]) -> Any:
+def _prune(value: Any, kind: Type, pruned: Mapping[Any, Any]) -> Any:
     """The value without the paths marked None in the tree."""
     if isinstance(value, dict):
-        kept = ((name, one, kind.child(name), doomed.get(name)) for name, one in value.items())
+        kept = ((name, one, kind.child(name), pruned.get(name)) for name, one in value.items())
         return {
             name: one if below is None else _prune(one, child, below)
             for name, one, child, below in kept
             if below is None or None not in below
         }
     if isinstance(value, list) and kind.shape in {"keyed", "set"}:
-        items = ((one, doomed.get(kind.key(one))) for one in value)
+        items = ((one, pruned.get(kind.key(one))) for one in value)
         return [
             one if below is None else _prune(one, kind.item, below)
             for one, below in items

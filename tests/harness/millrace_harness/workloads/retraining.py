@@ -162,7 +162,7 @@ async def _in_vain(stage: Stage) -> None:
     ),
 )
 async def _clone_deleted(stage: Stage) -> None:
-    """Somebody deletes the run that drift started while it trains: it is not started behind their back."""
+    """Somebody deletes the run that drift started while it trains: it is not started again."""
     await serve_a_trained_model(stage)
     await shift(stage)
     stage.kubelet.frozen.add("training")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from millrace.contract.environment import TERMINATION_LOG_VARIABLE, ServerEnvironment
-from millrace_cluster import ports
+from millrace_cluster import evidence, ports
 from serving_kit.models import Model
 
 ROOT = Path(__file__).parents[5]
@@ -67,6 +67,7 @@ class Server:
             TERMINATION_LOG_VARIABLE: str(self.directory / "termination-log"),
         }
         environment.pop("ORT_DISABLE_TELEMETRY", None)
+        evidence.offer(self, lambda: {f"the log of the server in {self.directory.name}": self.log()})
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "millrace_runtime.serving", self.stage],
@@ -82,6 +83,7 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
+        evidence.withdraw(self)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -119,7 +121,7 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=10)
+        connection = http.client.HTTPConnection(self.settings.host, self.settings.port, timeout=10)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

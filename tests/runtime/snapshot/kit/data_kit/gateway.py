@@ -14,7 +14,7 @@ from pathlib import Path
 import fsspec
 
 import millrace_cluster
-from millrace_cluster import ports
+from millrace_cluster import evidence, ports
 
 KEY, SECRET = "test-access", "test-secret"
 
@@ -55,8 +55,9 @@ def running(folder: Path) -> Iterator[Gateway]:
         [str(part) for part in command], stdout=log, stderr=log, env={"PATH": os.environ["PATH"]}
     )
     try:
-        wait_for(port, process)
-        yield Gateway(f"http://127.0.0.1:{port}", folder / "data")
+        with evidence.offered(lambda: {"versitygw's log": (folder / "log").read_text(errors="replace")}):
+            wait_for(port, process)
+            yield Gateway(f"http://127.0.0.1:{port}", folder / "data")
     finally:
         process.terminate()
         process.wait(10)

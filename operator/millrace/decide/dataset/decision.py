@@ -1,0 +1,250 @@
+"""Dataset: when to look at the source, and what becomes of the answer.
+
+    nobody looked ──▶ looking (status.jobName) ──▶ frozen · unchanged · refused · failed
+          ▲                                              │
+          └──── the spec changed, or nextCheckTime ◀─────┘
+
+A look is one Job. Its name is a function of UID, generation and scheduled time, so a crash between making it and
+writing it down finds it again. Its answer is in the status before it is deleted, one pass later. The conditions
+Ingested and Valid are the memory of the last answer; Ready, Reconciling and Stalled follow from them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from millrace.api import conditions, quantities, resources
+from millrace.api.base import Frozen, rfc3339
+from millrace.api.conditions import Mark
+from millrace.api.dataset import Dataset, DatasetStatus
+from millrace.api.reasons.pipeline import DatasetReason as Reason
+from millrace.decide import status
+from millrace.decide.dataset import snapshot
+from millrace.decide.dataset.snapshot import INGESTED, VALID, Answer
+from millrace.decide.job import Job
+from millrace.decide.plan import Delete, Event, Plan
+from millrace.decide.status import Kstatus
+from millrace.render import names, snapshot_job
+from millrace.render.pod import Platform
+
+RETRY_SECONDS = 300.0
+"""After a failure that may pass by itself; the Job has tried several times by then."""
+RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
+NORMAL = frozenset({Reason.VersionFrozen.name, Reason.RulesPassed.name, Reason.Snapshotted.name})
+
+
+class Observation(Frozen):
+    """What a decision about a Dataset depends on. `jobs` are the snapshot Jobs that this Dataset controls."""
+
+    now: datetime
+    dataset: Dataset
+    jobs: tuple[Job, ...] = ()
+    platform: Platform
+
+
+class _Look(Frozen):
+    """A look in progress."""
+
+    name: str
+    is_first: bool
+    """Of this generation: the spec has not been looked at yet."""
+
+
+def decide(seen: Observation) -> Plan:
+    """One pass. Total: never raises."""
+    if seen.dataset.metadata.deletion_timestamp is not None:
+        return Plan()
+    seen = seen.model_copy(update={"dataset": _repaired(seen.dataset, seen.now)})
+    look = _look(seen.dataset, seen.now)
+    job = _job(seen, look)
+    answer = snapshot.answer(job, seen.dataset, seen.now) if job is not None else None
+    if job is not None and answer is not None:
+        return _land(seen, answer, job)
+    return _wait(seen, look, job)
+
+
+def looks_at(dataset: Dataset, now: datetime) -> str | None:
+    """The Job whose answer counts now."""
+    look = _look(_repaired(dataset, now), now)
+    return look.name if look is not None else None
+
+
+def _repaired(dataset: Dataset, now: datetime) -> Dataset:
+    """The same, its next look counted from now at the latest; one that waits for no look keeps its times."""
+    if _next(dataset) is None:
+        return dataset
+    known = status.not_after(dataset.status, now.replace(microsecond=0), "last_check_time")
+    return dataset.model_copy(update={"status": known})
+
+
+def _look(dataset: Dataset, now: datetime) -> _Look | None:
+    """The look in progress, or the one that is due; None while there is nothing to do."""
+    known = dataset.status
+    first = names.snapshot_job(dataset.metadata.name, dataset.metadata.uid, f"{dataset.metadata.generation}/spec")
+    if _spec_is_new(dataset):
+        return _Look(name=first, is_first=True)
+    if known.job_name is not None:
+        return _Look(name=known.job_name, is_first=known.job_name == first)
+    if known.last_check_time is None:
+        return _Look(name=first, is_first=True)
+    due = _next(dataset)
+    if due is None or due > now:
+        return None
+    slot = f"{dataset.metadata.generation}/{rfc3339(due)}"
+    return _Look(name=names.snapshot_job(dataset.metadata.name, dataset.metadata.uid, slot), is_first=False)
+
+
+def _spec_is_new(dataset: Dataset) -> bool:
+    """No decision has taken this generation up.
+
+    A condition says so: `status.observedGeneration` is also written when the operator reports an error of its own.
+    """
+    taken_up = conditions.find(dataset.status.conditions, INGESTED)
+    return taken_up is None or taken_up.observed_generation != dataset.metadata.generation
+
+
+def _next(dataset: Dataset) -> datetime | None:
+    """When the source is looked at again."""
+    known = dataset.status
+    found = conditions.find(known.conditions, INGESTED)
+    reason = found.reason if found is not None and found.status == "False" else ""
+    return _after(dataset, reason, known.last_check_time) if known.last_check_time is not None else None
+
+
+def _after(dataset: Dataset, failure: str, looked: datetime) -> datetime | None:
+    waits = []
+    if dataset.spec.refresh is not None:
+        waits.append(quantities.seconds(dataset.spec.refresh.interval))
+    if failure in RETRIED:
+        waits.append(RETRY_SECONDS)
+    return status.later(looked, min(waits)) if waits else None
+
+
+def _job(seen: Observation, look: _Look | None) -> Job | None:
+    return next((job for job in seen.jobs if look is not None and job.name == look.name), None)
+
+
+def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
+    """The answer goes into the status; its Job stays until the next pass."""
+    dataset, known = seen.dataset, seen.dataset.status
+    after = known.model_copy(
+        update={
+            "current": answer.current,
+            "versions": answer.versions,
+            "failed_rules": answer.failed_rules,
+            "job_name": None,
+            "last_check_time": answer.looked,
+            "next_check_time": _after(dataset, answer.failure, answer.looked),
+        }
+    )
+    fresh = _marks(seen, after, None, None, answer.ingested, answer.valid)
+    events = status.transitions(known.conditions, (answer.ingested, answer.valid), NORMAL, INGESTED, VALID)
+    events = [event for event in events if event.type == "Warning"]
+    if answer.frozen is not None:
+        events.insert(0, Event(reason=Reason.VersionFrozen.name, message=answer.frozen))
+    return _plan(seen, after, fresh, keep=job.name, events=events)
+
+
+def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
+    """Nothing new is known: a look goes on, starts, or is not due."""
+    dataset, known = seen.dataset, seen.dataset.status
+    after = known.model_copy(
+        update={"job_name": look.name if look is not None else None, "next_check_time": _next(dataset)}
+    )
+    unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
+    ingested = status.remembered(known.conditions, INGESTED, unknown)
+    valid = status.remembered(known.conditions, VALID, unknown.model_copy(update={"type": VALID}))
+    fresh = _marks(seen, after, look, job, ingested, valid)
+    if look is None:
+        return _plan(seen, after, fresh, keep=None)
+    child = snapshot_job.render(dataset, look.name, known.current, seen.platform)
+    is_to_make = job is None or job.is_going
+    return _plan(seen, after, fresh, keep=look.name).model_copy(update={"children": (child,) if is_to_make else ()})
+
+
+def _marks(
+    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+) -> tuple[Mark, ...]:
+    kstatus = _kstatus(seen, after, look, job, ingested, valid)
+    return (*kstatus.marks(), ingested, valid)
+
+
+def _kstatus(
+    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+) -> Kstatus:
+    refused = next((one for one in (ingested, valid) if one.status == "False"), None)
+    usable = after.current is not None
+    if look is not None and (look.is_first or not usable):
+        reason, text = _looking(seen, job)
+        return Kstatus(ready=usable, progress="Reconciling", reason=reason.name, message=text)
+    if after.current is not None:
+        text = f"Version {after.current.version} has {after.current.rows:,} rows."
+        if refused is not None:
+            text = f"{text} The newest look at the source added none: {refused.message}"
+        return Kstatus(
+            ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text[: status.LONGEST]
+        )
+    if refused is not None:
+        progress: Literal["Reconciling", "Stalled"] = "Reconciling" if refused.reason in RETRIED else "Stalled"
+        return Kstatus(ready=False, progress=progress, reason=refused.reason, message=refused.message)
+    text = status.message(Reason.NotLookedYet, **_whom(seen))
+    return Kstatus(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
+
+
+def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
+    trouble = job.trouble if job is not None else ""
+    if trouble:
+        return Reason.PodNotStarted, status.message(
+            Reason.PodNotStarted, f"The pod cannot start: {trouble}", **_whom(seen)
+        )
+    source = seen.dataset.spec.source.storage_uri
+    return Reason.LookingAtSource, status.message(Reason.LookingAtSource, f"Reading {source}", **_whom(seen))
+
+
+def _whom(seen: Observation) -> dict[str, str]:
+    return {"namespace": seen.dataset.metadata.namespace, "name": seen.dataset.metadata.name}
+
+
+def _plan(
+    seen: Observation,
+    after: DatasetStatus,
+    marks: tuple[Mark, ...],
+    keep: str | None,
+    events: list[Event] | None = None,
+) -> Plan:
+    """The status, and no finished or overtaken Job but the one whose answer is still needed."""
+    dataset = seen.dataset
+    generation = dataset.metadata.generation
+    found = conditions.merge(dataset.status.conditions, marks, seen.now, generation)
+    ready = next(mark for mark in marks if mark.type == conditions.READY)
+    after = after.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": _phase(after, marks),
+            "message": ready.message,
+            "conditions": found,
+        }
+    )
+    deletes = tuple(
+        Delete(resource=resources.JOBS, namespace=dataset.metadata.namespace, name=job.name, uid=job.uid)
+        for job in seen.jobs
+        if job.name not in (keep, after.job_name) and not job.is_going
+    )
+    return Plan(status=after.wire(), deletes=deletes, events=tuple(events or ()), wake_after=_wake(seen, after))
+
+
+def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:
+    """For people: never read back."""
+    holds = {mark.type for mark in marks if mark.status == "True"}
+    if after.job_name is not None:
+        return "Checking"
+    if conditions.STALLED in holds:
+        return "Failed"
+    return "Ready" if conditions.READY in holds else "Waiting"
+
+
+def _wake(seen: Observation, after: DatasetStatus) -> float | None:
+    if after.job_name is not None or after.next_check_time is None:
+        return None
+    return max(0.0, (after.next_check_time - seen.now).total_seconds())

@@ -1,0 +1,184 @@
+"""What a finished snapshot Job says about a Dataset's source: its report, or the reason why there is none."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from millrace.api.base import Frozen
+from millrace.api.conditions import Mark
+from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion, FailedRule
+from millrace.api.reasons.pipeline import DatasetReason as Reason
+from millrace.contract.report import SnapshotOutcome, SnapshotReport
+from millrace.decide import job as jobs
+from millrace.decide import status
+from millrace.decide.job import Job
+
+INGESTED, VALID = "Ingested", "Valid"
+KEPT_VERSIONS = 20
+_SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
+
+
+class Answer(Frozen):
+    """What the status says once the answer has landed."""
+
+    current: DatasetVersion | None
+    versions: tuple[DatasetVersion, ...]
+    failed_rules: tuple[FailedRule, ...] = ()
+    ingested: Mark
+    valid: Mark
+    failure: str = ""
+    """Reason why the source could not be read: the look may be repeated."""
+    frozen: str | None = None
+    """The sentence that reports a new version; None without one."""
+    looked: datetime
+
+
+class _Case(Frozen):
+    """One finished Job of one Dataset."""
+
+    job: Job
+    dataset: Dataset
+    looked: datetime
+
+    @property
+    def known(self) -> DatasetStatus:
+        return self.dataset.status
+
+    def text(self, reason: str, why: str) -> str:
+        """What, why, and the next command."""
+        found = status.named(Reason, reason)
+        why = why or (found.sentence if found is not None else "The snapshot failed without a word.")
+        whom = self.dataset.metadata
+        return status.message(found, why, namespace=whom.namespace, name=whom.name, job=self.job.name)
+
+
+def answer(job: Job, dataset: Dataset, now: datetime) -> Answer | None:
+    """None while the Job runs. Total."""
+    if not job.is_finished:
+        return None
+    case = _Case(job=job, dataset=dataset, looked=min(job.finished or now, now).replace(microsecond=0))
+    report = jobs.snapshot_report(job)
+    if report is None:
+        return _silent(case)
+    if report.outcome is SnapshotOutcome.FROZEN:
+        return _frozen(report, case)
+    if report.outcome is SnapshotOutcome.UNCHANGED:
+        return _unchanged(report, case)
+    return _refused(report, case)
+
+
+def _frozen(report: SnapshotReport, case: _Case) -> Answer:
+    known = case.known
+    if known.current is not None and known.current.digest == report.digest:
+        return _unchanged(report, case)
+    number = 1 + max((one.version for one in (*known.versions, *_one(known.current))), default=0)
+    try:
+        version = DatasetVersion(
+            version=number,
+            digest=report.digest,
+            uri=report.uri,
+            rows=report.rows,
+            bytes=report.bytes,
+            created_time=case.looked,
+            source_digest=report.source_digest or None,
+            schema_digest=report.schema_digest or None,
+            profile_uri=report.profile_uri or None,
+            rules_passed=report.rules_passed,
+        )
+    except ValidationError as error:
+        return _failed(Reason.MalformedReport.name, f"The snapshot answered with {_first(error)}", case)
+    parts = report.splits
+    return Answer(
+        current=version,
+        versions=(version, *known.versions)[:KEPT_VERSIONS],
+        ingested=_read(report),
+        valid=_holds(report),
+        frozen=f"Version {number} is frozen: {report.rows:,} rows "
+        f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).",
+        looked=case.looked,
+    )
+
+
+def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
+    known = case.known
+    if known.current is None:
+        text = "The snapshot answered that nothing changed, but there is no version yet"
+        return _failed(Reason.MalformedReport.name, text, case)
+    return Answer(
+        current=known.current, versions=known.versions, ingested=_read(report), valid=_holds(report), looked=case.looked
+    )
+
+
+def _refused(report: SnapshotReport, case: _Case) -> Answer:
+    """Rejected or Failed: whatever the reason, the version before stays."""
+    reason = status.wire_reason(report.reason, Reason.SnapshotCrashed)
+    if reason not in _SOURCE_WAS_READ:
+        return _failed(reason, report.message, case)
+    rules = tuple(
+        FailedRule(name=rule.name[:128], observed=rule.observed[:128], message=rule.message[:1024])
+        for rule in report.failed_rules[:64]
+    )
+    return Answer(
+        current=case.known.current,
+        versions=case.known.versions,
+        failed_rules=rules,
+        ingested=_read(report),
+        valid=status.mark(VALID, False, reason, case.text(reason, report.message)),
+        looked=case.looked,
+    )
+
+
+def _silent(case: _Case) -> Answer:
+    """The Job ended without a report."""
+    if case.job.reason == jobs.DEADLINE_EXCEEDED:
+        return _failed(Reason.DeadlineExceeded.name, "", case)
+    failed = case.job.first_failure()
+    pod, container = failed if failed is not None else (None, None)
+    if container is not None and container.reason == jobs.OUT_OF_MEMORY:
+        return _failed(Reason.SnapshotOutOfMemory.name, "", case)
+    if container is not None:
+        said = jobs.last_line(container.message)
+        why = f"The snapshot ended with exit code {container.exit_code}" + (f": {said}" if said else "")
+        return _failed(Reason.SnapshotCrashed.name, why, case)
+    if case.job.state == "Succeeded" and next(case.job.termination_messages(), None) is not None:
+        return _failed(Reason.MalformedReport.name, "", case)
+    why = f"The snapshot's pod went: {pod.reason}: {pod.message}" if pod is not None and pod.reason else ""
+    return _failed(Reason.SnapshotLost.name, why, case)
+
+
+def _failed(reason: str, why: str, case: _Case) -> Answer:
+    known = case.known
+    return Answer(
+        current=known.current,
+        versions=known.versions,
+        failed_rules=known.failed_rules,
+        ingested=status.mark(INGESTED, False, reason, case.text(reason, why)),
+        valid=status.remembered(
+            known.conditions, VALID, status.mark(VALID, None, Reason.NotLookedYet, "No source was read yet.")
+        ),
+        failure=reason,
+        looked=case.looked,
+    )
+
+
+def _read(report: SnapshotReport) -> Mark:
+    # A source whose columns do not fit is refused before its rows are counted.
+    text = f"{report.rows:,} rows were read." if report.rows > 0 else Reason.Snapshotted.sentence
+    return status.mark(INGESTED, True, Reason.Snapshotted, text)
+
+
+def _holds(report: SnapshotReport) -> Mark:
+    count = max(0, report.rules_passed)
+    text = f"{count} of {count} rules hold." if count else "The Dataset has no rules; its schema holds."
+    return status.mark(VALID, True, Reason.RulesPassed, text)
+
+
+def _one(version: DatasetVersion | None) -> tuple[DatasetVersion, ...]:
+    return (version,) if version is not None else ()
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors()[0]
+    return f"a {'.'.join(str(part) for part in found['loc'])} that cannot be: {found['msg']}"

@@ -1,0 +1,211 @@
+r"""Deployment: from what is seen to what should be.
+
+observed --> retiring, rollout --> who carries what --> children, deletes, nudges
+             monitoring, retraining ----------------> a new TrainingRun
+                                                \--> one status, its events, when to look again
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from millrace import api
+from millrace.api import conditions, resources
+from millrace.api.deployment_status import AnalysisResult, DeploymentStatus, MonitoringStatus, RevisionStatus, Rollout
+from millrace.api.keys import CONFIG_HASH
+from millrace.decide.plan import Claim, Delete, Manifest, Nudge, Plan
+from millrace.decide.status import later
+from millrace.render import budget, router, router_workload, server
+from millrace.render.server import Bundle
+
+from . import actions, analysis, monitoring, retiring, retraining, rollout, steps, summary, target
+from .finding import Finding, Signal
+from .moves import Transition
+from .observation import Observation
+
+__all__ = ["Observation", "decide"]
+
+SOONEST_SECONDS = 0.5
+LOOK_AGAIN_SECONDS = 3.0
+CLAIMS = (
+    Claim(field="retraining", kinds=frozenset({resources.TRAINING_RUNS}), blocked=retraining.BLOCKED),
+    Claim(field="retiring", kinds=frozenset({resources.SERVICES, resources.WORKLOADS})),
+)
+
+
+def decide(seen: Observation) -> Plan:
+    """What should be true after this pass. Pure and total."""
+    now = seen.now.replace(microsecond=0)
+    known = seen.deployment.model_copy(update={"status": retiring.repaired(seen.deployment.status, now)})
+    seen = seen.model_copy(update={"now": now, "deployment": known})
+    transition, finding, deletes = _moved(seen)
+    state = transition.state
+    drift = monitoring.report(seen, state)
+    rolling = state.canary is not None or finding.signal is Signal.WAITING
+    retrained = retraining.retrain(seen, state, drift, rolling=rolling)
+    status = _status(seen, state, finding).model_copy(
+        update={
+            "monitoring": MonitoringStatus(drift=drift.status) if drift.status is not None else None,
+            "retraining": retrained.status,
+        }
+    )
+    overall = summary.summarise(seen, status, finding)
+    marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
+    merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
+    status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})
+    # A crash between the router's files and the status leaves newer weights in the files: until a router has said what
+    # it applies, the memory is not known to be the newer of the two, and the files stay as they are.
+    config = {} if seen.no_router_has_answered() else dict(_files(rollout.router_config(seen, state)))
+    children = tuple(_children(seen, state, config))
+    return Plan(
+        children=children,
+        creates=retrained.creates,
+        deletes=(*deletes, *_unneeded(seen, children)),
+        nudges=_nudges(seen, router.config_hash(config)) if config else (),
+        status=status.wire(),
+        claims=CLAIMS,
+        events=(*transition.events, *drift.events, *retrained.events, *overall.events),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until]),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _files(config: router.RouterConfig) -> Mapping[str, str]:
+    """The router's files. Writing YAML takes far longer than everything else here, and weights seldom change."""
+    return router.config_map_data(config)
+
+
+def _moved(seen: Observation) -> tuple[Transition, Finding, tuple[Delete, ...]]:
+    """The status after every move and retirement that this observation allows."""
+    state = actions.handled(seen, seen.deployment.status)
+    wanted = target.choose(seen, state).bundle
+    state = retiring.adopt(seen, state, wanted.revision if wanted is not None else None)
+    transition, finding = rollout.advance(seen, state)
+    state, deletes = retiring.retire(seen, transition.state)
+    return Transition(state=state, events=transition.events), finding, deletes
+
+
+def _children(seen: Observation, state: DeploymentStatus, config: dict[str, str]) -> list[Manifest]:
+    """The router first: it is ready by the time the servers are. Revisions that retire are left as they are."""
+    owner, spec = seen.deployment.metadata, seen.deployment.spec
+    count = router_workload.replicas(spec.replicas)
+    children = [
+        *([router_workload.config_map(owner, config)] if config else []),
+        router_workload.workload(owner, count, seen.platform),
+        router_workload.service(owner),
+    ]
+    for served, replicas in ((state.stable, spec.replicas), (state.canary, steps.servers_wanted(seen, state))):
+        bundle = _bundle(seen, served) if served is not None else None
+        if bundle is not None:
+            children += [server.service(owner, bundle), server.workload(owner, bundle, replicas, seen.platform)]
+    stable = state.stable.revision if state.stable is not None else None
+    return [*children, *budget.budgets(owner, spec.replicas, stable)]
+
+
+def _unneeded(seen: Observation, children: Iterable[Manifest]) -> tuple[Delete, ...]:
+    """Budgets of a Deployment that was scaled down to single pods."""
+    kind, namespace = resources.BUDGETS.kind, seen.deployment.metadata.namespace
+    wanted = {one["metadata"]["name"] for one in children if one["kind"] == kind}
+    return tuple(
+        Delete(resource=resources.BUDGETS, namespace=namespace, name=name, uid=uid)
+        for name, uid in seen.budgets
+        if name not in wanted
+    )
+
+
+def _bundle(seen: Observation, served: RevisionStatus) -> Bundle | None:
+    """How a revision is served: as the spec says if that is the same revision, else as its workload says.
+
+    A workload that somebody deleted is made again from its Model, under the template of today if need be: the right
+    model under a new template is better than none.
+    """
+    model = target.model_called(seen, served.model)
+    if model is not None and model.spec.artifact.digest == served.digest:
+        today = server.bundle(model, target.template(seen))
+        found = seen.server(served.revision)
+        if today.revision == served.revision or found is None:
+            return today.model_copy(update={"revision": served.revision})
+        return found.bundle
+    found = seen.server(served.revision)
+    return found.bundle if found is not None else None
+
+
+def _nudges(seen: Observation, config_hash: str) -> tuple[Nudge, ...]:
+    namespace = seen.deployment.metadata.namespace
+    return tuple(
+        Nudge(namespace=namespace, pod=one.pod, annotation=CONFIG_HASH, value=config_hash)
+        for one in seen.routers
+        if one.config_hash != config_hash
+    )
+
+
+def _status(seen: Observation, state: DeploymentStatus, finding: Finding) -> DeploymentStatus:
+    """Everything but conditions, monitoring and retraining."""
+    metadata = seen.deployment.metadata
+    root = f"http://{metadata.name}.{metadata.namespace}.svc"
+    bundle = _bundle(seen, state.stable) if state.stable is not None else None
+    roles = [
+        _counted(seen, state.stable, seen.deployment.spec.replicas),
+        _counted(seen, state.canary, steps.servers_wanted(seen, state)),
+    ]
+    leaving = [found for one in state.retiring if (found := seen.server(one.revision)) is not None]
+    return state.model_copy(
+        update={
+            "observed_generation": metadata.generation,
+            "replicas": sum(one.replicas for one in (*roles, *leaving) if one is not None),
+            "ready_replicas": sum(one.ready_replicas for one in roles if one is not None)
+            + sum(one.ready for one in leaving),
+            "selector": server.all_pods(metadata.name),
+            "url": f"{root}/v2/models/{bundle.model_name}/infer" if bundle is not None else None,
+            "address": api.deployment.Address(rest_url=root),
+            "stable": roles[0],
+            "canary": roles[1],
+            "rollout": _rollout(seen, state, finding),
+            "analysis": _analysis(seen, state, finding),
+        }
+    )
+
+
+def _counted(seen: Observation, served: RevisionStatus | None, wanted: int) -> RevisionStatus | None:
+    if served is None:
+        return None
+    return served.model_copy(update={"replicas": wanted, "ready_replicas": seen.ready(served.revision)})
+
+
+def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Rollout | None:
+    if state.rollout is None:
+        return None
+    changes: dict[str, object] = {"waiting_for": finding.waiting_for[:256] or None}
+    if state.canary is not None:
+        changes |= {"steps": len(steps.steps_of(seen, state)), "current_step_index": steps.index_of(seen, state)}
+    return state.rollout.model_copy(update=changes)
+
+
+def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> tuple[AnalysisResult, ...]:
+    """The results now; one that says the same about roughly as many requests as before stays as it was."""
+    results = finding.results or rollout.judged(seen, state)
+    before = {one.name: one for one in seen.deployment.status.analysis}
+    kept = []
+    for one in results[:16]:
+        known = before.get(one.name)
+        same = known is not None and (known.phase, known.threshold) == (one.phase, one.threshold)
+        near = known is not None and analysis.rounded(known.samples) == analysis.rounded(one.samples)
+        kept.append(known if known is not None and same and near else one)
+    return tuple(kept)
+
+
+def _wake(seen: Observation, state: DeploymentStatus, moments: list[datetime | None]) -> float | None:
+    """Seconds until time alone may change something; what should have changed by now is looked at again soon.
+
+    An answer of a router that only confirms what was known triggers no pass, so a pass that waits for one schedules the
+    next.
+    """
+    due = [moment for moment in moments if moment is not None]
+    due += [
+        later(one.drained_time or seen.now, retiring.LINGER_SECONDS if one.drained_time else 0)
+        for one in state.retiring
+    ]
+    waits = [(moment - seen.now).total_seconds() for moment in due]
+    return min(max(SOONEST_SECONDS, wait) if wait > 0 else LOOK_AGAIN_SECONDS for wait in waits) if waits else None

@@ -1,0 +1,259 @@
+"""What each move of a rollout changes in the status, and the one event that tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from millrace.api.base import Frozen
+from millrace.api.deployment_status import DeploymentStatus, Quarantined, Retiring, RevisionStatus, Rollout, Served
+from millrace.api.reasons.deployment import DeploymentReason as Reason
+from millrace.decide.plan import Event
+
+from . import actions, messages, steps, target
+from .finding import Finding
+from .observation import Observation
+
+MOST_QUARANTINED = 50
+MOST_HISTORY = 20
+MOST_LEAVING = 8
+"""What status.retiring holds; a revision that does not fit still has pods, and is added again once there is room."""
+
+
+class Move(Enum):
+    """The ways in which a rollout changes the status."""
+
+    RELEASE = "lift a quarantine"
+    START = "begin a canary at 0 %"
+    SET_WEIGHT = "give the canary the step's share"
+    NEXT_STEP = "go on to the next step"
+    RESTART_STEP = "begin the step again"
+    SET_FULL = "give the canary everything"
+    PROMOTE = "call the canary stable"
+    ROLL_BACK = "take the canary's traffic away and quarantine it"
+    ABORT = "the same, because a person asked"
+    WITHDRAW = "take the canary's traffic away"
+    SUPERSEDE = "the same, for another revision"
+
+
+class Transition(Frozen):
+    """The status after the moves made so far in this pass, and their events."""
+
+    state: DeploymentStatus
+    events: tuple[Event, ...] = ()
+
+    def then(self, *events: Event, **changes: Any) -> Transition:
+        """The same with these fields changed and these events added."""
+        return Transition(state=self.state.model_copy(update=changes), events=self.events + events)
+
+
+class MoveContext(Frozen):
+    """What a move starts from: what was seen, the moves made before it, and the finding that asked for it."""
+
+    seen: Observation
+    transition: Transition
+    finding: Finding
+
+
+def start(context: MoveContext) -> Transition:
+    """Begin with the wanted revision."""
+    state = context.transition.state
+    wanted = target.choose(context.seen, state).bundle
+    if wanted is None:
+        return context.transition
+    canary = RevisionStatus(
+        revision=wanted.revision,
+        model=wanted.model,
+        version=wanted.version,
+        digest=wanted.digest,
+        weight=0,
+        since=context.seen.now,
+    )
+    before = state.rollout or Rollout()
+    rollout = before.model_copy(
+        update={
+            "current_step_index": 0,
+            "steps": len(steps.steps_of(context.seen, state)),
+            "started_time": context.seen.now,
+            "step_started_time": context.seen.now,
+        }
+    )
+    what = f"{wanted.model} (revision {wanted.revision})"
+    text = f"{what} is tried beside {state.stable.model}" if state.stable else f"{what} is started as the first model"
+    event = messages.event(context.seen, Reason.RolloutStarted, text)
+    return context.transition.then(event, canary=canary, rollout=rollout)
+
+
+def set_weight(context: MoveContext) -> Transition:
+    """Give the canary the share of the present step."""
+    step = steps.current(context.seen, context.transition.state)
+    return _weighed(context, step.set_weight or 0 if step is not None else 0)
+
+
+def set_full(context: MoveContext) -> Transition:
+    """Give the canary everything."""
+    return _weighed(context, 100)
+
+
+def next_step(context: MoveContext) -> Transition:
+    """The step is over."""
+    index = steps.index_of(context.seen, context.transition.state) + 1
+    return _stepped(context.seen, context.transition, current_step_index=index)
+
+
+def restart_step(context: MoveContext) -> Transition:
+    """Count anew from now."""
+    state = actions.handled(context.seen, context.transition.state, actions.RETRY)
+    why = "the held analysis begins again, because a person asked for it"
+    event = messages.event(context.seen, Reason.AnalysisExtended, why)
+    return _stepped(context.seen, Transition(state=state, events=(*context.transition.events, event)))
+
+
+def promote(context: MoveContext) -> Transition:
+    """The canary becomes stable, the old stable retires."""
+    state, canary = context.transition.state, context.transition.state.canary
+    if canary is None:
+        return context.transition
+    old = state.stable
+    serving = Served(
+        revision=canary.revision, model=canary.model, digest=canary.digest, from_=context.seen.now, outcome="Serving"
+    )
+    past = tuple(
+        one.model_copy(update={"to": context.seen.now, "outcome": "Replaced"}) if one.outcome == "Serving" else one
+        for one in state.history
+    )
+    text = f"{canary.model} (revision {canary.revision}) serves all traffic"
+    instead = f" in place of {old.model}" if old is not None else ""
+    return context.transition.then(
+        messages.event(context.seen, Reason.Promoted, text + instead),
+        stable=canary.model_copy(update={"weight": 100, "since": context.seen.now}),
+        canary=None,
+        retiring=_leaving(context.seen, state, old),
+        history=(serving, *past)[:MOST_HISTORY],
+        rollout=_ended(state, Reason.Promoted, text, canary.revision),
+        analysis=(),
+    )
+
+
+def roll_back(context: MoveContext) -> Transition:
+    """The canary failed."""
+    return _quarantined(context, Reason.RolledBack)
+
+
+def abort(context: MoveContext) -> Transition:
+    """A person stopped the canary."""
+    state = actions.handled(context.seen, context.transition.state, actions.ABORT)
+    transition = Transition(state=state, events=context.transition.events)
+    return _quarantined(context.model_copy(update={"transition": transition}), Reason.Aborted)
+
+
+def withdraw(context: MoveContext) -> Transition:
+    """The canary may not serve any more; its approval says whether it ever may again, so no quarantine."""
+    return _returned(context, Reason.RolledBack, Reason.ApprovalRevoked)
+
+
+def supersede(context: MoveContext) -> Transition:
+    """Something else is wanted; nothing is wrong with the canary."""
+    return _returned(context, Reason.Superseded, Reason.Superseded)
+
+
+def release(context: MoveContext) -> Transition:
+    """Lift the quarantine of the revision that a person names, and of every revision of the same bytes."""
+    seen, state, action = context.seen, context.transition.state, context.finding.action
+    request = actions.requested(seen, action)
+    digests = {one.digest for one in state.quarantined if request is not None and one.revision == request.revision}
+    kept = tuple(one for one in state.quarantined if one.digest not in digests)
+    lifted = next((one for one in state.quarantined if one.digest in digests), None)
+    text = f"{lifted.model} may be rolled out again" if lifted is not None else "nothing was quarantined"
+    transition = Transition(state=actions.handled(seen, state, action), events=context.transition.events)
+    return transition.then(messages.event(seen, Reason.Unquarantined, text), quarantined=kept)
+
+
+def _quarantined(context: MoveContext, verdict: Reason) -> Transition:
+    transition, canary = context.transition, context.transition.state.canary
+    if canary is None:
+        return transition
+    entry = Quarantined(
+        revision=canary.revision,
+        model=canary.model,
+        digest=canary.digest,
+        reason=_cause(context)[:256],
+        time=context.seen.now,
+    )
+    others = tuple(one for one in transition.state.quarantined if one.revision != canary.revision)
+    transition = transition.then(quarantined=(*others, entry)[-MOST_QUARANTINED:])
+    return _returned(context.model_copy(update={"transition": transition}), verdict, Reason.Quarantined)
+
+
+def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transition:
+    """All traffic back to stable; the canary retires. The event ends in the next command of `advice`."""
+    state, canary = context.transition.state, context.transition.state.canary
+    if canary is None:
+        return context.transition
+    back = f"all traffic is back at {state.stable.model}" if state.stable is not None else "nothing serves"
+    why = f"{canary.model} (revision {canary.revision}): {_cause(context)}; {back}"
+    warns = verdict is not Reason.Superseded
+    event = messages.event(context.seen, verdict, why, advice, warns=warns, revision=canary.revision)
+    return context.transition.then(
+        event,
+        stable=state.stable.model_copy(update={"weight": 100}) if state.stable is not None else None,
+        canary=None,
+        retiring=_leaving(context.seen, state, canary),
+        rollout=_ended(state, verdict, _cause(context), canary.revision),
+        analysis=(),
+    )
+
+
+def _cause(context: MoveContext) -> str:
+    reason = context.finding.reason
+    return f"{reason.name}: {context.finding.why}" if reason is not None else context.finding.why
+
+
+def _ended(state: DeploymentStatus, verdict: Reason, why: str, revision: str) -> Rollout:
+    handled = state.rollout.handled if state.rollout is not None else ()
+    return Rollout.model_validate(
+        {
+            "last_verdict": verdict.name,
+            "last_verdict_reason": why[:256],
+            "last_verdict_revision": revision,
+            "handled": handled,
+        }
+    )
+
+
+def _leaving(seen: Observation, state: DeploymentStatus, gone: RevisionStatus | None) -> tuple[Retiring, ...]:
+    if gone is None:
+        return state.retiring
+    fresh = Retiring(revision=gone.revision, model=gone.model, digest=gone.digest, since=seen.now)
+    return (*state.retiring, fresh)[-MOST_LEAVING:]
+
+
+def _weighed(context: MoveContext, weight: int) -> Transition:
+    state = context.transition.state
+    if state.canary is None:
+        return context.transition
+    stable = state.stable.model_copy(update={"weight": 100 - weight}) if state.stable is not None else None
+    text = f"{state.canary.model} (revision {state.canary.revision}) takes {weight} %"
+    event = messages.event(context.seen, Reason.WeightSet, text)
+    return context.transition.then(event, stable=stable, canary=state.canary.model_copy(update={"weight": weight}))
+
+
+def _stepped(seen: Observation, transition: Transition, **changes: int) -> Transition:
+    rollout = transition.state.rollout or Rollout()
+    return transition.then(rollout=rollout.model_copy(update={"step_started_time": seen.now, **changes}))
+
+
+MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
+    Move.RELEASE: release,
+    Move.START: start,
+    Move.SET_WEIGHT: set_weight,
+    Move.NEXT_STEP: next_step,
+    Move.RESTART_STEP: restart_step,
+    Move.SET_FULL: set_full,
+    Move.PROMOTE: promote,
+    Move.ROLL_BACK: roll_back,
+    Move.ABORT: abort,
+    Move.WITHDRAW: withdraw,
+    Move.SUPERSEDE: supersede,
+}

@@ -1,0 +1,101 @@
+"""What a Deployment tells people ends in the one command that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millrace.api import conditions
+from millrace_kit.simulation import SimulatedCluster, make_model
+
+ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.02}, "minSamples": 50}
+
+
+@pytest.fixture
+def serving() -> SimulatedCluster:
+    """`churn-1` serves; a canary is analysed at 25 %."""
+    cluster = SimulatedCluster()
+    cluster.add(make_model("churn", 1))
+    cluster.settle(8)
+    cluster.change(strategy={"canary": {"steps": [{"setWeight": 25}, {"analysis": {"metrics": [ERRORS]}}]}})
+    return cluster
+
+
+def next_step(message: str | None) -> str:
+    return (message or "").partition(" Next: ")[2]
+
+
+def condition(cluster: SimulatedCluster, kind: str) -> conditions.Condition:
+    found = conditions.find(cluster.status.conditions, kind)
+    assert found is not None
+    return found
+
+
+def event(cluster: SimulatedCluster, reason: str) -> str:
+    return next(one.message for one in cluster.events if one.reason == reason)
+
+
+def unquarantine(revision: str) -> str:
+    patch = f'{{"spec":{{"actions":{{"unquarantine":{{"revision":"{revision}"}}}}}}}}'
+    return f"kubectl -n ml patch mdep churn --type merge -p '{patch}'"
+
+
+def canary_fails(cluster: SimulatedCluster) -> str:
+    cluster.add(make_model("churn", 2))
+    cluster.settle(4)
+    canary = cluster.status.canary
+    assert canary is not None
+    cluster.serve(500, errors=0.5)
+    cluster.settle(2)
+    assert condition(cluster, "Progressing").reason == "RolledBack"
+    return canary.revision
+
+
+def test_a_rollback_tells_how_to_lift_the_quarantine(serving: SimulatedCluster):
+    revision = canary_fails(serving)
+    for told in (event(serving, "RolledBack"), condition(serving, "Progressing").message, serving.status.message):
+        assert next_step(told) == unquarantine(revision)
+
+
+def test_a_rollback_whose_quarantine_was_lifted_no_longer_tells_how(serving: SimulatedCluster):
+    revision = canary_fails(serving)
+    serving.add(make_model("churn", 2, approved=False))
+    serving.change(actions={"unquarantine": {"revision": revision}})
+    serving.settle(2)
+    assert condition(serving, "Progressing").reason == "RolledBack"
+    assert next_step(serving.status.message) == "kubectl -n ml describe mdep churn"
+
+
+def test_a_canary_whose_approval_was_revoked_is_not_reported_as_quarantined(serving: SimulatedCluster):
+    serving.add(make_model("churn", 2))
+    serving.settle(4)
+    serving.add(make_model("churn", 2, approved=False))
+    serving.settle(2)
+    assert next_step(event(serving, "RolledBack")) == "kubectl -n ml get mmd -l millrace.dev/model-name=churn"
+
+
+@pytest.mark.parametrize(
+    "spec, prepare, command",
+    [
+        ({"modelSelector": {"modelName": "churn"}}, None, "get mmd -l millrace.dev/model-name=churn"),
+        ({"modelRef": {"name": "churn-1"}}, None, "get mmd"),
+        (
+            {"modelRef": {"name": "churn-1"}},
+            lambda one: one.add(make_model("churn", 1, approved=False)),
+            "get mmd churn-1",
+        ),
+    ],
+    ids=["no version", "no such Model", "not approved"],
+)
+def test_where_nothing_may_be_served_the_models_in_question_are_listed(
+    spec: dict[str, Any], prepare: Callable[[SimulatedCluster], None] | None, command: str
+):
+    cluster = SimulatedCluster()
+    cluster.change(**{"modelSelector": None, **spec})
+    if prepare is not None:
+        prepare(cluster)
+    cluster.pass_once()
+    assert condition(cluster, "Ready").reason == "NoApprovedModel"
+    assert next_step(cluster.status.message) == f"kubectl -n ml {command}"

@@ -1,0 +1,1 @@
+"""Runs the tiers of the tests, some side by side, and says last what failed."""
