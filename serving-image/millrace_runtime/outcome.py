@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import sys
@@ -52,14 +53,14 @@ def write_termination_message(record: Record, *, failed: bool = False) -> None:
     """Write the record where the kubelet picks it up; a path that cannot be written is only reported on stdout."""
     path = pathlib.Path(os.environ.get(environment.TERMINATION_LOG_VARIABLE, environment.TERMINATION_LOG))
     message = report.termination_message(record)
-    say(message, "error" if failed else "info")
+    say(message, logging.ERROR if failed else logging.INFO)
     try:
         path.write_text(message, encoding="utf-8")
     except OSError as error:
-        say(f"cannot write {path}: {error.strerror}", "error")
+        say(f"cannot write {path}: {error.strerror}", logging.ERROR)
 
 
-def say(text: str, level: str = "info") -> None:
+def say(text: str, level: int = logging.INFO) -> None:
     """One line on stdout, the container's log, where MILLRACE_LOG_LEVEL lets it through."""
     if verbosity.shows(level):
         sys.stdout.write(text + "\n")
@@ -68,5 +69,5 @@ def say(text: str, level: str = "info") -> None:
 
 def traced(error: BaseException) -> None:
     """Where a defect came from, for those who ask for DEBUG."""
-    if verbosity.shows("debug"):
-        say("".join(traceback.format_exception(error)).rstrip(), "debug")
+    if verbosity.shows(logging.DEBUG):
+        say("".join(traceback.format_exception(error)).rstrip(), logging.DEBUG)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from millrace.contract import environment
 
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_LEVELS = logging.getLevelNamesMapping()
 
 
-def shows(level: str) -> bool:
+def shows(level: int) -> bool:
     """Whether a line of that level is written. A level nobody knows hides nothing that INFO would show."""
-    wanted = os.environ.get(environment.LOG_LEVEL, "info").strip().lower()
-    return _LEVELS.get(level, 20) >= _LEVELS.get(wanted, 20)
+    return level >= _LEVELS.get(os.environ.get(environment.LOG_LEVEL, "").strip().upper(), logging.INFO)
+
+
+def number(level: str) -> int:
+    """`info` as logging's number; INFO for a word it does not know."""
+    return _LEVELS.get(level.upper(), logging.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 import warnings
 from collections.abc import Iterator
@@ -114,4 +115,4 @@ def _crashes_named() -> Iterator[None]:
     except Exception as error:
         raise StageError(Reason.TRAINER_CRASHED, f"{last_line(error)}. Change spec.parameters or the data.") from error
     for text in sorted({last_line(warning.message) for warning in seen if isinstance(warning.message, Warning)})[:5]:
-        say(f"warning: {text}", "warning")
+        say(f"warning: {text}", logging.WARNING)
