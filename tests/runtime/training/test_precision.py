@@ -9,13 +9,17 @@ import onnx
 import pandas as pd
 import pytest
 from run_kit import graphs, runs
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from millrace.contract.golden import GoldenSet
 from millrace.contract.profile import Profile
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.spec import Field, FieldType, Role
-from millrace_runtime.training import estimators, features, precision
+from millrace_runtime.training import estimators, features, fit, precision
 
 TREE, LINEAR = "sklearn.tree.DecisionTreeClassifier", "sklearn.linear_model.LogisticRegression"
 
@@ -130,6 +134,18 @@ def test_the_tree_is_scikit_learns_own_where_32_bits_are_enough(tmp_path, cancer
     model = onnx.load_from_string(cancer.train("raw", trainer=runs.builtin(TREE)))
     assert "Sub" not in [node.op_type for node in model.graph.node]
     assert isinstance(DecisionTreeClassifier(), DecisionTreeClassifier)
+
+
+def test_a_nearly_singular_model_is_the_one_that_scikit_learn_makes_in_64_bits():
+    chance = np.random.default_rng(8)
+    first = chance.normal(size=500).astype(np.float32)
+    second = (first + chance.normal(size=500) / 2000).astype(np.float32)
+    rows = {"numeric": np.stack([first, second], axis=1)}
+    label = (first - second) * 2000 + chance.normal(size=500)
+    mine = fit.fit(fit.pipeline(Ridge(alpha=1e-3), rows, scaled=True), rows, label)
+    wide = rows["numeric"].astype(np.float64)
+    plain = make_pipeline(SimpleImputer(strategy="median"), StandardScaler(), Ridge(alpha=1e-3)).fit(wide, label)
+    assert mine.predict(fit.frame(rows)) == pytest.approx(plain.predict(wide), abs=1e-9)
 
 
 @pytest.fixture
