@@ -48,6 +48,14 @@ BLIND = {
         CHANCE.uniform(0, 1, 5000),
         np.where(CHANCE.uniform(size=5000) < 0.15, -999, 0.5),
     ),
+    "mostly zeros that become a little": (
+        np.where(CHANCE.uniform(size=5000) < 0.8, 0.0, CHANCE.exponential(size=5000)),
+        np.where(CHANCE.uniform(size=5000) < 0.8, 0.001, CHANCE.exponential(size=5000)),
+    ),
+    "mostly a hundred that become some other number": (
+        np.where(CHANCE.uniform(size=5000) < 0.5, 100.0, CHANCE.normal(100, 20, 5000)),
+        np.where(CHANCE.uniform(size=5000) < 0.5, 100.5, CHANCE.normal(100, 20, 5000)),
+    ),
     "an empty column that has values": (np.full(5000, np.nan), np.full(5000, 1.0)),
 }
 QUIET = {
@@ -55,6 +63,10 @@ QUIET = {
     "0 and 1": (CHANCE.integers(0, 2, 5000), CHANCE.integers(0, 2, 5000)),
     "grades": (CHANCE.integers(0, 10, 5000), CHANCE.integers(0, 10, 5000)),
     "noise": (CHANCE.normal(size=5000), CHANCE.normal(size=5000)),
+    "mostly zeros": (
+        np.where(CHANCE.uniform(size=5000) < 0.8, 0.0, CHANCE.exponential(size=5000)),
+        np.where(CHANCE.uniform(size=5000) < 0.8, 0.0, CHANCE.exponential(size=5000)),
+    ),
     "heavy tails": (CHANCE.standard_cauchy(5000), CHANCE.standard_cauchy(5000)),
 }
 
@@ -86,6 +98,22 @@ def test_each_of_a_few_values_has_a_bin_of_its_own_and_what_lies_between_another
 def test_each_of_some_values_has_a_bin_of_its_own(count):
     made = histogram(list(range(count)) * 2)
     assert [made.counts[made.bin_of(value)] for value in range(count)] == [2] * count
+
+
+def test_what_lies_behind_the_most_frequent_of_some_values_is_counted_apart():
+    made = histogram([*range(10), 3, 3, 7])
+    for value in (3, 7):
+        assert made.counts[made.bin_of(value + 0.5)] == 0
+        assert made.bin_of(value + 0.5) not in {made.bin_of(one) for one in range(10)}
+
+
+def test_a_value_that_most_rows_have_has_a_bin_of_its_own_among_many():
+    values = np.where(np.arange(1000) % 3 == 0, np.arange(1000), 50)
+    made = histogram(values)
+    own = made.bin_of(50)
+    assert made.counts[own] == (values == 50).sum()
+    assert made.bin_of(np.nextafter(np.float32(50), np.float32(np.inf))) == own + 1
+    assert made.bin_of(np.nextafter(np.float32(50), np.float32(-np.inf))) == own - 1
 
 
 @settings(deadline=None)

@@ -21,8 +21,9 @@ def numeric(values: npt.NDArray[Any], most: int = MAX_BINS) -> dict[str, Any]:
 
     The first bin is for what is below the smallest value here, the last but one for what is above the largest,
     the last for missing values: what was never seen is counted apart from what was. Up to 7 different values
-    (of 16 bins) have a bin each, with bins for what lies between them; up to 13 a bin each; more are divided
-    into bins as full as each other.
+    (of 16 bins) have a bin each, with bins for what lies between them; up to 13 a bin each, with bins for what lies
+    behind the most frequent as far as there are any left; more are divided into bins as full as each other, and a
+    value that fills one by itself has it to itself.
 
     Edges are values that occur and their next larger neighbours, in the precision of `values` (float32, else
     float64), so that the server's comparison of what it receives is exact.
@@ -52,15 +53,16 @@ def categorical(values: Iterable[Any], most: int = MAX_BINS) -> dict[str, Any]:
 
 
 def _edges(finite: npt.NDArray[np.float64], most: int, dtype: np.dtype[Any]) -> npt.NDArray[np.float64]:
-    distinct = np.unique(finite)
-    if 2 * len(distinct) <= most:
-        inner = np.concatenate([distinct, _after(distinct, dtype)])
-    elif len(distinct) < most:
-        inner = np.concatenate([distinct, _after(distinct[-1:], dtype)])
+    distinct, times = np.unique(finite, return_counts=True)
+    if len(distinct) < most:
+        left = most - 1 - len(distinct)
+        frequent = distinct[np.argsort(-times, kind="stable")][:left]
+        inner = np.concatenate([distinct, _after(frequent, dtype), _after(distinct[-1:], dtype)])
     else:
         shares = np.arange(1, most - 1) / (most - 1)
         cuts = np.quantile(finite, shares, method="inverted_cdf")
-        inner = np.concatenate([distinct[:1], cuts, _after(distinct[-1:], dtype)])
+        starts, times = np.unique(np.concatenate([distinct[:1], cuts]), return_counts=True)
+        inner = np.concatenate([starts, _after(starts[times > 1], dtype), _after(distinct[-1:], dtype)])
     return np.unique(inner[np.isfinite(inner)])
 
 
