@@ -26,7 +26,7 @@ def render(dataset: Dataset, name: str, previous: DatasetVersion | None, platfor
         platform.trainer_image,
         ("python", "-m", "millrace_runtime.snapshot"),
         platform=platform,
-        env=pod.told(platform, {environment.SPEC: task(dataset, previous, platform).to_json()}),
+        env={environment.SPEC: task(dataset, previous, platform).to_json(), **pod.told(platform)},
         secrets=secrets,
     )
     return {

@@ -11,13 +11,16 @@ from millrace.render.pod import Platform
 
 FETCH, TRAIN, EVALUATE = "fetch", "train", "evaluate"
 WORK_VOLUME = "work"
+TRAINER_TMP_VOLUME = "trainer-tmp"
+"""The trainer's own /tmp: /tmp is also home, where libraries look for settings, and `evaluate` holds keys."""
 
 
 def render(run: TrainingRun, resolved: Resolved, name: str, platform: Platform) -> dict[str, Any]:
     """The Job `name`, made of what was resolved and of nothing that may have changed since."""
     labels = metadata.labels("training", training_run=run.metadata.name, training_run_uid=run.metadata.uid)
     fetch, train, evaluate = (_container(stage, run, resolved, platform) for stage in (FETCH, TRAIN, EVALUATE))
-    template = pod.spec([evaluate], init=[fetch, train], volumes=[WORK_VOLUME], restart="Never", grace_seconds=10)
+    volumes = [WORK_VOLUME, TRAINER_TMP_VOLUME]
+    template = pod.spec([evaluate], init=[fetch, train], volumes=volumes, restart="Never", grace_seconds=10)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -33,10 +36,10 @@ def _container(stage: str, run: TrainingRun, resolved: Resolved, platform: Platf
         platform.trainer_image,
         ("python", "-m", "millrace_runtime.training", stage),
         platform=platform,
-        env=pod.told(platform, {environment.SPEC: task(run, resolved, platform).to_json()}),
+        env={environment.SPEC: task(run, resolved, platform).to_json(), **pod.told(platform)},
         # The trainer runs whatever a user names: it never holds a key to the store.
         secrets=() if trains else (pod.secret(platform.store_secret),),
-        mounts={WORK_VOLUME: environment.WORK_DIR},
+        mounts={WORK_VOLUME: environment.WORK_DIR, **({TRAINER_TMP_VOLUME: pod.TMP} if trains else {})},
         resources=run.spec.trainer.resources_per_node if trains else None,
     )
 

@@ -62,11 +62,12 @@ def _run(stage: str) -> Record | None:
 
         train.train(task, volume)
         return None
-    # A trainer's pod may have a read-only home, and matplotlib warns when it cannot keep its font list.
-    os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
-    from millrace_runtime.training import evaluate
+    with tempfile.TemporaryDirectory() as scratch:
+        # matplotlib keeps its font list and reads its settings there; what others left is neither.
+        os.environ["MPLCONFIGDIR"] = scratch
+        from millrace_runtime.training import evaluate
 
-    return evaluate.evaluate(task, volume)
+        return evaluate.evaluate(task, volume)
 
 
 def _defect(error: Exception) -> str:

@@ -22,6 +22,8 @@ from millrace_runtime import files
 FAILED = 3
 FAILURE_FILE = "failure.json"
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "HOME", "USER", "LOGNAME")
+_ALONE = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+"""It imports nothing from its folder, nor from its home."""
 _MOST_BYTES = 64 * 1024
 
 
@@ -36,10 +38,11 @@ class ChildFailed(Exception):
 def run(module: str, folder: pathlib.Path, seconds: float) -> None:
     """Run `python -m module folder` to its end. Raises ChildFailed."""
     command = [sys.executable, "-m", module, str(folder)]
-    environ = {name: os.environ[name] for name in _KEPT if name in os.environ} | PROTECTIVE
+    environ = {name: os.environ[name] for name in _KEPT if name in os.environ} | PROTECTIVE | _ALONE
     process = subprocess.Popen(  # noqa: S603 - our own module, no shell, no user input
         command,
         env=environ,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -69,8 +72,8 @@ def failed(folder: pathlib.Path, **facts: Any) -> int:
 
 
 def _said(folder: pathlib.Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError, RecursionError, files.NotPlainError, files.TooLargeError):
-        said = json.loads(files.read(folder / FAILURE_FILE, _MOST_BYTES))
+    with contextlib.suppress(OSError, ValueError, files.NotPlainError, files.TooLargeError):
+        said = files.parsed(files.read(folder / FAILURE_FILE, _MOST_BYTES))
         if isinstance(said, dict):
             return said
     return {}
