@@ -28,9 +28,6 @@ MAX_NODES = 20_000
 MAX_MESSAGES = 250_000
 """Parts of every kind, at some 320 bytes each once they are parsed."""
 MAX_STRINGS = 10_000_000
-MAX_MESSAGES = 250_000
-"""Parts of every kind, at some 320 bytes each once they are parsed."""
-MAX_STRINGS = 10_000_000
 MIN_OPSET, MAX_OPSET = 9, 21
 MIN_ML_OPSET, MAX_ML_OPSET = 1, 5
 _STANDARD = ("", "ai.onnx")
@@ -162,8 +159,13 @@ def _check_nodes(model: Any) -> None:
             raise _forbidden(f"a graph inside operator {_shown(node.op_type)}")
 
 
-_SIZED_BY = {"ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1,), "Range": (0, 1, 2), "Tile": (1,)}
-"""Operators that make a tensor as large as one of their inputs says, and which inputs those are."""
+_SIZED_BY = {
+    "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
+    "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,),
+}  # fmt: skip
+"""Operators that make a tensor as large as some of their inputs say, and which inputs those are. Some only make it
+smaller; but what shape a slice of a large constant has would be a size that values decide, too."""
+_REDUCES, _AXES = "Reduce", (1,)
 _OF_SHAPE = ("Shape", "Size")
 
 
@@ -186,7 +188,8 @@ def _check_sizes(graph: Any) -> None:
                 found |= new
                 left += new
     for node in graph.node:
-        sizes = [node.input[at] for at in _SIZED_BY.get(node.op_type, ()) if at < len(node.input)]
+        places = _AXES if node.op_type.startswith(_REDUCES) else _SIZED_BY.get(node.op_type, ())
+        sizes = [node.input[at] for at in places if at < len(node.input)]
         if found.intersection(sizes):
             raise _forbidden(f"an operator {node.op_type} whose size its input's values decide")
 
