@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import stat
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -50,6 +51,18 @@ def read(path: pathlib.Path, limit: int) -> bytes:
     if len(data) > limit:
         raise TooLargeError(path)
     return data
+
+
+def parsed(text: str | bytes) -> Any:
+    """JSON that somebody else wrote. Raises ValueError: also for half a surrogate pair, which no UTF-8 can carry on,
+    and for parts within parts without end.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("parts within parts without end") from error
+    return value
 
 
 def _opened(path: pathlib.Path, flags: int, folder: int | None) -> int:

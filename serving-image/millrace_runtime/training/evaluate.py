@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,10 +149,25 @@ def _report(
 def _facts(volume: Volume) -> dict[str, Any]:
     """What the trainer reports about itself: shown on the card, and used for nothing else."""
     try:
-        facts = json.loads(files.read(volume.model / "train.json", MAX_FACTS_BYTES))
-    except (OSError, ValueError, RecursionError, files.NotPlainError, files.TooLargeError):
+        facts = files.parsed(files.read(volume.model / "train.json", MAX_FACTS_BYTES))
+    except (OSError, ValueError, files.NotPlainError, files.TooLargeError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return {name[:_LONGEST]: _fact(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+_LONGEST, _DEEPEST = 200, 2
+
+
+def _fact(value: Any, depth: int = 0) -> Any:
+    """What can be shown of it: no endless text, nor parts within parts, nor numbers that JSON has not got."""
+    if isinstance(value, (dict, list)) and depth == _DEEPEST:
+        return "…"
+    if isinstance(value, dict):
+        return {name[:_LONGEST]: _fact(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_fact(item, depth + 1) for item in value]
+    is_odd = isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
+    return str(value)[:_LONGEST] if is_odd else value
 
 
 def _details(page: card.Card, held: Held) -> bytes:

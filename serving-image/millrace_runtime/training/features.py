@@ -78,7 +78,10 @@ def layout(fields: Sequence[Field], *, classification: bool) -> Layout:
 
 
 def check(model: Layout) -> None:
-    """Raises StageError(NotAFeature) for a column that is none of the Dataset's features, or is of another type."""
+    """Raises StageError(NotAFeature) for a column that is none of the Dataset's features, of another type, or twice."""
+    if not model.columns:
+        raise StageError(Reason.NOT_A_FEATURE, "The model says that it reads no column. Train it on features.")
+    seen: set[str] = set()
     for name, tensor, _ in model.columns:
         kind = model.types.get(name)
         if kind is None:
@@ -89,6 +92,11 @@ def check(model: Layout) -> None:
         if (kind in _TEXT) != (tensor == CATEGORICAL):
             text = f'The model reads column "{name[:80]}" in its input {tensor}, but the column is {kind}'
             raise StageError(Reason.NOT_A_FEATURE, f"{text}. Train it on the Dataset as it is now.")
+        if name in seen:
+            # Every count of a feature is by its name.
+            text = f'The model reads column "{name[:80]}" twice'
+            raise StageError(Reason.NOT_A_FEATURE, f"{text}. Train it on each feature once.")
+        seen.add(name)
 
 
 _CLASSES = (FieldType.BOOL, FieldType.INT64, FieldType.STRING, FieldType.CATEGORY)

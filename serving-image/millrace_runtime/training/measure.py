@@ -19,10 +19,13 @@ from millrace.contract.report import Measurement
 from millrace_runtime.outcome import StageError
 from millrace_runtime.training import classes, metrics
 from millrace_runtime.training.features import Tensors
+from millrace_runtime.training.spec import METADATA
 from millrace_runtime.training.subject import Subject
 
 Array = npt.NDArray[Any]
 _SHOWN = 5
+_SLACK = 1e-3
+"""What rounding, in half precision and over many classes, may take from 1."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ def _classes(names: Sequence[str], model: Subject, by: Scale, outputs: Tensors) 
         if each in known:
             columns[:, at] = probabilities[:, known.index(each)]
     others = probabilities[:, [at for at, each in enumerate(known) if each not in by.measured]]
-    answered = np.asarray(by.written(labels.tolist()), dtype=object)
+    answers = by.written(labels.tolist())
+    foreign = sorted(set(answers) - set(known))
+    if foreign:
+        text = f"It answers label {_listed(foreign)}, which is none of its classes ({_listed(known)})"
+        raise StageError(Reason.EVALUATION_FAILED, f"{text}. Correct its export, or its metadata {METADATA}classes.")
+    answered = np.asarray(answers, dtype=object)
     return metrics.classification(names, by.truth, answered, columns, list(by.measured), others)
 
 
@@ -105,13 +113,29 @@ def _class_outputs(model: Subject, outputs: Tensors) -> tuple[Array, Array]:
     if probabilities.dtype.kind != "f" or not np.isfinite(probabilities).all():
         text = "The model answers test rows with NaN or infinity. Correct its export."
         raise StageError(Reason.EVALUATION_FAILED, text)
-    return labels, probabilities.astype(np.float64)
+    numbers = probabilities.astype(np.float64)
+    _check_probabilities(numbers)
+    return labels, numbers
+
+
+def _check_probabilities(numbers: npt.NDArray[np.float64]) -> None:
+    """Two certainties in a row would make the best log loss there is."""
+    sums = numbers.sum(axis=1)
+    wrong = (numbers < -_SLACK).any(axis=1) | (numbers > 1 + _SLACK).any(axis=1) | (np.abs(sums - 1) > _SLACK)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        shown = ", ".join(f"{value:.4g}" for value in numbers[row, :_SHOWN])
+        text = f"The model answers a test row with ({shown}), which are no probabilities: their sum is {sums[row]:.4g}"
+        raise StageError(Reason.EVALUATION_FAILED, f"{text}. Correct its export.")
 
 
 def _prediction(outputs: Tensors) -> npt.NDArray[np.float64]:
     prediction = outputs.get("prediction")
     if prediction is None or prediction.size != len(prediction) or prediction.dtype.kind not in "fiu":
         text = "A regressor must have the output prediction [-1, 1]. Correct its export."
+        raise StageError(Reason.EVALUATION_FAILED, text)
+    if not np.isfinite(prediction).all():
+        text = "The model answers test rows with NaN or infinity. Correct its export."
         raise StageError(Reason.EVALUATION_FAILED, text)
     return np.asarray(prediction, dtype=np.float64).ravel()
 

@@ -63,13 +63,13 @@ def score(model: bytes, sets: Mapping[str, Tensors]) -> Answers:
         except child.ChildFailed as failure:
             raise ScoringError(str(failure), loaded=bool(failure.said.get("loaded"))) from failure
         signature, answers = _left_behind(folder)
-    outputs: dict[str, Tensors] = {name: {} for name in sets}
-    for key, tensor in answers.items():
-        name, _, output = key.partition("/")
-        outputs.setdefault(name, {})[output] = tensor
-    for name in sets:
-        if outputs[name].keys() != {tensor.name for tensor in signature.outputs}:
-            raise ScoringError("the model left other outputs than it declares")
+    wanted = {f"{name}/{place}" for name in sets for place in range(len(signature.outputs))}
+    if answers.keys() != wanted:
+        raise ScoringError("the model left other outputs than it declares")
+    outputs = {
+        name: {tensor.name: answers[f"{name}/{place}"] for place, tensor in enumerate(signature.outputs)}
+        for name in sets
+    }
     return Answers(signature, outputs)
 
 
@@ -179,13 +179,20 @@ def _answers(session: Any, inputs: Tensors, signature: Signature) -> Tensors:
         _check_inputs(signature, rows)
         batches: list[list[Array]] = []
         for answered in _run(session, wanted, rows):
-            held += sum(output.nbytes for output in answered)
+            held += sum(map(_size, answered))
             if held > MAX_ANSWER_BYTES // 2:
                 raise ValueError(f"its answers take more than {MAX_ANSWER_BYTES // 2 // 1024**2} MiB")
             batches.append(answered)
-        for at, output in enumerate(wanted):
-            answers[f"{name}/{output}"] = np.concatenate([batch[at] for batch in batches])
+        for place in range(len(wanted)):
+            # By place: a name is the model's to choose, and is no name of a file.
+            answers[f"{name}/{place}"] = np.concatenate([batch[place] for batch in batches])
     return answers
+
+
+def _size(output: Array) -> int:
+    """Bytes of the values themselves, texts included."""
+    texts = sum(map(len, output.ravel().tolist())) if output.dtype == object else 0
+    return int(output.nbytes) + texts
 
 
 def _run(session: Any, wanted: Sequence[str], rows: Tensors) -> Iterator[list[Array]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +12,10 @@ import numpy.typing as npt
 from millrace.contract.environment import Champion
 from millrace.contract.profile import CATEGORICAL, NUMERIC
 from millrace.contract.reasons import Reason
+from millrace_runtime import files
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.training import examine, features, vetting
+from millrace_runtime.training import classes, examine, features, vetting
 from millrace_runtime.training.features import Layout, Tensors
 from millrace_runtime.training.spec import METADATA
 
@@ -37,8 +37,8 @@ class Subject:
         return features.of(table, self.layout, self.dtype)
 
 
-def from_bytes(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
-    """Vet the bytes. `schema` and `classes` are taken where the model says nothing itself.
+def from_bytes(data: bytes, schema: Layout, labels: list[Any]) -> Subject:
+    """Vet the bytes. `schema`, and `labels` as its classes, are taken where the model says nothing itself.
 
     Raises StageError, NotAFeature for a model that asks for anything but the Dataset's features among the rest.
     """
@@ -49,13 +49,13 @@ def from_bytes(data: bytes, schema: Layout, classes: list[Any]) -> Subject:
         categorical=tuple(_names(facts, CATEGORICAL, schema.categorical)),
     )
     features.check(layout)
-    return Subject(data, layout, _classes(facts, classes) if classes else [], facts.opset, _dtype(facts, layout))
+    return Subject(data, layout, _classes(facts, labels) if labels else [], facts.opset, _dtype(facts, layout))
 
 
-def champion(named: Champion, schema: Layout, classes: list[Any]) -> Subject:
+def champion(named: Champion, schema: Layout, labels: list[Any]) -> Subject:
     """Fetch, check and vet the champion. Raises StageError: EvaluationFailed, or StoreUnavailable to be tried again."""
     try:
-        return from_bytes(_pinned(named), schema, classes)
+        return from_bytes(_pinned(named), schema, labels)
     except StageError as error:
         if error.retry:
             raise
@@ -96,19 +96,19 @@ def _names(facts: examine.Facts, key: str, otherwise: tuple[str, ...]) -> list[s
 
 
 def _classes(facts: examine.Facts, otherwise: list[Any]) -> list[Any]:
-    classes = _listed(facts, "classes", otherwise)
-    if len(set(map(str, classes))) != len(classes):
+    found = _listed(facts, "classes", otherwise)
+    if len(set(map(classes.plain, found))) != len(found):
         text = f"The model's metadata {METADATA}classes names a class twice"
         raise StageError(Reason.EVALUATION_FAILED, f"{text}. Export it again.")
-    return classes
+    return found
 
 
 def _listed(facts: examine.Facts, key: str, otherwise: list[Any]) -> list[Any]:
     if METADATA + key not in facts.metadata:
         return otherwise
     try:
-        value = json.loads(facts.metadata[METADATA + key])
-    except (ValueError, RecursionError):
+        value = files.parsed(facts.metadata[METADATA + key])
+    except ValueError:
         value = None
     if not isinstance(value, list) or not all(isinstance(item, (str, int, float)) for item in value):
         raise _not_a_list(key)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_kit import runs
+from onnx import TensorProto, helper, numpy_helper
+from run_kit import graphs, runs
 from sklearn import metrics as reference
 
 from millrace_runtime.outcome import StageError
@@ -142,21 +145,79 @@ def test_an_answer_that_no_row_can_have_is_a_wrong_one():
     assert [each.value for each in seen.measurements()] == ["0.000000"]
 
 
-def test_a_model_that_names_a_class_twice_is_refused(tmp_path):
-    import json
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory):
+    made = runs.Bench(tmp_path_factory.mktemp("binary"))
+    made.freeze(rows([0, 1]).assign(y=1.0), "Int64")
+    return made
 
-    from run_kit import graphs
 
-    bench = runs.Bench(tmp_path)
-    bench.freeze(rows([0, 1]).assign(y=1.0), "Int64")
-    bench.fetch("own")
-    bench.volume("own").model.mkdir(parents=True)
-    model = graphs.classifier()
-    entry = model.metadata_props.add()
-    entry.key, entry.value = "millrace.classes", json.dumps([0, 0])
-    bench.volume("own").model.joinpath("model.onnx").write_bytes(model.SerializeToString())
+def own(bench, run, model, **metadata):
+    """A run whose trainer left `model`, which says `metadata` of itself."""
+    bench.fetch(run)
+    bench.volume(run).model.mkdir(parents=True, exist_ok=True)
+    for key, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = f"millrace.{key}", json.dumps(value)
+    bench.volume(run).model.joinpath("model.onnx").write_bytes(model.SerializeToString())
+    return bench.evaluate(run)
+
+
+@pytest.mark.parametrize("known", [[0, 0], [True, 1], [1.0, 1], ["1", 1], [False, 0], ["a", "a"], [-0.0, 0]], ids=str)
+def test_a_model_that_names_a_class_twice_is_refused(binary, known):
     with pytest.raises(StageError, match="names a class twice"):
-        bench.evaluate("own")
+        own(binary, "twice", graphs.classifier(), classes=known)
+
+
+@pytest.mark.parametrize(
+    "known", [[None, 1], [[0], [1]], {"0": 1}, "01", [{"a": 1}], None, 2, ["\ud800", "1"]], ids=str
+)
+def test_classes_that_are_none_are_refused(binary, known):
+    with pytest.raises(StageError, match=r"millrace\.classes is not a list of what it should be"):
+        own(binary, "odd", graphs.classifier(), classes=known)
+
+
+@pytest.mark.parametrize(
+    "known", [[0, 1], [False, True], ["0", "1"], [0.0, 1.0], ["false", True], [False, "1.0"]], ids=str
+)
+@pytest.mark.parametrize("kind", ["INT64", "INT32", "FLOAT", "DOUBLE", "BOOL", "STRING"])
+def test_a_model_may_write_its_classes_and_its_labels_as_it_likes(binary, known, kind):
+    report = own(binary, "written", answering(kind), classes=known)
+    plain = own(binary, "plain", graphs.classifier())
+    assert report.metrics == plain.metrics
+
+
+def answering(kind):
+    """The plain classifier, its label cast."""
+    model = graphs.classifier()
+    model.graph.node[2].output[0] = "place"
+    model.graph.node.append(helper.make_node("Cast", ["place"], ["label"], to=getattr(TensorProto, kind)))
+    model.graph.output[0].type.tensor_type.elem_type = getattr(TensorProto, kind)
+    return model
+
+
+def test_a_model_that_answers_none_of_its_classes_is_refused_by_both_names(binary):
+    model = graphs.classifier()
+    model.graph.node[2].output[0] = "place"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(7), "seven"))
+    model.graph.node.append(helper.make_node("Add", ["place", "seven"], ["label"]))
+    with pytest.raises(StageError, match=r"answers label 7, which is none of its classes \(0, 1\)"):
+        own(binary, "foreign", model)
+
+
+@pytest.mark.parametrize(
+    "operator,constant,said",
+    [("Add", 0.5, "sum is 2"), ("Mul", 2.0, "sum is 2"), ("Sub", 0.25, "sum is 0.5"), ("Mul", 0.0, "sum is 0")],
+)
+def test_numbers_that_are_no_probabilities_are_worth_nothing(binary, operator, constant, said):
+    """Two certainties a row are a log loss of 0."""
+    model = graphs.classifier()
+    model.graph.node[1].output[0] = "shares"
+    model.graph.node[2].input[0] = "shares"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(constant, np.float32), "by"))
+    model.graph.node.append(helper.make_node(operator, ["shares", "by"], ["probabilities"]))
+    with pytest.raises(StageError, match=f"no probabilities: their {said}"):
+        own(binary, "shares", model)
 
 
 @pytest.mark.parametrize(

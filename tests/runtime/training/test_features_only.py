@@ -70,6 +70,12 @@ def test_a_model_that_asks_for_features_by_name_is_measured(table):
         ({"numeric": ["a", "plan"]}, 'column "plan" in its input numeric, but the column is Category'),
         ({"categorical": ["a"]}, 'column "a" in its input categorical, but the column is Float64'),
         ({"numeric": ["a", "c"]}, 'column "c", which the dataset does not have'),
+        ({"numeric": ["a", "label "]}, 'column "label ", which the dataset does not have'),
+        ({"numeric": ["a", "LABEL"]}, 'column "LABEL", which the dataset does not have'),
+        ({"numeric": ["a", "millrace.label"]}, 'column "millrace.label", which the dataset does not have'),
+        ({"numeric": ["a", "a"]}, 'column "a" twice'),
+        ({"numeric": ["a", "b"], "categorical": ["plan", "plan"]}, 'column "plan" twice'),
+        ({"numeric": [], "categorical": []}, "reads no column"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
@@ -77,6 +83,45 @@ def test_a_model_that_asks_for_anything_else_is_refused_by_column_and_role(table
     error = refusal(table, says(graphs.classifier(width=len(asked.get("numeric", "ab"))), **asked))
     assert (error.reason, error.retry) == ("NotAFeature", False)
     assert said in error.message
+
+
+def test_what_a_model_says_twice_is_taken_as_it_was_said_last(table):
+    model = says(says(graphs.classifier(), numeric=["a", "b"], categorical=[]), numeric=["a", "label"])
+    assert 'column "label", whose role is Label' in refusal(table, model).message
+
+
+@pytest.mark.parametrize("place", ["doc_string", "producer_name", "domain", "graph", "node", "input", "name"])
+def test_what_else_a_model_says_of_the_label_is_not_read(table, place):
+    model = says(graphs.classifier(), numeric=["a", "b"], categorical=[])
+    words = '{"millrace.numeric": ["label"]}'
+    if place in ("doc_string", "producer_name", "domain"):
+        setattr(model, place, words)
+    elif place == "graph":
+        entry = model.graph.metadata_props.add()
+        entry.key, entry.value = "millrace.numeric", '["label"]'
+    elif place == "node":
+        entry = model.graph.node[0].metadata_props.add()
+        entry.key, entry.value = "millrace.numeric", '["label"]'
+    elif place == "input":
+        model.graph.input[0].doc_string = words
+    else:
+        model.graph.node[1].doc_string = words
+        model.graph.node[1].name = "label"
+    report = evaluated(table, model)
+    assert [each.name for each in report.signature.inputs] == ["numeric"]
+    assert report.signature.inputs[0].shape == (-1, 2)
+
+
+def test_an_input_that_has_a_value_of_its_own_is_never_fed(table):
+    """Such an input may be left out, and is: here it is worth 1, and no row's customer."""
+    model = says(graphs.classifier(), numeric=["a", "b"], categorical=[])
+    model.graph.input.append(helper.make_tensor_value_info("customer", TensorProto.FLOAT, [1, 1]))
+    model.graph.initializer.append(helper.make_tensor("customer", TensorProto.FLOAT, [1, 1], [1.0]))
+    model.graph.node[0].output[0] = "plain"
+    model.graph.node.insert(1, helper.make_node("Mul", ["plain", "customer"], ["scores"]))
+    report = evaluated(table, model)
+    assert [each.name for each in report.signature.inputs] == ["numeric"]
+    assert report.metrics == evaluated(table, says(graphs.classifier(), numeric=["a", "b"], categorical=[])).metrics
 
 
 @pytest.mark.parametrize("name,role", [("label", "Label"), ("customer", "Id"), ("elsewhere", None)])
@@ -104,7 +149,9 @@ def test_a_champion_that_was_trained_on_the_label_cannot_be_measured(table):
     assert "whose role is Label" in caught.value.message
 
 
-@pytest.mark.parametrize("value", ["[1]", '["a", 1]', '{"a": 1}', "a", "[" * 2000])
+@pytest.mark.parametrize(
+    "value", ["[1]", '["a", 1]', '{"a": 1}', "a", "[" * 2000, '["\\ud800"]', "[null]", '[["a"]]', "[true]", "", '"ab"']
+)
 def test_words_of_a_model_that_are_no_names_are_refused(table, value):
     model = graphs.classifier()
     entry = model.metadata_props.add()

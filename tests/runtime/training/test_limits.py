@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
 import resource
 import socket
 import subprocess
@@ -31,10 +33,6 @@ def fifo(path):
     os.mkfifo(path)
 
 
-def device(path):
-    os.mknod(path, 0o600 | 0o020000, os.makedev(1, 5))
-
-
 def listening(path):
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(path))
@@ -43,6 +41,10 @@ def listening(path):
 def link(path):
     path.with_name("elsewhere").write_text("{}")
     path.symlink_to(path.with_name("elsewhere"))
+
+
+def link_to_a_device(path):
+    path.symlink_to("/dev/zero")
 
 
 def dangling(path):
@@ -62,15 +64,12 @@ def sparse(path):
         file.truncate(2**40)
 
 
-ODD = [fifo, device, listening, link, dangling, loop, folder, sparse]
+ODD = [fifo, listening, link, link_to_a_device, dangling, loop, folder, sparse]
 
 
 def odd(make, path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        make(path)
-    except PermissionError:
-        pytest.skip("needs CAP_MKNOD")
+    make(path)
 
 
 @pytest.mark.timeout(30)
@@ -81,6 +80,13 @@ def test_only_a_plain_file_of_bounded_size_is_read(tmp_path, make):
     with pytest.raises((files.NotPlainError, files.TooLargeError)):
         files.read(tmp_path / "file", MIB)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/tty", "/dev/null"])
+def test_no_device_is_read(device):
+    with pytest.raises(files.NotPlainError):
+        files.read(pathlib.Path(device), MIB)
 
 
 @pytest.mark.timeout(30)
@@ -100,6 +106,16 @@ def test_a_model_that_is_no_plain_file_is_refused(tmp_path, make):
     assert caught.value.reason == ("ModelTooLarge" if make is sparse else "NotOnnx")
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("make", [fifo, listening, link_to_a_device, dangling, loop, sparse])
+def test_a_folder_that_is_none_holds_no_model_and_no_account(tmp_path, make):
+    odd(make, tmp_path / "model")
+    assert evaluate._facts(Volume(tmp_path)) == {}
+    with pytest.raises(StageError) as caught:
+        vetting.read(tmp_path / "model" / "model.onnx")
+    assert caught.value.reason == "NotOnnx"
+
+
 def test_a_folder_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "train.json").write_text('{"seconds": 1}')
@@ -111,6 +127,42 @@ def test_a_plain_account_is_read(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "train.json").write_text('{"seconds": 1}')
     assert evaluate._facts(Volume(tmp_path)) == {"seconds": 1}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"[]",
+        b'"a"',
+        b"\xff\xfe{\x00}\x00",
+        b"\x00" * 100,
+        b'{"a": 1',
+        b'{"a":' * 30_000,
+        b"[" * 60_000,
+        b'{"estimator": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1}' + b" " * evaluate.MAX_FACTS_BYTES,
+    ],
+)
+def test_an_account_that_cannot_be_read_or_written_on_is_no_account(tmp_path, said):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "train.json").write_bytes(said)
+    assert evaluate._facts(Volume(tmp_path)) == {}
+
+
+def test_an_account_is_cut_to_what_can_be_shown(tmp_path):
+    (tmp_path / "model").mkdir()
+    deep = '{"a":' * 400 + "1" + "}" * 400
+    account = '{"seconds": NaN, "scikitLearn": "%s", "parameters": {"C": "1", "deep": %s}, "n": [1, 1e999, null, true]}'
+    (tmp_path / "model" / "train.json").write_text(account % ("<b>" * 5000, deep))
+    facts = evaluate._facts(Volume(tmp_path))
+    assert facts["seconds"] == "nan"
+    assert len(facts["scikitLearn"]) == 200
+    assert facts["parameters"] == {"C": "1", "deep": {"a": "…"}} or facts["parameters"] == {"C": "1", "deep": "…"}
+    assert facts["n"] == [1, "inf", None, True]
+    json.dumps(facts, allow_nan=False, indent=1).encode()
 
 
 # ----------------------------------------------------------------------------------------------- parts of a message
@@ -248,8 +300,24 @@ SIZED_BY_VALUES = {
     "OneHot": [helper.make_node("OneHot", ["zero", "size", "units"], ["big"])],
     "Pad": [helper.make_node("Concat", ["zero", "size"], ["pads"], axis=0),
             helper.make_node("Pad", ["unit", "pads"], ["big"])],
+    "Slice": [helper.make_node("Slice", ["many", "zero", "size"], ["big"])],
+    "TopK": [helper.make_node("TopK", ["many", "size"], ["big", "places"])],
+    "Split": [helper.make_node("Split", ["many", "size"], ["big"])],
+    "Reshape": [helper.make_node("Reshape", ["many", "size"], ["big"])],
+    "Squeeze": [helper.make_node("Squeeze", ["many", "size"], ["big"])],
+    "Unsqueeze": [helper.make_node("Unsqueeze", ["many", "size"], ["big"])],
+    "ReduceMean": [helper.make_node("ReduceMean", ["many", "size"], ["big"])],
 }  # fmt: skip
-_MORE = {"nought": np.array(0), "step": np.array(1)}
+_MORE = {"nought": np.array(0), "step": np.array(1), "many": np.zeros(1000, np.float32)}
+LAUNDERED = {
+    "chosen from a list": [helper.make_node("Gather", ["sizes", "size"], ["wanted"])],
+    "one of two": [helper.make_node("Greater", ["size", "zero"], ["is"]),
+                   helper.make_node("Where", ["is", "sizes", "zero"], ["wanted"])],
+    "a place": [helper.make_node("ArgMax", ["numeric"], ["place"], axis=0, keepdims=0),
+                helper.make_node("Mul", ["place", "sizes"], ["wanted"])],
+    "through text": [helper.make_node("Cast", ["size"], ["text"], to=TensorProto.STRING),
+                     helper.make_node("Cast", ["text"], ["wanted"], to=TensorProto.INT64)],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("operator", SIZED_BY_VALUES)
@@ -258,6 +326,25 @@ def test_a_size_that_a_callers_values_decide_is_refused(operator):
         vetting.vet(graph([*_FIRST, *SIZED_BY_VALUES[operator], *_LAST], _COUNTS | _MORE))
     assert caught.value.reason == "OperatorNotAllowed"
     assert f"an operator {operator} whose size its input's values decide" in caught.value.message
+
+
+@pytest.mark.parametrize("way", LAUNDERED)
+def test_a_size_that_follows_from_values_in_any_way_is_refused(way):
+    nodes = [*_FIRST, *LAUNDERED[way], helper.make_node("ConstantOfShape", ["wanted"], ["big"]), *_LAST]
+    with pytest.raises(StageError, match="ConstantOfShape whose size its input's values decide"):
+        vetting.vet(graph(nodes, _COUNTS | {"sizes": np.array([1, 2**33])}))
+
+
+STANDARD = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""}
+NOT_SERVED = sorted(STANDARD - vetting.OPERATORS[""])
+
+
+@pytest.mark.parametrize("operator", NOT_SERVED)
+def test_operators_that_make_much_of_little_or_something_of_chance_are_not_served(operator):
+    """Loop, Scan, Resize, NonZero, RandomNormal, ConcatFromSequence: what is not on the list is not served."""
+    with pytest.raises(StageError) as caught:
+        vetting.vet(graph([helper.make_node(operator, ["numeric"], ["big"]), *_LAST], _COUNTS))
+    assert caught.value.reason == "OperatorNotAllowed"
 
 
 def test_a_size_that_follows_from_a_shape_is_served():
@@ -301,6 +388,20 @@ def test_one_long_text_among_many_rows_costs_its_own_length():
     back = scoring.restored(held)["test/categorical"]
     assert back.shape == (1500, 1)
     assert back.tolist() == texts.tolist()
+
+
+def test_texts_count_as_what_they_take():
+    texts = np.array([["x" * 1000], ["y" * 24]], dtype=object)
+    assert scoring._size(texts) == 1024 + texts.nbytes
+
+
+@pytest.mark.parametrize("name", ["more#text", "#shape", "../../etc/x", "a/b", "a b\u2028", "test/0"])
+def test_an_output_may_have_any_name(name):
+    model = graphs.classifier()
+    model.graph.node.append(helper.make_node("Identity", ["probabilities"], [name]))
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 2]))
+    answers = scoring.score(model.SerializeToString(), {"test": {"numeric": np.ones((3, 2), np.float32)}})
+    assert answers.outputs["test"][name].shape == (3, 2)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "ü", "日本", "#text", "a\x00b", "\u2028"]])
