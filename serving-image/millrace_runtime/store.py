@@ -123,6 +123,11 @@ def read_bytes(uri: str, *, prefix: str = "") -> bytes:
     return _patiently(uri, prefix, lambda filesystem, path: bytes(filesystem.cat_file(path)))
 
 
+def size(uri: str, *, prefix: str = "") -> int:
+    """Return how many bytes the object has. Raises StoreError."""
+    return _patiently(uri, prefix, lambda filesystem, path: int(filesystem.size(path) or 0))
+
+
 def write_bytes(uri: str, data: bytes, *, prefix: str = "") -> None:
     """Write the whole object, replacing one that is there. Raises StoreError."""
     _patiently(uri, prefix, lambda filesystem, path: filesystem.pipe_file(path, data))

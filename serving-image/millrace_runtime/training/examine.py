@@ -34,7 +34,7 @@ class Facts(Record):
 
 def examine(data: bytes) -> Facts:
     """Vet the file; return its facts. Raises StageError: ModelTooLarge, NotOnnx, ExternalData, OperatorNotAllowed."""
-    vetting.check_size(data)
+    vetting.check_size(len(data))
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         (folder / "model.onnx").write_bytes(data)

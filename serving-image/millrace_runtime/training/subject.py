@@ -12,8 +12,8 @@ import numpy.typing as npt
 from millrace.contract.environment import Champion
 from millrace.contract.profile import CATEGORICAL, NUMERIC
 from millrace.contract.reasons import Reason
-from millrace_runtime import files
-from millrace_runtime.outcome import StageError
+from millrace_runtime import files, store
+from millrace_runtime.outcome import StageError, store_error
 from millrace_runtime.snapshot import manifest
 from millrace_runtime.training import classes, examine, features, vetting
 from millrace_runtime.training.features import Layout, Tensors
@@ -65,10 +65,14 @@ def champion(named: Champion, schema: Layout, labels: list[Any]) -> Subject:
 
 
 def _pinned(named: Champion) -> bytes:
-    data = manifest.read(named.storage_uri, Reason.EVALUATION_FAILED)
+    try:
+        vetting.check_size(store.size(named.storage_uri))
+        data = store.read_bytes(named.storage_uri)
+    except store.StoreError as error:
+        raise store_error(error, Reason.EVALUATION_FAILED, "the store's Secret") from error
     if manifest.of_bytes(data) != named.digest:
         raise StageError(Reason.DIGEST_MISMATCH, f"{named.storage_uri} does not have digest {named.digest}.")
-    return vetting.check_size(data)
+    return data
 
 
 def _dtype(facts: examine.Facts, layout: Layout) -> npt.DTypeLike:

@@ -91,16 +91,15 @@ def read(path: pathlib.Path) -> bytes:
         raise StageError(Reason.NOT_ONNX, f"{path} is not a plain file. Write the model itself there.") from error
 
 
-def check_size(data: bytes) -> bytes:
-    """Raises StageError(ModelTooLarge)."""
-    if len(data) > MAX_BYTES:
+def check_size(size: int) -> None:
+    """Raises StageError(ModelTooLarge) for more bytes than a model may have."""
+    if size > MAX_BYTES:
         raise _too_large()
-    return data
 
 
 def vet(data: bytes) -> Any:
     """Return the onnx.ModelProto. Raises StageError: ModelTooLarge, NotOnnx, ExternalData, OperatorNotAllowed."""
-    check_size(data)
+    check_size(len(data))
     _check_parts(data)
     try:
         model = onnx.ModelProto.FromString(data)
