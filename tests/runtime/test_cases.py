@@ -10,10 +10,12 @@ import pytest
 HERE = Path(__file__).parent
 HEADER = "| number | input | before | now | test |"
 ROWS = [line for line in (HERE / "CASES.md").read_text(encoding="utf-8").splitlines() if re.match(r"\| \d", line)]
-FILES = {path.name: path.read_text(encoding="utf-8") for path in HERE.parent.rglob("test_*.py")}
-DEFINED = {
-    name for text in FILES.values() for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)
-} | set(FILES)
+FILES = list(HERE.parent.rglob("test_*.py"))
+DEFINED = {path.name for path in FILES} | {
+    name
+    for path in FILES
+    for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+}
 
 
 def test_there_are_cases_below_one_header():
