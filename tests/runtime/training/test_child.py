@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import os
@@ -43,13 +42,11 @@ LEFT = {
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("what", LEFT)
 def test_answers_that_a_hostile_model_left_are_read_as_a_strangers(tmp_path, monkeypatch, what):
+    said = "left other outputs than it declares" if what == "other outputs" else "left answers that cannot be read"
     (tmp_path / "onnxruntime.py").write_text(STUB.format(leave=LEFT[what]))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    with contextlib.suppress(scoring.ScoringError):
-        answers = scoring.score(
-            graphs.classifier().SerializeToString(), {"test": {"numeric": np.zeros((1, 2), np.float32)}}
-        )
-        assert answers.outputs["test"] == {}
+    with pytest.raises(scoring.ScoringError, match=said):
+        scoring.score(graphs.classifier().SerializeToString(), {"test": {"numeric": np.zeros((1, 2), np.float32)}})
 
 
 def test_what_a_model_started_ends_with_it(tmp_path, monkeypatch):
