@@ -6,12 +6,13 @@ import logging
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Mapping
 
 from millrace.contract import environment, report, task
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime import store
+from millrace_runtime import store, verbosity
 
 
 class StageError(Exception):
@@ -74,8 +75,13 @@ def write_termination_message(record: Record) -> None:
 
 
 def say(text: str, level: int = logging.INFO) -> None:
-    """One line on stdout, the container's log, if MILLRACE_LOG_LEVEL lets it through; INFO is progress."""
-    named = logging.getLevelNamesMapping().get(os.environ.get(environment.LOG_LEVEL, "INFO").upper(), logging.INFO)
-    if level >= named:
+    """One line on stdout, the container's log, where MILLRACE_LOG_LEVEL lets it through; INFO is progress."""
+    if verbosity.shows(level):
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+
+
+def traced(error: BaseException) -> None:
+    """Where a defect came from, for those who ask for DEBUG."""
+    if verbosity.shows(logging.DEBUG):
+        say("".join(traceback.format_exception(error)).rstrip(), logging.DEBUG)

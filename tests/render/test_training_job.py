@@ -92,3 +92,24 @@ def test_the_job_and_its_pods_lead_back_to_the_run() -> None:
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert labels["millrace.dev/training-run"] == "gb"
     assert labels["app.kubernetes.io/managed-by"] == "millrace"
+
+
+def levels(platform: Any) -> list[str | None]:
+    resolved = Resolved.model_validate({**RESOLVED, "champion": None})
+    job = training_job.render(make_run(), resolved, "gb-1", platform)
+    told = [{item["name"]: item["value"] for item in stage["env"]} for stage in stages(job)]
+    return [variables.get("MILLRACE_LOG_LEVEL") for variables in told]
+
+
+def test_the_stages_say_as_much_as_the_operator_does() -> None:
+    assert levels(PLATFORM.model_copy(update={"log_level": "DEBUG"})) == ["DEBUG"] * 3
+    assert levels(PLATFORM) == ["INFO"] * 3
+
+
+def test_the_trainer_has_a_tmp_of_its_own_and_nothing_is_imported_from_there() -> None:
+    fetch, train, evaluate = stages(render())
+    places = [{each["mountPath"]: each["name"] for each in stage["volumeMounts"]} for stage in (fetch, train, evaluate)]
+    assert places[0]["/tmp"] == places[2]["/tmp"] != places[1]["/tmp"]
+    volumes = render()["spec"]["template"]["spec"]["volumes"]
+    assert {each["name"] for each in volumes} == {name for place in places for name in place.values()}
+    assert all({"name": "PYTHONSAFEPATH", "value": "1"} in stage["env"] for stage in (fetch, train, evaluate))

@@ -14,7 +14,7 @@ SPEC = "MILLRACE_SPEC"
 """A task as JSON, SnapshotTask or TrainingTask, of a container started by hand; else see `millrace.contract.task`."""
 
 LOG_LEVEL = "MILLRACE_LOG_LEVEL"
-"""DEBUG, INFO, WARNING or ERROR: what a container's log says."""
+"""DEBUG, INFO, WARNING or ERROR, in any case: what every container of ours writes to its log."""
 
 SOURCE_PREFIX = "SOURCE_"
 """Prefix of the AWS_* variables that open a Dataset's source, when it has a Secret of its own."""

@@ -37,6 +37,12 @@ class Reason(StrEnum):
     UNKNOWN_ESTIMATOR = "UnknownEstimator"
     LABEL_MISSING = "LabelMissing"
     TEST_ROWS_TRAINED = "TestRowsTrained"
+    LABEL_NOT_SUITABLE = "LabelNotSuitable"
+    ONE_CLASS = "OneClass"
+    FEATURE_MISSING = "FeatureMissing"
+    TOO_MANY_FEATURES = "TooManyFeatures"
+    NOT_A_FEATURE = "NotAFeature"
+    NUMBER_NOT_EXACT = "NumberNotExact"
     EVALUATION_FAILED = "EvaluationFailed"
 
     # Frozen bytes and a server

@@ -45,20 +45,22 @@ def container(
     resources: ResourceRequirements | None = None,
     **more: Any,
 ) -> Part:
-    """One restricted container; `mounts` maps volume names to paths, /tmp is always writable.
+    """One restricted container; `mounts` maps volume names to paths. /tmp is always writable, and the same folder for
+    all containers of the pod, unless a mount says otherwise.
 
     `more` are further fields of the container in Kubernetes' own names (`ports`, `readinessProbe`, ...).
     """
     variables = {"HOME": TMP, **(env or {})}
+    places = dict(mounts or {})
+    if TMP not in places.values():
+        places = {TMP_VOLUME: TMP, **places}
     part: Part = {
         "name": name,
         "image": image,
         "imagePullPolicy": platform.image_pull_policy,
         "command": list(command),
         "env": [{"name": variable, "value": value} for variable, value in sorted(variables.items())],
-        "volumeMounts": [
-            {"name": volume, "mountPath": path} for volume, path in {TMP_VOLUME: TMP, **(mounts or {})}.items()
-        ],
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in places.items()],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -101,8 +103,10 @@ def secret(name: str, prefix: str = "") -> Part:
 
 
 def told(platform: Platform) -> dict[str, str]:
-    """Variables of a container that does a task."""
-    return {environment.LOG_LEVEL: platform.log_level, **environment.PROTECTIVE}
+    """Variables of a container that does a task: it says as much as the operator does, and imports nothing from the
+    folder it happens to start in.
+    """
+    return {environment.LOG_LEVEL: platform.log_level, "PYTHONSAFEPATH": "1", **environment.PROTECTIVE}
 
 
 def task_volume() -> Part:

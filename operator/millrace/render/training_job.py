@@ -13,6 +13,8 @@ from millrace.render.pod import Platform
 
 FETCH, TRAIN, EVALUATE = "fetch", "train", "evaluate"
 WORK_VOLUME = "work"
+TRAINER_TMP_VOLUME = "trainer-tmp"
+"""The trainer's own /tmp: /tmp is also home, where libraries look for settings, and `evaluate` holds keys."""
 
 
 def render(run: TrainingRun, resolved: Resolved, name: str, platform: Platform) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def render(run: TrainingRun, resolved: Resolved, name: str, platform: Platform) 
     template = pod.spec(
         [evaluate],
         init=[fetch, train],
-        volumes=[WORK_VOLUME],
+        volumes=[WORK_VOLUME, TRAINER_TMP_VOLUME],
         configured=[pod.task_volume()],
         restart="Never",
         grace_seconds=10,
@@ -46,7 +48,11 @@ def _container(stage: str, run: TrainingRun, platform: Platform) -> pod.Part:
         env=pod.told(platform),
         # The trainer runs whatever a user names: it never holds a key to the store.
         secrets=() if trains else (pod.secret(platform.store_secret),),
-        mounts={WORK_VOLUME: environment.WORK_DIR, pod.TASK_VOLUME: told.DIRECTORY},
+        mounts={
+            WORK_VOLUME: environment.WORK_DIR,
+            pod.TASK_VOLUME: told.DIRECTORY,
+            **({TRAINER_TMP_VOLUME: pod.TMP} if trains else {}),
+        },
         resources=run.spec.trainer.resources_per_node if trains else run.spec.worker.resources,
     )
 

@@ -22,12 +22,14 @@ def main() -> int:
 
         report, code = run.snapshot(task), 0
     except outcome.StageError as error:
+        outcome.traced(error)
         report = SnapshotReport(SnapshotOutcome.FAILED, error.reason, error.message)
         code = 1 if error.retry else 0
     except MemoryError:
         text = "The source does not fit into the container's memory."
         report, code = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_MEMORY, text), 0
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
+        outcome.traced(error)
         report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
         code = 1
     outcome.write_termination_message(report)

@@ -13,6 +13,8 @@ from millrace_runtime.outcome import TaskError, task_text
 
 CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
+METADATA = "millrace."
+"""Prefix of a model's metadata properties: JSON lists `numeric`, `categorical`, `classes`."""
 WORK_DIR_VARIABLE = "MILLRACE_WORK_DIR"
 """Moves the shared volume outside Kubernetes."""
 

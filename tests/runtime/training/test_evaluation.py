@@ -161,6 +161,15 @@ def test_a_champion_that_cannot_be_measured_fails_the_run_by_name(trained, chang
     assert "The champion churn-first" in error.message
 
 
+def test_a_champion_larger_than_a_model_may_be_is_not_read(trained, tmp_path):
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(2**40)
+    champion = trained.champion("first") | {"storageUri": (tmp_path / "model.onnx").as_uri()}
+    error = failure(trained.evaluate, "third", champion=champion)
+    assert error.reason == "EvaluationFailed"
+    assert "ModelTooLarge" in error.message
+
+
 def test_a_champion_that_reads_a_column_which_is_gone_is_named(trained, bench):
     rows = pd.read_csv(trained.dataset.source / "rows.csv").drop(columns=["mean radius"])
     bench.freeze(rows, label="Int64")

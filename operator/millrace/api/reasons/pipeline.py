@@ -178,6 +178,36 @@ class TrainingRunReason(Reason):
         _LOOK_EVERY.replace("{name}", "{dataset}"),
         "Let a new version be frozen, then start a new run.",
     )
+    LabelNotSuitable = (
+        "The label's type is none that the task can predict.",
+        _SPEC,
+        "Create another run with another spec.trainer.builtin.task.",
+    )
+    OneClass = (
+        "The train rows all have the same label, so there is nothing to tell apart.",
+        "kubectl -n {namespace} describe mds {dataset}",
+        "Add rows of another class to the source.",
+    )
+    FeatureMissing = (
+        "The snapshot has no column of role Feature.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give a field role Feature in spec.schema.fields.",
+    )
+    TooManyFeatures = (
+        "The snapshot has more features than a model is served and watched with.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give the rest role Ignore in spec.schema.fields.",
+    )
+    NotAFeature = (
+        "The model reads a column that is no feature of the Dataset, or reads it as another type.",
+        _SPEC,
+        "Create another run whose spec.trainer reads features alone.",
+    )
+    NumberNotExact = (
+        "A feature holds a number that the model would be given rounded.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give that field role Id or Ignore, or type Category.",
+    )
     StoreUnavailable = "The object store did not answer.", _STORE
     StoreDenied = "The object store refused the credentials.", "kubectl -n {namespace} get secrets"
     SourceNotFound = "The frozen rows are no longer in the store.", "kubectl -n {namespace} describe mds {dataset}"
