@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import threading
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +18,6 @@ from millrace.clients import scrape
 from millrace.clients.scrape import ScrapeFailed
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
-from millrace.contract import profile
-from millrace.observe import scrapes
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
 from millrace_kit.clock import ManualClock
@@ -60,31 +57,6 @@ def test_a_servers_page_is_read_and_absent_bins_are_zero() -> None:
 def test_a_page_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         server_page(text)
-
-
-async def test_a_wide_page_is_read_beside_the_event_loop() -> None:
-    """Two thousand features take longer to read than anybody may wait for."""
-    main, seen = threading.get_ident(), []
-
-    def act(text: str) -> int:
-        seen.append(threading.get_ident() == main)
-        return len(text)
-
-    assert [await scrapes._aside(is_long, act, "page") for is_long in (False, True)] == [4, 4]
-    assert seen == [True, False]
-
-
-def test_two_thousand_features_fit_into_what_is_read_of_a_page() -> None:
-    name = "n" * 256
-    lines = [
-        f'{family}{{model="{"m" * 63}",revision="{STABLE}",feature="{name[:-4]}{at:04}",bin="{index}"}} 1000000'
-        for family in ("millrace_feature_bin_total", "millrace_reference_bin")
-        for at in range(profile.MAX_FEATURES)
-        for index in range(profile.bins_for(profile.MAX_FEATURES))
-    ]
-    text = page(*lines)
-    assert len(text) < scrape.LARGEST_BYTES
-    assert len(server_page(text).live) == 2000
 
 
 class Pods:
