@@ -12,12 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +23,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE.parent / "results"
+HOME = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HOME))
+
+from millrace_benchmarks import limited  # noqa: E402  the path is set above
+
+RESULTS = HOME / "results"
 ROWS = 100_000
-CGROUPS = Path("/sys/fs/cgroup")
 PLAIN = """
 import sys, pyarrow.csv, pyarrow.parquet
 kind, source, target = sys.argv[1:]
@@ -64,7 +63,7 @@ def _measured(kind: str, folder: Path, megabytes: int, limit: int) -> dict[str, 
     rows = _write(kind, source, megabytes * 1_000_000)
     size = source.stat().st_size / 1e6
     # Plain pyarrow holds the whole table: beside a limit there is nothing to compare with.
-    told = None if limit else _run([sys.executable, "-c", PLAIN, kind, str(source), str(folder / "plain")])
+    told = None if limit else limited.run([sys.executable, "-c", PLAIN, kind, str(source), str(folder / "plain")])
     task = {
         "namespace": "ml",
         "name": "bench",
@@ -79,7 +78,7 @@ def _measured(kind: str, folder: Path, megabytes: int, limit: int) -> dict[str, 
         "MILLRACE_LOG_LEVEL": "WARNING",
     }
     command = [sys.executable, "-m", "millrace_runtime.snapshot"]
-    taken, cpu, memory = _run(command, environ, limit)
+    taken, cpu, memory = limited.run(command, environ, limit)
     report = json.loads((folder / "log").read_text())
     if report["outcome"] != "Frozen" or report["rows"] != rows:
         raise SystemExit(f"{kind}: {report}")
@@ -90,6 +89,7 @@ def _measured(kind: str, folder: Path, megabytes: int, limit: int) -> dict[str, 
         "mb_per_s": round(size / taken, 1),
         "cpu_s": round(cpu, 1),
         "peak_mib": memory,
+        "peak_mib_per_gb": round(memory * 1000 / size),
     }
     if told is None:
         return {**ours, "limit_mib": limit}
@@ -102,38 +102,6 @@ def _measured(kind: str, folder: Path, megabytes: int, limit: int) -> dict[str, 
         "cpu_of_plain": round(plain_cpu / cpu, 2),
         "plain_peak_mib": plain_memory,
     }
-
-
-def _run(command: Sequence[str], environ: dict[str, str] | None = None, limit: int = 0) -> tuple[float, float, int]:
-    """Seconds, seconds of CPU, and MiB of memory at most, of a process of its own."""
-    group = _limited(limit)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begun = time.monotonic()
-    process = subprocess.Popen(command, env=os.environ | (environ or {}), preexec_fn=_joins(group))  # noqa: PLW1509
-    _, status, used = os.wait4(process.pid, 0)
-    taken = time.monotonic() - begun
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{command[:3]} ended with {os.waitstatus_to_exitcode(status)}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if group is not None:
-        group.rmdir()
-    return taken, cpu or used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
-
-
-def _limited(mib: int) -> Path | None:
-    """A memory cgroup, without swap; None without a limit."""
-    if not mib:
-        return None
-    is_second = (CGROUPS / "cgroup.controllers").exists()
-    group = (CGROUPS if is_second else CGROUPS / "memory") / f"millrace-bench-{os.getpid()}"
-    group.mkdir()
-    (group / ("memory.max" if is_second else "memory.limit_in_bytes")).write_text(str(mib << 20))
-    return group
-
-
-def _joins(group: Path | None) -> Any:
-    return None if group is None else lambda: (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _write(kind: str, path: Path, size: int) -> int:

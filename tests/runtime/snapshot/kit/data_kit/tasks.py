@@ -78,7 +78,7 @@ def contained(main: Callable[[], int], task: object, folder: Path, **environ: st
     folder.mkdir(parents=True, exist_ok=True)
     log, out, before = folder / "termination-log", io.StringIO(), dict(os.environ)
     log.unlink(missing_ok=True)
-    os.environ.update(_environment(task, folder) | environ)
+    os.environ.update(environment(task, folder) | environ)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             code = main()
@@ -97,7 +97,7 @@ def in_a_process(
     log.unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env=os.environ | _environment(task, folder) | environ,
+        env=os.environ | environment(task, folder) | environ,
         capture_output=True,
         text=True,
         timeout=240,
@@ -106,7 +106,8 @@ def in_a_process(
     return done.returncode, _message(log), done.stdout + done.stderr
 
 
-def _environment(task: object, folder: Path) -> dict[str, str]:
+def environment(task: object, folder: Path) -> dict[str, str]:
+    """Variables of a container whose volume and termination message are in `folder`."""
     found = {
         "MILLRACE_TERMINATION_LOG": str(folder / "termination-log"),
         "MILLRACE_WORK_DIR": str(folder / "work"),
