@@ -282,6 +282,7 @@ def test_what_a_reader_of_an_object_raises_is_its_own(tmp_path):
         raise ValueError("not a number: 404")
 
 
+@pytest.mark.programs
 def test_an_object_that_was_not_written_to_its_end_is_not_there(gateway_store):
     def write():
         with store.open("s3://lake/half", "wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 
 import numpy as np
@@ -23,6 +24,9 @@ ODD = [
     "日本語", "\u202eright to left", "e\u0301", "🙂", " spaces ", "<script>", "&amp;", "%s", "{0}", "\x01",
     "line\nfeed",
 ]  # fmt: skip
+
+REFUSED = {"Cc", "Zl", "Zp"}
+"""Categories of characters that no name of a new version has; those of older operators may."""
 
 
 def page_of(names):
@@ -66,7 +70,9 @@ def test_the_operator_counts_features_of_every_name():
 
 @pytest.mark.parametrize("label", ["Int64", "Category"])
 def test_a_run_on_columns_of_every_name_ends_with_a_model_and_a_card(tmp_path, label):
-    names = [name for name in ODD if "\n" not in name and "\r" not in name]
+    names = [name for name in ODD if not {unicodedata.category(one) for one in name if one not in "\n\t"} & REFUSED]
+    assert "$" in names
+    assert "line\nfeed" in names
     chance = np.random.default_rng(0)
     rows = pd.DataFrame(chance.normal(size=(300, len(names))), columns=names)
     first = rows.iloc[:, 0] > 0
