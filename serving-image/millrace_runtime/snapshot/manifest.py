@@ -178,14 +178,5 @@ def download_part(folder: str, name: str, part: Part, path: pathlib.Path) -> Non
         raise _changed(uri)
 
 
-def read_part(folder: str, name: str, part: Part) -> bytes:
-    """Read one of the version's Parquet files and check its bytes. Raises StageError."""
-    uri = join(folder, f"{name}.parquet")
-    data = read(uri, Reason.SOURCE_NOT_FOUND)
-    if of_bytes(data) != part.digest:
-        raise _changed(uri)
-    return data
-
-
 def _changed(uri: str) -> StageError:
     return StageError(Reason.DIGEST_MISMATCH, f"{uri} was changed after it was frozen. Restore it from a backup.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import pathlib
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +82,12 @@ def _fetch(task: Task) -> Held:
     dataset = task.raw.dataset
     version = manifest.load(dataset.uri, dataset.digest, Reason.SOURCE_NOT_FOUND)
     layout = features.layout(version.fields, classification=task.is_classification)
-    tables = {name: features.read(manifest.read_part(dataset.uri, name, file)) for name, file in version.files.items()}
-    separation.check(dataset, version, tables)
-    parts = {name: features.labelled(tables[name], layout.label.name) for name in ("train", "test")}
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {name: pathlib.Path(scratch) / f"{name}.parquet" for name in version.files}
+        for name, file in version.files.items():
+            manifest.download_part(dataset.uri, name, file, paths[name])
+        separation.check(dataset, version, paths)
+        parts = {name: features.labelled(features.read(paths[name], layout), layout) for name in ("train", "test")}
     for name, table in parts.items():
         if table.num_rows == 0:
             text = f"Version {dataset.version} of {dataset.name} has no labelled {name} rows. Add rows to its source."

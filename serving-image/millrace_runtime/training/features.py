@@ -7,7 +7,7 @@ missing. A tensor without columns is left out.
 
 from __future__ import annotations
 
-import io
+import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,14 +103,14 @@ _CLASSES = (FieldType.BOOL, FieldType.INT64, FieldType.STRING, FieldType.CATEGOR
 _NUMBERS = (FieldType.FLOAT64, FieldType.FLOAT32, FieldType.INT64)
 
 
-def read(data: bytes) -> Table:
-    """Return the pyarrow.Table of a Parquet file's bytes."""
-    return pyarrow.parquet.read_table(io.BytesIO(data))
+def read(path: pathlib.Path, used: Layout) -> Table:
+    """Return the features and the label of a frozen Parquet file, as a pyarrow.Table."""
+    return pyarrow.parquet.read_table(path, columns=[*used.types, used.label.name], partitioning=None)
 
 
-def labelled(table: Table, label: str) -> Table:
+def labelled(table: Table, used: Layout) -> Table:
     """Return the rows that have a label."""
-    return table.filter(table[label].is_valid())
+    return table.filter(table[used.label.name].is_valid())
 
 
 def tensors(

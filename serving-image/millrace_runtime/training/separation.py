@@ -6,37 +6,51 @@ operator froze may: it told rows apart by all their values and their number amon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import pathlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from millrace.contract.environment import DatasetVersion
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import hashing, identity
-from millrace_runtime.snapshot.hashing import Hashes
+from millrace_runtime.snapshot.hashing import Hashes, Numbers
 from millrace_runtime.snapshot.identity import NO_KEY
 from millrace_runtime.snapshot.manifest import Identity, Manifest
 
 TRAINERS = ("train", "validation")
 """The parts that the trainer is given."""
 
-Table = Any
+_BATCH_ROWS = 65_536
 
 
-def check(dataset: DatasetVersion, version: Manifest, tables: Mapping[str, Table]) -> None:
-    """Raises StageError(TestRowsTrained) when a test row is one of the trainer's, as the version tells rows apart."""
+def check(dataset: DatasetVersion, version: Manifest, parts: Mapping[str, pathlib.Path]) -> None:
+    """Raises StageError(TestRowsTrained) when a test row is one of the trainer's, as the version tells rows apart.
+
+    `parts` are the version's Parquet files. Only numbers of rows are held, those of the trainer's rows in blocks.
+    """
     how = version.eras[0] if version.eras else identity.of(version.fields, ())
     if not how.columns:
         return
-    tested = identity.keys(Hashes(tables["test"], how.columns), how).kinds
+    tested = [np.concatenate(keys) for keys in zip(*_keys(parts["test"], how), strict=True)]
+    if not tested:
+        return
     found = np.zeros(len(tested[0]), dtype=bool)
     for name in TRAINERS:
-        for ours, theirs in zip(tested, identity.keys(Hashes(tables[name], how.columns), how).kinds, strict=True):
-            found |= hashing.among(ours, theirs) & (ours != NO_KEY)
+        for block in _keys(parts[name], how):
+            for ours, theirs in zip(tested, block, strict=True):
+                found |= hashing.among(ours, theirs) & (ours != NO_KEY)
     if found.any():
         raise StageError(Reason.TEST_ROWS_TRAINED, _said(dataset, how, int(found.sum()), len(found)))
+
+
+def _keys(path: pathlib.Path, how: Identity) -> Iterator[tuple[Numbers, ...]]:
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=list(how.columns)):
+            yield identity.keys(Hashes(pa.Table.from_batches([batch]), how.columns), how).kinds
 
 
 def _said(dataset: DatasetVersion, how: Identity, count: int, rows: int) -> str:

@@ -30,7 +30,7 @@ def train(task: Task, volume: Volume) -> None:
     estimator = estimators.make(task.builtin, task.parameters, task.raw.spec.seed)
     layout = _layout(task, volume)
     classification = task.is_classification
-    table = features.labelled(features.read((volume.data / "train.parquet").read_bytes()), layout.label.name)
+    table = features.labelled(features.read(volume.data / "train.parquet", layout), layout)
     labels = features.targets(table, layout.label, classification=classification)
     _check_labels(labels, layout.label.name, classification=classification)
     rows = features.of(table, layout, precision.needed(table, layout))
@@ -80,7 +80,7 @@ def _check_range(rows: features.Tensors, layout: features.Layout, made: Narrow |
 
 def _score_validation(task: Task, volume: Volume, layout: features.Layout, served: Served) -> None:
     """For the log only: what decides is measured by the evaluator."""
-    table = features.labelled(features.read((volume.data / "validation.parquet").read_bytes()), layout.label.name)
+    table = features.labelled(features.read(volume.data / "validation.parquet", layout), layout)
     if table.num_rows:
         labels = features.targets(table, layout.label, classification=task.is_classification)
         rows = features.of(table, layout, np.float32 if served.narrow is None else np.float64)

@@ -191,10 +191,7 @@ def by_hand(one: Set, bench: runs.Bench, estimator: str, model: bytes) -> tuple[
     assert bench.frozen is not None
     version = manifest.load(bench.frozen.uri, bench.frozen.digest)
     layout = features.layout(version.fields, classification=one.task is CLASSIFY)
-    parts = {
-        part: features.read(manifest.read_part(bench.frozen.uri, part, version.files[part]))
-        for part in ("train", "test")
-    }
+    parts = {part: bench.part(part) for part in ("train", "test")}
     frames = {part: frame_of(table, layout) for part, table in parts.items()}
     truth = {
         part: features.targets(table, layout.label, classification=one.task is CLASSIFY)

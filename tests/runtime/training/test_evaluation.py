@@ -48,7 +48,7 @@ def test_the_metrics_are_those_of_the_served_file_on_the_test_rows(trained):
     report = trained.reports["first"]
     version = manifest.load(trained.frozen.uri, trained.frozen.digest)
     layout = features.layout(version.fields, classification=True)
-    rows = features.read(manifest.read_part(trained.frozen.uri, "test", version.files["test"]))
+    rows = trained.part("test")
     served = session(store.read_bytes(report.artifact.storage_uri))
     labels, probabilities = served.run(["label", "probabilities"], features.of(rows, layout))
     truth = features.targets(rows, layout.label, classification=True)
@@ -88,7 +88,7 @@ def test_the_golden_set_is_strict_json(trained):
 def test_the_reference_profile_counts_the_train_rows_in_the_servers_bins(trained):
     held = Profile.from_json(trained.artifact("first", "profile.json").read_bytes())
     version = manifest.load(trained.frozen.uri, trained.frozen.digest)
-    rows = features.read(manifest.read_part(trained.frozen.uri, "train", version.files["train"]))
+    rows = trained.part("train")
     layout = features.layout(version.fields, classification=True)
     tensors = features.of(rows, layout)
     assert held.rows == rows.num_rows
