@@ -70,7 +70,7 @@ class StageWorker(Shape):
     """The platform's own containers of a run: fetch and evaluate."""
 
     resources: ResourceRequirements = bounded("100m", "512Mi", "4Gi")
-    """Requests and limits of each. The evaluator holds the test rows, and runs the model on them."""
+    """Requests and limits of each. The evaluator holds train and test rows, and runs the model on them."""
 
 
 class BuiltinTrainer(Shape):
