@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,8 +19,10 @@ import pytest
 import yaml
 import yarl
 
+from millrace import programs
 from millrace.contract import exposition
 from millrace.contract import router as contract
+from millrace.programs import router as router_process
 from millrace.render import router, router_bootstrap
 from millrace_cluster import evidence, ports
 
@@ -46,6 +49,8 @@ class Router:
     paths: router_bootstrap.RouterPaths = field(init=False)
     process: subprocess.Popen[bytes] | None = None
     hostname: str = "router-0"
+    leaving: router_process.Leaving | None = None
+    """How it leaves when it is told to end, as in its pod; else Envoy alone is started, and ends."""
     names: int = 0
     """The port of a name server that the clusters ask, in place of this machine's."""
 
@@ -63,20 +68,25 @@ class Router:
     def start(self) -> None:
         evidence.offer(self, lambda: {"Envoy's log": self.log()})
         with (self.directory / "envoy.log").open("ab") as log:
+            command = [
+                *(str(envoy_binary()), "-c", str(self.directory / "bootstrap.yaml"), "--concurrency", "1"),
+                *("--log-level", "warning", "--disable-hot-restart"),
+            ]
+            if self.leaving is not None:
+                command = [sys.executable, *programs.leaving(self.leaving, command)[1:]]
             self.process = subprocess.Popen(
-                [
-                    *(str(envoy_binary()), "-c", str(self.directory / "bootstrap.yaml"), "--concurrency", "1"),
-                    *("--log-level", "warning", "--disable-hot-restart"),
-                ],
+                command,
                 stderr=log,
                 stdout=log,
                 env={**os.environ, "HOSTNAME": self.hostname},
+                start_new_session=True,
             )
 
     def stop(self) -> None:
         evidence.withdraw(self)
         if self.process is not None:
-            self.process.terminate()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait(10)
             self.process = None
 
@@ -274,11 +284,17 @@ def wiring():
 
 
 @contextlib.asynccontextmanager
-async def another(envoy: Router, hostname: str, applied: router.RouterConfig) -> AsyncIterator[Router]:
+async def another(
+    envoy: Router,
+    hostname: str,
+    applied: router.RouterConfig,
+    leaving: Callable[[Router], router_process.Leaving] | None = None,
+) -> AsyncIterator[Router]:
     """A further router of the same Deployment."""
     directory = envoy.directory.parent / hostname
     directory.mkdir()
     running = Router(directory, envoy.session, hostname=hostname)
+    running.leaving = leaving(running) if leaving is not None else None
     try:
         await running.apply(applied)
         yield running

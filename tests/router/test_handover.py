@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Self
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Self
 
 import aiohttp
 import pytest
 from router_kit.dns import NameServer
 from router_kit.pods import Pod, Pods
 
+from millrace.programs import router as router_process
 from millrace.render import router, router_workload
 
 RATE = 50
@@ -167,45 +165,42 @@ async def test_an_address_that_is_another_revisions_by_now_gets_no_request(
 
 
 async def test_a_router_stays_ready_until_its_service_leads_to_another_one(envoy, session, servers, regressor, wiring):
-    """It is told to stop by its pod's hook; what leads to it is a Service with one endpoint after another."""
+    """What leads to it is a Service with one endpoint after another."""
     server = servers.start(regressor, "1").wait_ready()
     config = wiring.config(wiring.backend(server, 100))
-    await envoy.apply(config)
     async with Service(envoy.paths.port) as service, wiring.another(envoy, "router-1", config) as other:
-        with leaving(envoy, service.port):
-            await until(lambda: says_nobody(session, envoy), "it says that it leaves")
-            await asyncio.sleep(2)
-            assert await is_ready(session, envoy), "there is no other: it keeps its place"
-            service.target = other.paths.port
-            await until(lambda: is_not_ready(session, envoy), "it is not ready any more")
-            async with session.get(f"{envoy.url}/v2/health/ready") as answer:
-                assert (answer.status, answer.headers["connection"]) == (200, "close"), "it answers who still comes"
+        envoy.leaving = leaving(envoy, service)
+        await envoy.apply(config)
+        envoy.process.terminate()
+        await until(lambda: says_nobody(session, envoy), "it says that it leaves")
+        await asyncio.sleep(2)
+        assert await is_ready(session, envoy), "there is no other: it keeps its place"
+        service.target = other.paths.port
+        await until(lambda: is_not_ready(session, envoy), "it is not ready any more")
+        async with session.get(f"{envoy.url}/v2/health/ready") as answer:
+            assert (answer.status, answer.headers["connection"]) == (200, "close"), "it answers who still comes"
+        assert await asyncio.to_thread(envoy.process.wait, 30) == 0
 
 
 async def test_of_two_routers_that_leave_none_takes_the_other_for_its_successor(envoy, session, wiring):
     config = wiring.config()
-    await envoy.apply(config)
-    async with (
-        wiring.another(envoy, "router-1", config) as other,
-        Service(other.paths.port) as to_other,
-        Service(envoy.paths.port) as to_this,
-    ):
-        with leaving(envoy, to_other.port), leaving(other, to_this.port):
+    async with Service() as to_other, Service(envoy.paths.port) as to_this:
+        envoy.leaving = leaving(envoy, to_other)
+        await envoy.apply(config)
+        async with wiring.another(envoy, "router-1", config, lambda one: leaving(one, to_this)) as other:
+            to_other.target = other.paths.port
+            for one in (envoy, other):
+                one.process.terminate()
             for one in (envoy, other):
                 await until(lambda one=one: says_nobody(session, one), "it says that it leaves")
             await asyncio.sleep(2)
             assert await is_ready(session, envoy) or await is_ready(session, other)
 
 
-@contextlib.contextmanager
-def leaving(envoy, port: int) -> Iterator[None]:
-    """The pod's preStop hook runs, with the Service at a port of this machine."""
-    program = router_workload.drain("127.0.0.1", port, envoy.paths.admin_port)
-    with subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "HOSTNAME": envoy.hostname}) as hook:
-        try:
-            yield
-        finally:
-            hook.kill()
+def leaving(envoy: Any, service: Service) -> router_process.Leaving:
+    """As in its pod, with the Service at a port of this machine, and hardly a drain."""
+    way = router_workload.leaving("127.0.0.1", service.port, envoy.paths.admin_port)
+    return way._replace(drain_seconds=2.0)
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
@@ -233,7 +228,7 @@ async def is_ready(session: aiohttp.ClientSession, envoy) -> bool:
 class Service:
     """What kube-proxy does: connections to one port go to an endpoint."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int = 0) -> None:
         self.target = target
         self.port = 0
 

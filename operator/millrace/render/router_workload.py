@@ -6,13 +6,14 @@ the mounted directory, and an annotation on them makes their kubelets refresh it
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from millrace import programs
 from millrace.api import keys
 from millrace.api.base import ObjectMeta
 from millrace.api.training_run import ResourceRequirements
 from millrace.contract import environment
+from millrace.programs.router import Leaving
 from millrace.render import metadata, names, pod, router, router_bootstrap
 from millrace.render.server import KIND, PATIENCE, scraped
 
@@ -31,49 +32,20 @@ DRAIN_SECONDS = 12
 GRACE_SECONDS = SUCCESSOR_SECONDS + DRAIN_SECONDS + 8
 
 _RESOURCES = ResourceRequirements(requests={"cpu": "50m", "memory": "64Mi"}, limits={"memory": "384Mi"})
-_DRAIN = """\
-import http.client, os, socket, time, urllib.request
-
-def is_another(host, port, own):
-    service = http.client.HTTPConnection(host, port, timeout=1)
-    try:
-        service.request("GET", "/", headers={"Host": "GENERATION_HOST"})
-        return service.getresponse().getheader("WHO", own) != own
-    except socket.gaierror as error:
-        return error.errno == socket.EAI_NONAME  # the Service is gone: nobody comes any more
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        service.close()
-
-def admin(path):
-    urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:ADMIN" + path, method="POST"))
-
-admin("/runtime_modify?LEAVING=100")
-end = time.monotonic() + SUCCESSOR_SECONDS
-while time.monotonic() < end and not is_another("SERVICE", PORT, os.environ["HOSTNAME"]):
-    time.sleep(0.5)
-admin("/healthcheck/fail")
-time.sleep(DRAIN_SECONDS)
-"""
 
 
-def drain(service: str, port: int = PUBLIC_PORT, admin_port: int = environment.ROUTER_ADMIN_PORT) -> str:
-    """The Python program by which a router leaves: once another one answers under the name of the Service.
-
-    It says first that it leaves, so that of two that go at once none takes the other for its successor.
-    """
-    words = {
-        "GENERATION_HOST": router_bootstrap.GENERATION_HOST,
-        "WHO": router_bootstrap.WHO,
-        "LEAVING": router_bootstrap.LEAVING,
-        "SUCCESSOR_SECONDS": str(SUCCESSOR_SECONDS),
-        "SERVICE": service,
-        "PORT": str(port),
-        "ADMIN": str(admin_port),
-        "DRAIN_SECONDS": str(DRAIN_SECONDS),
-    }
-    return re.sub("|".join(words), lambda found: words[found[0]], _DRAIN)
+def leaving(service: str, port: int = PUBLIC_PORT, admin_port: int = environment.ROUTER_ADMIN_PORT) -> Leaving:
+    """How a router behind that Service leaves."""
+    return Leaving(
+        service,
+        port,
+        admin_port,
+        router_bootstrap.GENERATION_HOST,
+        router_bootstrap.WHO,
+        router_bootstrap.LEAVING,
+        SUCCESSOR_SECONDS,
+        DRAIN_SECONDS,
+    )
 
 
 def replicas(servers: int) -> int:
@@ -139,7 +111,9 @@ def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
     envoy = pod.container(
         "router",
         platform.router_image,
-        ["envoy", "--config-path", config, "--concurrency", "1", "--log-level", "warning"],
+        programs.leaving(
+            leaving(owner.name), ["envoy", "--config-path", config, "--concurrency", "1", "--log-level", "warning"]
+        ),
         platform=platform,
         mounts={VOLUME: environment.ROUTER_CONFIG_DIR},
         resources=_RESOURCES,
@@ -153,7 +127,6 @@ def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
             "initialDelaySeconds": 30,
             **PATIENCE,
         },
-        lifecycle={"preStop": {"exec": {"command": ["python3", "-c", drain(owner.name)]}}},
     )
     mounted = {"name": VOLUME, "configMap": {"name": names.router(owner.name)}}
     return pod.spec([envoy], configured=[mounted], grace_seconds=GRACE_SECONDS)
