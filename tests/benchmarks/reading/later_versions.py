@@ -49,7 +49,10 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = _measured(Path(folder), options.rows, options.limit)
     RESULTS.mkdir(exist_ok=True)
-    told = {"rows": options.rows, "limit_mib": options.limit, "versions": found}
+    most = max(one["peak_mib"] for one in found)
+    leaked = sum(one["leaked_rows"] for one in found)
+    summary = {"rows": options.rows, "limit_mib": options.limit, "peak_mib": most, "leaked_rows": leaked}
+    told = {**summary, "versions": found}
     (RESULTS / "later-versions.json").write_text(json.dumps(told, indent=2) + "\n")
     return 0
 
