@@ -69,6 +69,10 @@ fuzz-crs:           ## every leaf of our schemas, valid and invalid, on a real A
 format: venv  ## let ruff mend what it can
 	@$(VENV)/bin/ruff check --fix-only --exit-zero .; $(VENV)/bin/ruff format .
 
+.PHONY: attack
+attack: venv  ## a hundred attacks on who may approve what, on a real API server; ends with attacks=N refused=N
+	@$(PY) tests/attack $(ARGS)
+
 .PHONY: fuzz-serving
 fuzz-serving: venv  ## 50,000 requests that are wrong in every layer, against the real server
 	@$(PY) tests/fuzz_serving $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 
 import pytest
@@ -54,11 +55,28 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
         ("MILLRACE_LOG_LEVEL", "LOUD"),
         ("MILLRACE_STORE_URI", "bucket"),
         ("MILLRACE_STORE_URI", "gs://bucket"),
+        ("MILLRACE_WATCH", "team-*"),
+        ("MILLRACE_WATCH", "ML"),
+        ("MILLRACE_WATCH", "ml;fraud"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(name: str, value: str) -> None:
-    with pytest.raises(errors.SettingsError, match=rf"{name} is '{value}', not"):
+    with pytest.raises(errors.SettingsError, match=re.escape(f"{name} is '{value}', not")):
         settings.parse({**GOOD, name: value})
+
+
+@pytest.mark.parametrize(
+    ("watch", "names", "label"),
+    [
+        ("", ("ml",), ""),
+        ("fraud, lab,fraud", ("fraud", "lab"), ""),
+        ("*", (), ""),
+        ("millrace.dev/watched=true", (), "millrace.dev/watched=true"),
+    ],
+)
+def test_namespaces_are_watched_by_name_all_or_by_label(watch: str, names: tuple[str, ...], label: str) -> None:
+    found = settings.parse({**GOOD, "MILLRACE_WATCH": watch})
+    assert (found.watched_namespaces, found.watched_label) == (names, label)
 
 
 def test_settings_are_frozen() -> None:

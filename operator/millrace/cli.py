@@ -54,10 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     commands.add_parser("crds", help="write or check the custom resource definitions", add_help=False)
     admission = commands.add_parser("admission", help="print the admission policies that guard approvals")
+    _installation(admission)
+    admission.add_argument("--trusted-applier", action="append", default=[], metavar="USER", help="may be repeated")
+    admission.add_argument("--approving-account", action="append", default=[], metavar="USER", help="may be repeated")
     admission.set_defaults(command=_admission)
     rbac = commands.add_parser("rbac", help="print the operator's roles")
-    rbac.add_argument("--name", default="millrace-operator", help="of the operator's service account and role")
-    rbac.add_argument("-n", "--namespace", default="default")
+    _installation(rbac)
     rbac.set_defaults(command=_rbac)
     plan = commands.add_parser("plan", help="explain offline what the operator would do with the objects in a file")
     plan.add_argument("-f", "--filename", required=True, type=Path, help="YAML of custom resources and their children")
@@ -65,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("conformance", help="ask a server what it knows of the inference protocol", add_help=False)
     commands.add_parser("store-credentials", help="create the embedded store's credentials, once", add_help=False)
     return parser
+
+
+def _installation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="millrace-operator", help="of the operator's service account and roles")
+    parser.add_argument("-n", "--namespace", default="millrace-system", help="of the operator")
+    parser.add_argument("--watch", default="", help="namespaces of people's objects, separated by commas; default: all")
 
 
 def _run(_: argparse.Namespace) -> None:
@@ -79,23 +87,30 @@ def _run(_: argparse.Namespace) -> None:
     uvloop.run(wiring.run(settings, credentials.load(os.environ)))
 
 
-def _admission(_: argparse.Namespace) -> None:
+def _admission(options: argparse.Namespace) -> None:
     from millrace.render import admission
 
-    _print(admission.manifests())
+    trusted = admission.trust(
+        [admission.account(options.namespace, options.name)],
+        appliers=options.trusted_applier,
+        approving_accounts=options.approving_account,
+        stores=[admission.account(options.namespace, admission.STORE_SECRET)],
+        home=options.namespace,
+        namespaces=_watched(options),
+    )
+    _print(admission.manifests(trusted, options.namespace))
 
 
 def _rbac(options: argparse.Namespace) -> None:
     from millrace.render import roles
 
-    name, namespace = options.name, options.namespace
-    _print(
-        [
-            *roles.cluster_roles(),
-            roles.role(name, namespace, [*roles.operator_rules(), *roles.lease_rules(name)]),
-            roles.role_binding(name, namespace, account=name, account_namespace=namespace),
-        ]
-    )
+    home = options.namespace
+    granted = roles.operator_grants(options.name, home, _watched(options), release=home)
+    _print([*roles.cluster_roles(), *granted])
+
+
+def _watched(options: argparse.Namespace) -> list[str]:
+    return [name for name in options.watch.split(",") if name]
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from millrace import errors
 
+EVERY = "*"
+_WATCH = re.compile(r"\*|[a-z0-9]([a-z0-9./-]*[a-z0-9])?=[A-Za-z0-9._-]*|[a-z0-9-]+( *, *[a-z0-9-]+)*")
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
 
@@ -17,6 +20,7 @@ class Settings:
     """One field a variable; `PARSED` says which."""
 
     namespace: str
+    """The operator's own: its Lease is there, and nobody's objects are."""
     trainer_image: str
     server_image: str
     router_image: str
@@ -31,6 +35,31 @@ class Settings:
     workers: int = 8
     snapshots_at_a_time: int = 4
     upgrades_at_a_time: int = 3
+    policies: str = ""
+    """The release whose admission policies these are, by its namespace; empty: policies without a release's name."""
+    watch: str = ""
+    """Where people's objects are: names, separated by commas; `*` for all; `label=value`. Empty: the own namespace."""
+
+    others: str = ""
+    """Namespaces that another operator watches, separated by commas: not watched where all are, or all with a label."""
+
+    @property
+    def other_namespaces(self) -> frozenset[str]:
+        """Never watched, unless `watch` names them."""
+        return frozenset(name.strip() for name in self.others.split(",") if name.strip())
+
+    @property
+    def watched_label(self) -> str:
+        """The label of the namespaces that are watched, or an empty string."""
+        return self.watch if "=" in self.watch else ""
+
+    @property
+    def watched_namespaces(self) -> tuple[str, ...]:
+        """The namespaces that are watched, by name; none: all, or all with the label."""
+        if self.watch == EVERY or self.watched_label:
+            return ()
+        names = (name.strip() for name in (self.watch or self.namespace).split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
 
 
 PARSED: Mapping[str, str] = {
@@ -46,6 +75,9 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_METRICS_PORT": "metrics_port",
     "MILLRACE_POD_NAME": "identity",
     "MILLRACE_WORKERS": "workers",
+    "MILLRACE_POLICIES": "policies",
+    "MILLRACE_WATCH": "watch",
+    "MILLRACE_OTHER_NAMESPACES": "others",
     "MILLRACE_SNAPSHOTS_AT_A_TIME": "snapshots_at_a_time",
     "MILLRACE_UPGRADES_AT_A_TIME": "upgrades_at_a_time",
 }
@@ -95,4 +127,7 @@ def _wrong(environ: Mapping[str, str]) -> list[str]:
     uri = environ.get("MILLRACE_STORE_URI")
     if uri and not uri.startswith("s3://"):
         problems.append(f"MILLRACE_STORE_URI is {uri!r}, not s3://bucket, which is all that statuses have room for")
+    watch = environ.get("MILLRACE_WATCH")
+    if watch and not _WATCH.fullmatch(watch):
+        problems.append(f"MILLRACE_WATCH is {watch!r}, not namespaces separated by commas, *, or label=value")
     return problems

@@ -24,6 +24,7 @@ from millrace.clients.credentials import Credentials
 from millrace.clients.kube import TIMEOUT_SECONDS, Kube
 from millrace.clients.offline import OfflineKube
 from millrace.clients.store import Manifest, Store
+from millrace.clients.territory import SURVEY_SECONDS
 from millrace.clients.world import World
 from millrace.controller.kernel import Duty, Kernel
 from millrace.controller.leader import Election
@@ -114,7 +115,8 @@ class Replica:
 
     async def work(self) -> None:
         """Fill the cache, then lead or wait until stopped. Raises what the duties raised."""
-        tasks = [asyncio.create_task(_forever(one)) for one in (self.kernel.heart.run, *self._everywhere)]
+        duties = (self.kernel.heart.run, self._survey, *self._everywhere)
+        tasks = [asyncio.create_task(_forever(one)) for one in duties]
         try:
             await self._unless_stopped(self.kernel.audit.sync())
             log.info(
@@ -126,6 +128,11 @@ class Replica:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _survey(self) -> None:
+        while True:
+            await self.kernel.survey()
+            await asyncio.sleep(SURVEY_SECONDS)
 
     async def _unless_stopped(self, work: Awaitable[None]) -> None:
         running, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
@@ -185,7 +192,8 @@ class Operator(Replica):
             await self.find_kinds()
             with self.probes:
                 take_back = (lambda: _on_signals(self.stop)) if signals else (lambda: None)
-                watches = KopfWatches(self.kernel, self._credentials, self.settings.namespace, take_back)
+                watches = KopfWatches(self.kernel, self._credentials, self.world.territory, take_back)
+                await self.kernel.survey()
                 await watches.start()
                 watching = asyncio.create_task(watches.run(), name="watches")
                 try:

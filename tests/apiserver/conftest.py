@@ -24,15 +24,25 @@ from apiserver_kit import operators, planes
 from millrace.clients import credentials
 from millrace.clients.credentials import Credentials
 from millrace.clients.kube import Kube
-from millrace.render import admission, roles
-from millrace_cluster.control_plane import ADMIN, ControlPlane
+from millrace.render import roles
+from millrace_cluster.control_plane import ControlPlane
 
 Manifest = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "ml"
 IDLE_SECONDS = 5.0
-USERS = {"alice": ["engineers"], "bob": ["approvers"], "carol": ["engineers", "approvers"], "operator": []}
+USERS = {
+    "alice": ["engineers"],
+    "bob": ["approvers"],
+    "carol": ["engineers", "approvers"],
+    "operator": [],
+    planes.MAKER: ["system:masters"],
+    # Cluster administrators, as GitOps controllers are unless somebody sees to it; and an account that approves.
+    planes.FLUX: ["system:masters"],
+    planes.ARGO: ["system:masters"],
+    planes.CI: [],
+}
 
 
 @dataclass
@@ -60,7 +70,14 @@ class Api:
     _used: dict[str, float] = field(default_factory=dict)
 
     def call(
-        self, method: str, path: str, body: Any = None, *, user: str = ADMIN, patch: str = "merge-patch", **params: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str = planes.MAKER,
+        patch: str = "merge-patch",
+        **params: str,
     ) -> Answer:
         connection = self._connections.get(user) or self._connect(user)
         if time.monotonic() - self._used.get(user, 0.0) > IDLE_SECONDS:
@@ -74,12 +91,12 @@ class Api:
         return Answer(response.status, json.loads(response.read() or b"{}"))
 
     def create(
-        self, manifest: Manifest, *, user: str = ADMIN, dry_run: bool = False, unknown: str = "Strict"
+        self, manifest: Manifest, *, user: str = planes.MAKER, dry_run: bool = False, unknown: str = "Strict"
     ) -> Answer:
         params = {"fieldValidation": unknown} | ({"dryRun": "All"} if dry_run else {})
         return self.call("POST", collection(manifest), manifest, user=user, **params)
 
-    def replace(self, manifest: Manifest, *, user: str = ADMIN, subresource: str = "") -> Answer:
+    def replace(self, manifest: Manifest, *, user: str = planes.MAKER, subresource: str = "") -> Answer:
         path = f"{collection(manifest)}/{manifest['metadata']['name']}{subresource}"
         return self.call("PUT", path, manifest, user=user, fieldValidation="Strict")
 
@@ -87,13 +104,19 @@ class Api:
         return self.call("GET", f"{collection(manifest)}/{manifest['metadata']['name']}").body
 
     def patch(
-        self, manifest: Manifest, body: Any, *, user: str = ADMIN, subresource: str = "", patch: str = "merge-patch"
+        self,
+        manifest: Manifest,
+        body: Any,
+        *,
+        user: str = planes.MAKER,
+        subresource: str = "",
+        patch: str = "merge-patch",
     ) -> Answer:
         path = f"{collection(manifest)}/{manifest['metadata']['name']}{subresource}"
         return self.call("PATCH", path, body, user=user, patch=patch, fieldValidation="Strict")
 
-    def delete(self, manifest: Manifest) -> Answer:
-        return self.call("DELETE", f"{collection(manifest)}/{manifest['metadata']['name']}")
+    def delete(self, manifest: Manifest, *, user: str = planes.MAKER) -> Answer:
+        return self.call("DELETE", f"{collection(manifest)}/{manifest['metadata']['name']}", user=user)
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -117,14 +140,13 @@ def collection(manifest: Manifest) -> str:
 def grants() -> list[Manifest]:
     """The namespace, the roles, and who has them: alice edits, bob approves, carol does both, the operator operates."""
     bound = [("alice", "millrace-edit"), ("bob", "millrace-approver"), ("carol", "millrace-edit")]
-    bound += [("carol", "millrace-approver")]
+    bound += [("carol", "millrace-approver"), (planes.CI, "millrace-approver")]
     bindings = [planes.bind(user, "ClusterRole", role, NAMESPACE) for user, role in bound]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         *roles.cluster_roles(),
         *bindings,
-        roles.role("millrace", NAMESPACE, roles.operator_rules()),
-        planes.bind("operator", "Role", "millrace", NAMESPACE),
+        *planes.rights("operator", NAMESPACE),
     ]
 
 
@@ -133,7 +155,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), users=USERS) as started:
         planes.define(started)
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(grants()))
-        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
         yield started
 
 
@@ -151,6 +173,10 @@ def api(control_plane: ControlPlane, samples: dict[str, Manifest]) -> Iterator[A
     try:
         until(lambda: client.create(samples["dataset"], dry_run=True).ok, "the kinds are served")
         until(lambda: in_force(client, samples), "the policies are enforced")
+        made = client.create(samples["dataset"]).body
+        status = {"status": {"phase": "forged"}}
+        until(lambda: client.patch(made, status, user="admin", subresource="/status").code == 403, "all of them are")
+        client.delete(made)
         yield client
     finally:
         client.close()
@@ -178,7 +204,7 @@ def made(api: Api) -> Iterator[Any]:
     """Creates objects as given and deletes them afterwards."""
     objects = []
 
-    def create(manifest: Manifest, user: str = ADMIN) -> Manifest:
+    def create(manifest: Manifest, user: str = planes.MAKER) -> Manifest:
         answer = api.create(copy.deepcopy(manifest), user=user)
         assert answer.ok, answer.message
         objects.append(answer.body)
@@ -186,7 +212,17 @@ def made(api: Api) -> Iterator[Any]:
 
     yield create
     for manifest in objects:
+        _unreject(api, manifest)
         api.delete(manifest)
+
+
+def _unreject(api: Api, manifest: Manifest) -> None:
+    """A Model is not deleted while a rejection of it stands."""
+    said = (api.get(manifest).get("spec") or {}).get("approvals") or []
+    for user, last in {entry["user"]: entry for entry in said}.items():
+        if last["decision"] == "Reject":
+            said = [*said, {**last, "decision": "Revoke"}]
+            api.patch(manifest, {"spec": {"approvals": said}}, user=user)
 
 
 def in_force(api: Api, samples: dict[str, Manifest]) -> bool:

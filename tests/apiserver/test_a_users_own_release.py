@@ -19,23 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import millrace_cluster
 from millrace_cluster.cluster import Cluster, Kind, bind_kubectl
 from millrace_cluster.control_plane import ControlPlane
 from millrace_demo import clusterwide, marker, release
-from millrace_demo.kubectl import Kubectl
+from millrace_demo.kubectl import CommandFailed, Kubectl
 
 Manifest = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
-USERS = "millrace"
-"""The user's release and its namespace, as README tells them to install it."""
+USERS, THEIR_HOME = "millrace", "millrace-system"
+"""The user's release, which is also what their namespace is called, and its own, as README tells them to install it."""
 NO_PODS = {"operator.replicas": "0", "store.existingSecret": "bucket"}
-SHARING = ("crds.enabled=false", "admission.enabled=false", "rbac.create=false")
+SHARING = ("crds.enabled=false", "rbac.create=false")
+MODEL: Manifest = yaml.safe_load((ROOT / "manifests" / "samples" / "model-minimal.yaml").read_text())
 CLUSTER_WIDE = ",".join(clusterwide.RESOURCES.values())
 OBJECTS = "models.millrace.dev,datasets.millrace.dev,trainingruns.millrace.dev,deployments.millrace.dev"
-IN_A_NAMESPACE = f"secrets,configmaps,serviceaccounts,roles,rolebindings,deployments.apps,{OBJECTS}"
+IN_A_NAMESPACE = f"leases,secrets,configmaps,serviceaccounts,roles,rolebindings,deployments.apps,{OBJECTS}"
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +62,13 @@ def kubectl_of(cluster: Cluster, namespace: str = USERS) -> Kubectl:
 
 
 def installed_by_the_user(cluster: Cluster, *settings: str) -> Kubectl:
-    """`helm install millrace charts/millrace --namespace millrace --create-namespace`, and a Model; their kubectl."""
+    """`helm install millrace charts/millrace --namespace millrace-system`, which watches the namespace millrace, and a
+    Model there; their kubectl.
+    """
     kubectl = kubectl_of(cluster)
-    arguments = ["install", USERS, str(release.CHART), "--namespace", USERS, "--create-namespace", "--wait"]
-    values = [*(f"{path}={value}" for path, value in NO_PODS.items()), *settings]
+    kubectl.run("create", "namespace", USERS)
+    arguments = ["install", USERS, str(release.CHART), "--namespace", THEIR_HOME, "--create-namespace", "--wait"]
+    values = [*(f"{path}={value}" for path, value in NO_PODS.items()), f"watchNamespaces={{{USERS}}}", *settings]
     done = subprocess.run(
         [str(millrace_cluster.binary("helm")), *arguments, *(f"--set={value}" for value in values)],
         env={**os.environ, "KUBECONFIG": str(cluster.kubeconfig)},
@@ -74,18 +79,25 @@ def installed_by_the_user(cluster: Cluster, *settings: str) -> Kubectl:
     assert done.returncode == 0, done.stderr
     kinds = [name for name in kubectl.run("get", "crd", "-o", "name").split() if name.endswith(".millrace.dev")]
     kubectl.run("wait", "--for=condition=Established", *kinds, "--timeout=30s")
-    kubectl.run("create", "-f", str(ROOT / "manifests" / "samples" / "model.yaml"))
+    kubectl.create(by(kubectl.whoami()))
     settled(kubectl)
     return kubectl
+
+
+def by(author: str) -> Manifest:
+    """A Model that this person brings along."""
+    return {**MODEL, "spec": {**MODEL["spec"], "provenance": {"author": author}}}
 
 
 def settled(kubectl: Kubectl) -> None:
     """Wait until Kubernetes' own controllers have written what they write about all of it."""
     policies = kubectl.run("get", clusterwide.RESOURCES["ValidatingAdmissionPolicy"], "-o", "name").split()
     kubectl.run("wait", "--for=jsonpath={.status.observedGeneration}=1", *policies, "--timeout=30s")
-    kubectl.run("wait", "--for=create", "configmap/kube-root-ca.crt", "serviceaccount/default", "--timeout=30s")
+    home = kubectl.within(THEIR_HOME)
+    for one in (kubectl, home):
+        one.run("wait", "--for=create", "configmap/kube-root-ca.crt", "serviceaccount/default", "--timeout=30s")
     progress = '{.status.conditions[?(@.type=="Progressing")].reason}=NewReplicaSetAvailable'
-    kubectl.run("wait", f"--for=jsonpath={progress}", "deployments.apps/millrace-operator", "--timeout=30s")
+    home.run("wait", f"--for=jsonpath={progress}", "deployments.apps/millrace-operator", "--timeout=30s")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +122,7 @@ def name(kubectl: Kubectl) -> Iterator[str]:
     """Of a release of ours and its namespace; another for each test, so that none waits for the end of the last one."""
     chosen = f"millrace-ours-{next(_NUMBERS)}"
     yield chosen
-    kubectl.run("delete", "namespace", chosen, "--ignore-not-found", "--wait=false")
+    kubectl.run("delete", "namespace", *marker.namespaces(chosen), "--ignore-not-found", "--wait=false")
 
 
 def everything(kubectl: Kubectl) -> list[Manifest]:
@@ -120,14 +132,22 @@ def everything(kubectl: Kubectl) -> list[Manifest]:
 
 
 def state(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
-    """UID and resourceVersion of the user's namespace, of all that is in it, and of what is for the whole cluster."""
-    namespace = kubectl.get("namespace", USERS)
-    assert namespace is not None
-    own = json.loads(kubectl.run("get", IN_A_NAMESPACE, "-o", "json"))["items"]
+    """UID and resourceVersion of the user's namespaces, of all that is in them, and of what is for the whole cluster,
+    but for what a release of ours has for itself there.
+    """
+    found = [one for one in everything(kubectl) if not (is_ours(one) and clusterwide.is_releases_own(one))]
+    for name in (USERS, THEIR_HOME):
+        namespace = kubectl.get("namespace", name)
+        assert namespace is not None
+        found += [namespace, *json.loads(kubectl.within(name).run("get", IN_A_NAMESPACE, "-o", "json"))["items"]]
     return {
         f"{one['kind']}/{one['metadata']['name']}": (one["metadata"]["uid"], one["metadata"]["resourceVersion"])
-        for one in (namespace, *own, *everything(kubectl))
+        for one in found
     }
+
+
+def is_ours(manifest: Manifest) -> bool:
+    return marker.LABEL in (manifest["metadata"].get("labels") or {})
 
 
 def refusal(use: Callable[..., object], *arguments: Any) -> tuple[str, str]:
@@ -147,15 +167,20 @@ def test_beside_a_users_release_ours_comes_is_upgraded_and_goes_and_nothing_of_t
     cluster: Cluster, kubectl: Kubectl, name: str
 ) -> None:
     before = state(kubectl)
-    assert {"Namespace/millrace", "Model/churn-7", "CustomResourceDefinition/models.millrace.dev"} <= before.keys()
+    assert {"Namespace/millrace", "Model/rent-1", "CustomResourceDefinition/models.millrace.dev"} <= before.keys()
     release.check(cluster, name)
     made = install(cluster, name)
-    assert "of release millrace in namespace millrace are used as they are" in made.shared
-    assert made.kubectl.get("deployments.apps", "millrace-operator") is not None
+    assert "of release millrace in namespace millrace-system are used as they are" in made.shared
+    assert made.home.get("deployments.apps", "millrace-operator") is not None
+    with pytest.raises(
+        CommandFailed, match=f"ValidatingAdmissionPolicy 'millrace-model-approvals-{marker.home(name)}'"
+    ):
+        made.kubectl.create(by("somebody else"))
     made.upgrade({**NO_PODS, "operator.logLevel": "DEBUG"})
     assert state(kubectl) == before
     release.remove(cluster, name)
-    assert kubectl.get("namespace", name) is None
+    assert [kubectl.get("namespace", one) for one in marker.namespaces(name)] == [None, None]
+    assert [one for one in everything(kubectl) if is_ours(one)] == []
     assert state(kubectl) == before
 
 
@@ -167,32 +192,37 @@ def test_what_a_release_brings_for_the_whole_cluster_goes_with_it_but_not_while_
         assert install(empty, name).shared == ""
         made = install(empty, name)
         assert made.shared == "", "what the last one brought is not somebody else's"
-        brought = {clusterwide.key(one) for one in everything(made.kubectl) if marker.carries(one, name)}
-        assert {kind for kind, _ in brought} == set(clusterwide.RESOURCES)
+        brought = [one for one in everything(made.kubectl) if marker.carries(one, name)]
+        assert {one["kind"] for one in brought} == set(clusterwide.RESOURCES)
+        shared = {clusterwide.key(one) for one in brought if not clusterwide.is_releases_own(one)}
+        assert {kind for kind, _ in shared} == {"CustomResourceDefinition", "ClusterRole"}
 
         kubectl = installed_by_the_user(empty, *SHARING)
         before = state(kubectl)
         assert "namespace millrace uses the kinds" in refusal(made.upgrade, NO_PODS)[0]
         release.remove(empty, name)
         assert "roles stay: the namespace millrace uses them" in capsys.readouterr().err
-        assert kubectl.get("namespace", name) is None
-        assert {clusterwide.key(one) for one in everything(kubectl)} == brought
+        assert [kubectl.get("namespace", one) for one in marker.namespaces(name)] == [None, None]
+        assert {clusterwide.key(one) for one in everything(kubectl) if is_ours(one)} == shared
         assert state(kubectl) == before
 
-        kubectl.run("delete", f"deployments.apps,{OBJECTS}", "--all")
+        kubectl.run("delete", OBJECTS, "--all")
+        kubectl.within(THEIR_HOME).run("delete", "deployments.apps", "--all")
         release.remove(empty, name)
-        assert everything(kubectl) == []
+        assert [one for one in everything(kubectl) if is_ours(one)] == []
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["objects", "operator"])
 def test_a_namespace_of_our_name_that_was_not_made_here_is_left_as_it_is(
-    cluster: Cluster, kubectl: Kubectl, name: str
+    cluster: Cluster, kubectl: Kubectl, name: str, which: int
 ) -> None:
-    kubectl.run("create", "namespace", name)
-    before = kubectl.get("namespace", name)
+    theirs = marker.namespaces(name)[which]
+    kubectl.run("create", "namespace", theirs)
+    before = kubectl.get("namespace", theirs)
     for use in (release.check, release.remove, install):
         what, following = refusal(use, cluster, name)
-        assert f"namespace {name} was not made here" in what
-    assert kubectl.get("namespace", name) == before
+        assert f"namespace {theirs} was not made here" in what
+    assert kubectl.get("namespace", theirs) == before
     subprocess.run(following.partition("   #")[0], shell=True, check=True, stdout=subprocess.DEVNULL)
     release.check(cluster, name)
 
@@ -234,11 +264,35 @@ def test_kinds_of_another_version_are_neither_used_nor_replaced(cluster: Cluster
     finally:
         patch({"op": "add", "path": schema, "value": refresh})
     assert (
-        "CustomResourceDefinition datasets.millrace.dev, of release millrace in namespace millrace, is another" in what
+        "CustomResourceDefinition datasets.millrace.dev, of release millrace in namespace millrace-system, is another"
+        in what
     )
     assert "properties.refresh differs" in what
     assert following.startswith("unset MILLRACE_CLUSTER")
     assert kubectl.get("namespace", name) is None
+    release.check(cluster, name)
+
+
+def test_policies_of_a_user_that_rule_all_namespaces_would_rule_ours_too(
+    cluster: Cluster, kubectl: Kubectl, name: str
+) -> None:
+    """As with watchNamespaces={*}: their operator would look at our objects, and ours could write no status."""
+    policy = f"millrace-model-approvals-{THEIR_HOME}"
+    found = kubectl.get("validatingadmissionpolicy", policy)
+    assert found is not None
+
+    def rule(selector: Manifest) -> None:
+        patch = [{"op": "replace", "path": "/spec/matchConstraints/namespaceSelector", "value": selector}]
+        kubectl.run("patch", "validatingadmissionpolicy", policy, "--type=json", "-p", json.dumps(patch))
+
+    rule({})
+    try:
+        what, following = refusal(release.check, cluster, name)
+        refusal(install, cluster, name)
+    finally:
+        rule(found["spec"]["matchConstraints"]["namespaceSelector"])
+    assert f"{policy} of release millrace in namespace millrace-system rules the namespace {name} too" in what
+    assert following.startswith("unset MILLRACE_CLUSTER")
     release.check(cluster, name)
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import yaml
+from apiserver_kit import planes
 
 from millrace import wiring
 from millrace.api import resources
@@ -37,7 +38,7 @@ def install(plane: ControlPlane, samples: dict[str, dict[str, Any]]) -> None:
         mine = copy.deepcopy(sample)
         mine["metadata"]["namespace"] = NAMESPACE
         objects.append(mine)
-    plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+    plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects), user=planes.MAKER)
 
 
 @contextlib.asynccontextmanager

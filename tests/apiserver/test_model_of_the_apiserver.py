@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from apiserver_kit import planes
 
 from millrace.clients.kube import METADATA_ONLY
 from millrace_cluster.control_plane import ControlPlane
@@ -30,7 +31,7 @@ def both(control_plane: ControlPlane, api: Any) -> Iterator[Both]:
     control_plane.kubectl("create", "namespace", SPACE)
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
-    made = Both(control_plane.url, control_plane.token(), control_plane.ca, ApiServer(loop))
+    made = Both(control_plane.url, control_plane.token(planes.MAKER), control_plane.ca, ApiServer(loop))
     yield made
     if made.connection is not None:
         made.connection.close()

@@ -12,7 +12,7 @@ from apiserver_kit import planes, shell
 
 from millrace.api import keys
 from millrace.api.model import Model
-from millrace.render import admission, roles
+from millrace.render import roles
 from millrace_cluster.control_plane import ControlPlane
 from millrace_kit import commands
 from millrace_kit.simulation import make_model
@@ -69,7 +69,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         selector = of_job(started)["spec"]["selector"]["matchLabels"]
         beside = [a_pod("operator", labels), a_pod("trains", selector)]
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(beside))
-        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles.cluster_roles(), *admission.manifests()]))
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*roles.cluster_roles(), *planes.policies()]))
         yield started
 
 
@@ -115,7 +115,8 @@ def changed(plane: ControlPlane, kind: str, name: str) -> dict[str, Any]:
 
 def test_a_printed_command_that_changes_something_changes_what_it_says(plane: ControlPlane) -> None:
     every = commands.every(a_model())
-    served = ("DeploymentReason.Quarantined", "DeploymentReason.NoTraffic", "DeploymentReason.SignatureChanged")
+    served = ("DeploymentReason.Quarantined", "DeploymentReason.NoTraffic", "DeploymentReason.SignatureChanged",
+              "DeploymentReason.DriftDetected")  # fmt: skip
     for reason in ("DatasetReason.SourceNotFound", "ModelReason.PendingApproval", *served):
         assert shell.run(plane, every[reason]).code == 0
     assert changed(plane, "mds", "churn")["refresh"] == {"interval": "5m"}
@@ -126,3 +127,5 @@ def test_a_printed_command_that_changes_something_changes_what_it_says(plane: Co
     assert churn["actions"]["unquarantine"] == asked
     assert churn["strategy"]["canary"]["disableDefaults"] == ["ErrorRate"]
     assert churn["strategy"]["allowSignatureChange"] == "churn-1"
+    alarm = {"revision": "aabbccdd", "evaluatedTime": commands.FIELDS["time"]}
+    assert churn["actions"]["acknowledgeDrift"] == alarm

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from apiserver_kit import operators
+from apiserver_kit import operators, planes
 from apiserver_kit.operators import running, until
 
 from millrace import errors
@@ -48,7 +48,7 @@ async def test_an_object_whose_definitions_are_older_than_the_operator_says_so(
     plan: Plan, control_plane: ControlPlane, api: Any, samples: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciler, "PATIENCE", 2)
-    identity = credentials.from_kubeconfig(control_plane.kubeconfig)
+    identity = credentials.from_kubeconfig(control_plane.kubeconfig_for(planes.MAKER))
     operator = operators.of_widgets(
         identity, NAMESPACE, Controller(resources.DATASETS, observe, lambda seen: plan), children=()
     )

@@ -44,7 +44,7 @@ def load(path: Path) -> Manifest:
         # As somebody has approved it: decisions are fields too.
         digest = manifest["spec"]["artifact"]["digest"]
         manifest["spec"]["approvals"] = [
-            {"user": "admin", "decision": "Approve", "digest": digest, "comment": "y", "time": "2026-11-20T09:00:00Z"}
+            {"user": "maker", "decision": "Approve", "digest": digest, "comment": "y", "time": "2026-11-20T09:00:00Z"}
         ]
     return manifest
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from apiserver_kit import planes
 
 from millrace import settings
 from millrace.api.resources import MODELS
@@ -41,7 +42,7 @@ async def world(control_plane: ControlPlane, api: Any) -> AsyncIterator[World]:
 def restored(control_plane: ControlPlane) -> Iterator[None]:
     """All policies as they should be again, and enforced."""
     yield
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
 
 
 async def until(world: World, in_force: bool | None) -> PolicyStatus:
@@ -55,7 +56,9 @@ async def until(world: World, in_force: bool | None) -> PolicyStatus:
 
 
 async def test_a_forged_approval_is_refused_to_the_operator_itself(world: World) -> None:
-    assert await policy.look(world) == policy.IN_FORCE
+    found = await policy.look(world)
+    assert (found.in_force, found.message) == (True, "a forged approval was refused by the admission policies")
+    assert (found.epoch, found.since) == await policy.epoch(world)
 
 
 @pytest.mark.parametrize("name", [admission.APPROVALS, admission.RUNS])
@@ -66,7 +69,7 @@ async def test_a_policy_without_its_binding_is_not_in_force(
     found = await until(world, in_force=False)
     assert name in found.message
     assert "kubectl" not in found.message, "the object that says so ends in its own command"
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
     await until(world, in_force=True)
 
 
@@ -78,7 +81,7 @@ async def test_a_policy_that_only_warns_is_not_in_force(
         "-p", '{"spec": {"validationActions": ["Warn"]}}',
     )  # fmt: skip
     await until(world, in_force=False)
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(admission.manifests()))
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
     await until(world, in_force=True)
 
 
@@ -102,7 +105,7 @@ async def test_an_api_server_that_does_not_answer_changes_nothing() -> None:
     async with Kube(Credentials("http://127.0.0.1:9"), timeout=1.0) as kube:
         world = a_world(kube)
         assert (await policy.look(world)).in_force is None
-        for known in (policy.IN_FORCE, PolicyStatus(in_force=False, message="no")):
+        for known in (PolicyStatus(in_force=True, message="yes"), PolicyStatus(in_force=False, message="no")):
             world.policy = known
             assert await policy.look(world) == known
 
@@ -116,11 +119,53 @@ async def test_models_are_looked_at_again_when_the_answer_changes(world: World) 
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        if len(slept) == 3:
+        if sum(slept) == 3 * policy.INTERVAL_SECONDS:
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
         await policy.watch(world, sleep)
-    assert world.policy == policy.IN_FORCE
+    assert world.policy.in_force is True
     assert woken == [("ml", "churn-1"), ("ml", "churn-2")]
-    assert slept == [policy.INTERVAL_SECONDS] * 3
+    assert sum(slept) == 3 * policy.INTERVAL_SECONDS
+
+
+async def test_policies_of_an_earlier_version_are_not_in_force(
+    world: World, restored: None, control_plane: ControlPlane
+) -> None:
+    older = yaml.safe_dump_all(planes.policies()).replace(f"(rules {admission.RULES})", "")
+    control_plane.kubectl("apply", "-f", "-", stdin=older)
+    found = await until(world, in_force=False)
+    assert "its rules are those of an earlier version" in found.message
+
+
+async def test_policies_that_were_taken_away_and_put_back_are_others(
+    world: World, restored: None, control_plane: ControlPlane
+) -> None:
+    before = await until(world, in_force=True)
+    control_plane.kubectl("label", "validatingadmissionpolicybinding", admission.RUNS, "release=other")
+    assert (await policy.look(world)).epoch == before.epoch, "a label is no change of a policy"
+    control_plane.kubectl("delete", "validatingadmissionpolicybinding", admission.RUNS)
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
+    found = await until(world, in_force=True)
+    assert found.epoch != before.epoch
+    assert found.since is not None
+    assert before.since is not None
+    assert found.since >= before.since
+
+
+async def test_a_change_is_noticed_within_a_minute(world: World, restored: None, control_plane: ControlPlane) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            control_plane.kubectl("delete", "validatingadmissionpolicybinding", admission.RUNS)
+            control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(planes.policies()))
+            await until(a_world(world.kube), in_force=True)
+        if world.policy.epoch != first.epoch:
+            raise asyncio.CancelledError
+
+    first = await until(world, in_force=True)
+    with pytest.raises(asyncio.CancelledError):
+        await policy.watch(world, sleep)
+    assert sum(slept) <= policy.GLANCE_SECONDS + policy.IMPATIENT_SECONDS

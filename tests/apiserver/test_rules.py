@@ -28,7 +28,7 @@ OTHER_DIGEST = "sha256:" + "0" * 64
 
 
 def approval(decision: str = "Approve", digest: str = DIGEST, **more: str) -> Manifest:
-    return {"user": "admin", "decision": decision, "digest": digest, **more}
+    return {"user": "maker", "decision": decision, "digest": digest, **more}
 
 
 @dataclass(frozen=True)
@@ -373,8 +373,7 @@ def test_a_list_in_place_of_a_time_is_refused_although_the_schema_lets_it_pass(t
 
 def test_decisions_may_be_added_at_the_end(api: Any, made: Any) -> None:
     stored = made(changed(SAMPLES["model"], APPROVED))
-    more = [*APPROVED["spec.approvals"], approval(comment="yes")]
-    answer = api.replace(changed(stored, {"spec.approvals": more}))
+    answer = api.replace(changed(stored, {"spec.approvals": [*APPROVED["spec.approvals"], approval(comment="yes")]}))
     assert answer.ok, answer.message
 
 
@@ -382,8 +381,7 @@ def test_what_is_not_immutable_may_change(api: Any, made: Any) -> None:
     model = made(SAMPLES["model"])
     answer = api.patch(model, {"metadata": {"labels": {"team": "growth"}}, "spec": {"approvalPolicy": {"required": 2}}})
     assert answer.ok, answer.message
-    run = made(SAMPLES["training-run"])
-    assert api.patch(run, {"metadata": {"annotations": {"note": "kept"}}}).ok
+    assert api.patch(made(SAMPLES["training-run"]), {"metadata": {"annotations": {"note": "kept"}}}).ok
     dataset = made(SAMPLES["dataset"])
     assert api.patch(dataset, {"spec": {"refresh": {"interval": "1h"}}}).ok
 

@@ -8,39 +8,49 @@ import pytest
 import yaml
 from apiserver_kit import planes
 
-from millrace.render import roles, unwatched
+from millrace.render import admission
 from millrace_cluster.control_plane import ControlPlane
 
 SAMPLE = Path(__file__).parents[2] / "manifests/samples/dataset-minimal.yaml"
-HOME, ELSEWHERE, ACCOUNT = "millrace", "elsewhere", unwatched.ACCOUNT
+WATCHED, HOME, ELSEWHERE = "ml", "millrace-system", "elsewhere"
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory):
+    trusted = admission.trust(["operator"], home=HOME, namespaces=[WATCHED])
     with ControlPlane(tmp_path_factory.mktemp("plane"), users={"alice": []}) as started:
         planes.define(started)
-        granted = [
-            *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (HOME, ELSEWHERE)),
-            roles.role(ACCOUNT, HOME, roles.operator_rules()),
-            roles.role_binding(ACCOUNT, HOME, account=ACCOUNT, account_namespace=HOME),
-            *unwatched.manifests(),
+        spaces = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (WATCHED, HOME, ELSEWHERE)
         ]
-        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(granted))
+        made = [*spaces, *admission.manifests(trusted, HOME)]
+        started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(made))
         yield started
 
 
-def create(plane: ControlPlane, namespace: str) -> str:
-    """What kubectl prints beside the object; it is made in every case."""
-    done = plane.kubectl("create", "-f", str(SAMPLE), "-n", namespace, "--dry-run=server")
-    assert "created" in done.stdout
-    return done.stderr
+def create(plane: ControlPlane, namespace: str) -> tuple[str, str]:
+    """What kubectl says of the object, and what beside it."""
+    done = plane.kubectl("create", "-f", str(SAMPLE), "-n", namespace, "--dry-run=server", check=False)
+    return done.stdout, done.stderr
 
 
-def test_an_object_in_a_namespace_that_nobody_watches_is_answered_with_a_warning(plane: ControlPlane) -> None:
+def test_an_object_in_a_namespace_that_nobody_watches_is_made_with_a_warning(plane: ControlPlane) -> None:
     for _ in range(100):  # a policy takes effect a moment after it is made
-        warned = create(plane, ELSEWHERE)
+        made, warned = create(plane, ELSEWHERE)
         if warned:
             break
+    assert "created" in made
     assert "Warning: " in warned
-    assert f"no Millrace operator looks into namespace {ELSEWHERE}" in warned
-    assert create(plane, HOME) == ""
+    assert "does not watch the namespace elsewhere, it watches ml: use one of these" in warned
+    made, warned = create(plane, WATCHED)
+    assert "created" in made
+    assert warned == ""
+
+
+def test_one_in_the_operators_own_namespace_is_refused_with_where_to_make_it(plane: ControlPlane) -> None:
+    for _ in range(100):
+        made, refused = create(plane, HOME)
+        if not made:
+            break
+    assert made == ""
+    assert "the namespace millrace-system is the operator's own, it watches ml: use one of these" in refused

@@ -25,6 +25,7 @@ RUNTIME = Path(__file__).parents[2] / "serving-image/millrace_runtime"
 ALL = [(kind, path) for kind in kinds.ALL for path, _ in fields.leaves(kind)]
 
 ELSEWHERE = {
+    ("Deployment", "actions.acknowledgeDrift.reason"): "for people: the Event tells it",
     ("Deployment", "modelSelector.policy"): "there is one policy so far",
     ("Deployment", "strategy.canary.disableDefaults[]"): "there is one default so far: see `without_an_item`",
     ("Deployment", "strategy.canary.steps[].analysis.metrics[].name"): "names a result in the status",

@@ -21,12 +21,12 @@ from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
-from millrace_cluster import evidence, pods  # noqa: E402
+from millrace_cluster import evidence  # noqa: E402
 from millrace_demo import data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
 
 RELEASE = "millrace-demo"
-"""Its namespace has the same name."""
+"""Its team's namespace has the same name; its own is `millrace-demo-system`."""
 NAME = "visits"
 RATE = 60.0
 ROWS_OF_A = 1500
@@ -63,7 +63,7 @@ def _told(*, down: bool) -> int:
     cluster = millrace_cluster.up()
     release.check(cluster, RELEASE)
     laps.end("cluster")
-    evidence.offer(RELEASE, lambda: pods.last_words(Kubectl(cluster.kubectl, cluster.kubeconfig, RELEASE).run))
+    evidence.offer(RELEASE, lambda: release.last_words(cluster, RELEASE))
     told, why, seen = False, "the story was not told as it should be: see above", {}
     try:
         told = _demo(cluster, laps)

@@ -179,7 +179,7 @@ def test_no_request_fails_while_the_operator_changes_versions_and_people_and_dra
         print(f"{time.monotonic() - begun:6.1f} s  {tally.sent:6} sent, {tally.failed} failed: {what}", flush=True)
 
     def leads(version: Any) -> bool:
-        pod = kubectl.get("pod", installed.operator_pod())
+        pod = installed.home.get("pod", installed.operator_pod())
         return pod is not None and pod["spec"]["containers"][0]["image"].endswith(version.values["images.operator.tag"])
 
     with reached(kubectl) as url, called(url, slices) as caller:
@@ -299,7 +299,7 @@ def requests(installed: release.Release) -> Counter[str]:
     """
     found: Counter[str] = Counter()
     for pod in installed.operator_pods():
-        with installed.kubectl.port_forward(f"pod/{pod}", 8080) as url:
+        with installed.home.port_forward(f"pod/{pod}", 8080) as url:
             page = urllib.request.urlopen(f"{url}/metrics", timeout=10).read().decode()
         for line in page.splitlines():
             if line.startswith("rest_client_requests_total{"):

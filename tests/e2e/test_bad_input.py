@@ -36,7 +36,7 @@ def bad_sources(kubectl: Kubectl, store: sources.Sources, slices: tuple[data.Sli
     """All bad Datasets at once: they are looked at side by side."""
     for case, (spoil, _) in SOURCES.items():
         body = spoil(slices[0].csv)
-        uri = f"s3://{sources.BUCKET}/sources/bad-{case}/rows.csv"
+        uri = f"s3://{sources.BUCKET}/sources/{kubectl.namespace}/bad-{case}/rows.csv"
         if body is not None:
             store.put(f"sources/bad-{case}/rows.csv", body)
         kubectl.apply(objects.dataset(f"bad-{case}", uri, interval=None))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from millrace_demo import data, imports, objects, release, traffic
+from millrace_demo import data, imports, marker, objects, release, traffic
 from millrace_demo.kubectl import Kubectl, is_true
 
 ROOT = Path(__file__).parents[2]
@@ -45,9 +45,9 @@ def configuration(kubectl: Kubectl, directory: Path) -> dict[str, Any]:
 
 
 def targets(kubectl: Kubectl, server: str) -> list[dict[str, Any]]:
-    """What a discovery by pod annotations finds."""
+    """What a discovery by pod annotations finds, where the team is and where the operator is."""
     found = []
-    for pod in kubectl.list("pods"):
+    for pod in [*kubectl.list("pods"), *kubectl.within(marker.home(kubectl.namespace)).list("pods")]:
         meta = pod["metadata"]
         notes, labels = meta.get("annotations", {}), meta.get("labels", {})
         if notes.get("prometheus.io/scrape") != "true" or pod["status"].get("phase") != "Running":

@@ -122,12 +122,12 @@ def test_a_model_whose_file_is_missing_is_waited_for(kubectl: Kubectl, importer:
     name, model = "lost", imports.logistic(2.0)
     start(kubectl, importer, name, None)
     digest = importer.imported(name, 2, model)
-    key = f"imports/{name}/2/model.onnx"
-    store.client.delete_object(Bucket=sources.BUCKET, Key=key)
+    file = f"imports/{name}/2/model.onnx"
+    store.delete(file)
     importer.approve(name, 2, digest)
-    held = held_up(kubectl, name, "PodNotStarted", f"{key} does not exist")
+    held = held_up(kubectl, name, "PodNotStarted", f"{store.key(file)} does not exist")
     assert " Next: kubectl " in held["status"]["message"]
-    store.put(key, model)
+    store.put(file, model)
     serves(kubectl, name, f"{name}-2")
 
 

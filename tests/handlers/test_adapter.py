@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from millrace.api import resources
+from millrace.clients.territory import Territory
 from millrace.handlers import adapter
+from millrace.settings import Settings
 
 PACKAGE = Path(adapter.__file__).parents[1]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -52,7 +54,8 @@ def test_pauses_between_attempts_start_anew_for_each_request() -> None:
 
 async def test_a_watch_that_takes_its_cancellation_for_anothers_ends_all_the_same() -> None:
     """What kopf's own do whose request is under way; it would wait for them for ever, and nothing be watched again."""
-    watches: Any = adapter.KopfWatches(None, None, "ml")  # type: ignore[arg-type]  # nothing begins here
+    territory = Territory(Settings(namespace="ml", trainer_image="t", server_image="s", router_image="r"))
+    watches: Any = adapter.KopfWatches(None, None, territory)  # type: ignore[arg-type]  # nothing begins here
     code = _goes_on.__code__.replace(co_filename=f"{adapter.NotKopfs._home}/api.py")
     watch = asyncio.create_task(types.FunctionType(code, globals())())
     watches._tasks = [asyncio.create_task(_refused())]

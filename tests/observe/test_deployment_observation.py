@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +59,7 @@ def world_of(*manifests: Manifest, scrapes: Any = None) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
-    settings = SimpleNamespace(**PLATFORM.model_dump())
+    settings = Settings(namespace="operator", watch="*", **PLATFORM.model_dump())
     kube: Any = Live()
     return World(store, kube, ManualClock(), settings, scrapes=scrapes)  # type: ignore[arg-type]
 

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from millrace import errors
 from millrace.api import resources
 from millrace.api.resources import ResourceType
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest, Store
 from millrace.clients.world import PolicyStatus, World
 from millrace.decide import dataset as decisions
-from millrace.observe import dataset, jobs, model, training_run
+from millrace.observe import dataset, jobs, model, policy, training_run
 from millrace.settings import Settings
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
@@ -35,6 +36,12 @@ class Live:
     def __init__(self) -> None:
         self.store = Store()
         self.asked: list[str] = []
+
+    async def get(self, resource: ResourceType, namespace: str, name: str) -> Manifest:
+        found = self.store.get(resource, namespace, name)
+        if found is None:
+            raise errors.NotFound(name)
+        return found
 
     async def list(
         self,
@@ -65,7 +72,7 @@ def put(store: Store, resource: ResourceType, name: str, **more: Any) -> None:
         "name": name,
         "namespace": "ml",
         "uid": f"uid-{name}",
-        "resourceVersion": "1",
+        "resourceVersion": more.pop("version", "1"),
         "labels": more.pop("labels", {}),
         "generation": 1,
         "creationTimestamp": "2026-11-21T08:00:00Z",
@@ -207,9 +214,29 @@ def test_a_dataset_wakes_the_runs_that_wait_for_it_and_no_other(world: World) ->
     assert list(woken) == [("ml", "waits")]
 
 
-async def test_a_model_sees_who_serves_it_and_whether_approvals_are_checked(world: World) -> None:
-    world.policy = PolicyStatus(True, "tried")
+def guard(live: Live, generation: int = 1, changed: str = "2026-11-21T07:00:00Z") -> None:
+    """The policies over approvals and runs, and their bindings, each changed so often."""
+    for name in policy.GUARDS:
+        for kind in resources.WITNESSED:
+            noted = [{"manager": "helm", "time": changed}, {"subresource": "status", "time": "2026-11-21T07:59:00Z"}]
+            metadata = {"name": name, "uid": f"{kind.plural}-{name}", "resourceVersion": str(generation)}
+            made = {"creationTimestamp": "2026-11-21T06:00:00Z", "generation": generation, "managedFields": noted}
+            live.store._kinds.setdefault(kind, {})["", name] = {"metadata": {**metadata, **made}}
+
+
+async def in_force(world: World) -> PolicyStatus:
+    """What was found out when the policies were last tried."""
+    read = await policy.epoch(world)
+    assert read is not None
+    return PolicyStatus(True, "tried", *read)
+
+
+async def test_a_model_sees_who_serves_it_and_whether_approvals_are_checked(world: World, live: Live) -> None:
+    guard(live)
+    world.policy = await in_force(world)
+    assert world.policy.since == datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
     put(world.store, resources.MODELS, "churn-7", spec=MODEL)
+    put(live.store, resources.MODELS, "churn-7", spec=MODEL)
     served = {"model": "churn-7", "digest": A, "weight": 75}
     put(
         world.store,
@@ -222,6 +249,7 @@ async def test_a_model_sees_who_serves_it_and_whether_approvals_are_checked(worl
     assert seen is not None
     assert [(use.deployment, use.role, use.weight) for use in seen.uses] == [("live", "Stable", 75)]
     assert seen.policy_in_force is True
+    assert seen.policy_epoch == world.policy.epoch
 
 
 def test_a_deployment_wakes_the_models_it_serves_and_those_it_left(world: World) -> None:

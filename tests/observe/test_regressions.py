@@ -45,13 +45,16 @@ class Silent:
 class Guarded:
     """An API server that refuses every forgery, as the admission policies do."""
 
+    async def get(self, resource: ResourceType, namespace: str, name: str) -> Manifest:
+        return {"metadata": {"uid": name, "generation": 1, "creationTimestamp": "2026-11-20T08:00:00Z"}}
+
     async def create(self, resource: ResourceType, manifest: Manifest, dry_run: bool = False) -> Manifest:
         name = admission.APPROVALS if resource is resources.MODELS else admission.RUNS
-        raise errors.Forbidden(f"ValidatingAdmissionPolicy '{name}' denied the request")
+        raise errors.Forbidden(f"ValidatingAdmissionPolicy '{name}' denied the request: (rules {admission.RULES})")
 
 
 def a_world(kube: Any) -> World:
-    settings = Settings(namespace="default", trainer_image="t", server_image="s", router_image="r")
+    settings = Settings(namespace="operator", watch="*", trainer_image="t", server_image="s", router_image="r")
     return World(
         store=Store(), kube=kube, clock=ManualClock(datetime(2026, 11, 21, 8, 0, tzinfo=UTC)), settings=settings
     )

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from millrace.clients.store import Manifest, Store
 from millrace.clients.world import World
 from millrace.observe.exposition import server_page
 from millrace.observe.scrapes import Scrapes
+from millrace.settings import Settings
 from millrace_kit.clock import ManualClock
 from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM
@@ -95,7 +95,7 @@ class Scene:
     def __init__(self) -> None:
         self.pods = Pods()
         self.woken: list[str] = []
-        settings = SimpleNamespace(**PLATFORM.model_dump())
+        settings = Settings(namespace="operator", watch="*", **PLATFORM.model_dump())
         kube: Any = None
         self.world = World(Store(), kube, ManualClock(), settings)  # type: ignore[arg-type]
         self.world.enqueue = lambda resource, namespace, name: self.woken.append(name)

@@ -28,15 +28,24 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def template(*settings: str) -> list[Manifest]:
     """What `helm template` renders with `--set` for each setting."""
-    options = [word for setting in settings for word in ("--set", setting)]
-    release = ["template", "millrace", str(CHART), "--namespace", "millrace", "--kube-version", "v1.36.3"]
-    done = helm(*release, *options)
+    done = attempt(*settings)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def attempt(*settings: str) -> subprocess.CompletedProcess[str]:
+    options = [word for setting in settings for word in ("--set", setting)]
+    release = ["template", "millrace", str(CHART), "--namespace", "millrace-system", "--kube-version", "v1.36.3"]
+    return helm(*release, *options)
+
+
 def by_name(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+
+
+def placed(manifests: list[Manifest]) -> dict[tuple[str, str, str], Manifest]:
+    """By kind, namespace and name."""
+    return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one for one in manifests}
 
 
 def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
@@ -76,6 +85,10 @@ def test_an_install_needs_no_value_and_renders_the_same_twice(rendered: list[Man
         ("store.uri=file:///tmp", "/store/uri"),
         ("store.persistence.size=large", "/store/persistence/size"),
         ("crds.enabled=perhaps", "/crds/enabled"),
+        ("watchNamespaces={ML}", "/watchNamespaces/0"),
+        ("watchLabel=no label", "/watchLabel"),
+        ("admission.trustedAppliers={it's me}", "/admission/trustedAppliers/0"),
+        ("admission.otherNamespaces={LAB}", "/admission/otherNamespaces/0"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
         ("surprise=1", ""),
     ],
@@ -99,18 +112,13 @@ def test_every_pod_passes_pod_security_restricted(rendered: list[Manifest]):
             assert {"requests", "limits"} <= container["resources"].keys(), container["name"]
 
 
-def test_the_operator_has_no_verb_on_secrets_and_none_cluster_wide(rendered: list[Manifest]):
-    role = by_name(rendered)["Role", "millrace-operator"]
-    assert not [rule for rule in role["rules"] if "secrets" in rule["resources"] or "*" in rule["resources"]]
-    bound = [manifest for manifest in rendered if manifest["kind"] == "ClusterRoleBinding"]
-    assert bound == []
-
-
 def test_the_store_may_create_a_secret_and_read_none_and_only_its_init_container_has_the_token(
     rendered: list[Manifest],
 ):
-    role = by_name(rendered)["Role", "millrace-store"]
-    assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+    roles = [one for one in rendered if (one["kind"], one["metadata"]["name"]) == ("Role", "millrace-store")]
+    assert {one["metadata"]["namespace"] for one in roles} == {"millrace-system", "default"}
+    for role in roles:
+        assert role["rules"] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
     pod = dict(pods(rendered))["millrace-store"]
     assert pod["automountServiceAccountToken"] is False
     holding = [part["name"] for part in containers(pod) if "token" in {mount["name"] for mount in part["volumeMounts"]}]
@@ -124,7 +132,9 @@ def test_definitions_outlive_the_release_and_can_be_left_out(rendered: list[Mani
     kinds = {
         manifest["kind"] for manifest in template("crds.enabled=false", "admission.enabled=false", "rbac.create=false")
     }
-    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy", "ClusterRole"}
+    assert not kinds & {"CustomResourceDefinition", "ValidatingAdmissionPolicy"}
+    people = [one for one in template("rbac.create=false") if one["kind"] == "ClusterRole"]
+    assert [one["metadata"]["name"] for one in people] == ["millrace-operator-witness-millrace-system"]
 
 
 def test_with_a_secret_of_ones_own_no_store_is_installed():
@@ -141,9 +151,15 @@ def test_an_upgrade_mends_a_store_that_never_started(rendered: list[Manifest]):
     assert by_name(rendered)["StatefulSet", "millrace-store"]["spec"]["podManagementPolicy"] == "Parallel"
 
 
-def test_the_store_makes_the_bucket_that_the_uri_names():
-    pod = dict(pods(template("store.uri=s3://other/prefix")))["millrace-store"]
-    assert "--bucket-directory=/data/other" in pod["initContainers"][0]["args"]
+def test_the_store_knows_its_bucket_its_address_from_everywhere_and_whom_it_serves():
+    pod = dict(pods(template("store.uri=s3://other/prefix", "watchNamespaces={ml,fraud}")))["millrace-store"]
+    arguments = pod["initContainers"][0]["args"]
+    assert {"--uri=s3://other/prefix", "--for=ml", "--for=fraud"} <= set(arguments)
+    assert "--endpoint=http://millrace-store.millrace-system.svc:7070" in arguments
+    assert "--accounts=/accounts" in arguments
+    assert "--iam-dir=/accounts" in pod["containers"][0]["args"]
+    optional = [item["valueFrom"]["secretKeyRef"]["optional"] for item in pod["initContainers"][0]["env"]]
+    assert optional == [True, True]
 
 
 def test_the_volume_can_be_left_out_and_its_class_chosen():
@@ -208,7 +224,7 @@ def test_network_policies_come_only_when_asked_for(rendered: list[Manifest]):
 def test_applying_the_base_is_installing_the_chart(rendered: list[Manifest]):
     command = [str(millrace_cluster.binary("kubectl")), "kustomize", str(ROOT / "manifests" / "base")]
     built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert by_name(list(yaml.safe_load_all(built))) == by_name(rendered)
+    assert placed(list(yaml.safe_load_all(built))) == placed(rendered)
 
 
 def test_the_base_is_what_the_chart_renders_file_by_file():

@@ -25,9 +25,14 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if not .Values.store.existingSecret }}true{{ end -}}
 {{- end -}}
 
-{{/* The bucket of store.uri. */}}
-{{- define "millrace.bucket" -}}
-{{- .Values.store.uri | trimPrefix "s3://" | splitList "/" | first -}}
+{{/* Whether the operator's rights reach every namespace: "true" or nothing. */}}
+{{- define "millrace.everywhere" -}}
+{{- if or .Values.watchLabel (has "*" .Values.watchNamespaces) }}true{{ end -}}
+{{- end -}}
+
+{{/* Which namespaces the operator watches, as it reads it. */}}
+{{- define "millrace.watch" -}}
+{{- if .Values.watchLabel }}{{ .Values.watchLabel }}{{ else if include "millrace.everywhere" . }}*{{ else }}{{ .Values.watchNamespaces | join "," }}{{ end -}}
 {{- end -}}
 
 {{/* The pod security standard "restricted", for a container. */}}

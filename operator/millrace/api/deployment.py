@@ -40,6 +40,7 @@ __all__ = [
     "DeploymentSpec",
     "DeploymentStatus",
     "Drift",
+    "DriftAction",
     "DriftStatus",
     "DriftTrigger",
     "Limits",
@@ -310,6 +311,19 @@ class RevisionAction(Shape):
     """Why."""
 
 
+class DriftAction(Shape):
+    """A request about one drift alarm: ignored once there is another, so it can live in Git."""
+
+    revision: Revision
+    """The stable revision that the alarm is about."""
+    evaluated_time: Annotated[
+        str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$", max_length=20)
+    ]
+    """When it was raised: `status.monitoring.drift.evaluatedTime`."""
+    reason: Annotated[str, Field(max_length=256)] | None = None
+    """Why."""
+
+
 class Actions(Shape):
     """Requests by people. Each is level-based and never replays on another revision."""
 
@@ -319,6 +333,8 @@ class Actions(Shape):
     """Start this aborted canary again, or give its held analysis more time (verb `retry`)."""
     unquarantine: RevisionAction | None = None
     """Let the bytes of this quarantined revision be rolled out again, in every Deployment (verb `approve`)."""
+    acknowledge_drift: DriftAction | None = None
+    """End this drift alarm: rows are counted anew, and only those served from now on (verb `acknowledge`)."""
 
 
 class DeploymentSpec(Shape):

@@ -158,6 +158,10 @@ class DriftStatus(Shape):
     """On how many rows."""
     evaluated_time: Time | None = None
     """When."""
+    acknowledged_time: Time | None = None
+    """When a person ended the last alarm of this revision: rows served before do not count."""
+    rule: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
+    """Hash of what `spec.monitoring.drift` asked for: an alarm ends with the rule it was raised under."""
 
 
 class MonitoringStatus(Shape):

@@ -65,20 +65,22 @@ class Provenance(Shape):
     """Where the model comes from."""
 
     training_run_ref: NameRef | None = None
-    """The TrainingRun that made it. Only the operator may claim one (verb `register`)."""
+    """The TrainingRun that made it. Only the operator may claim one."""
     author: UserName | None = None
     """The user behind it: the run's author, or whoever imported it (must be the caller's own user name)."""
+    applied_by: UserName | None = None
+    """Who applied it, where that is not the author: a trusted applier, such as a GitOps controller."""
     dataset: DatasetVersionRef | None = None
     """What it was trained on."""
 
 
 class ApprovalPolicy(Shape):
-    """How many people must agree. A policy weaker than the default needs the verb `approve` of whoever sets it."""
+    """How many people must agree. It may become stricter, never weaker; an import is not weaker than the default."""
 
     required: Annotated[int, Field(ge=0, le=10)] = 1
-    """How many approvals it takes. 0 approves by gates alone."""
+    """How many approvals it takes. 0 approves by gates alone: for models that were trained here."""
     distinct_from_author: bool = True
-    """Whether the author's own approval is refused."""
+    """Whether an approval by the author, or by whoever applied for the author, is refused."""
 
 
 class Approval(Shape):
@@ -167,6 +169,14 @@ class ApprovalCount(Shape):
     """How many people approve now."""
     rejected: Annotated[int, Field(ge=0, le=MOST_APPROVALS)]
     """How many people reject now."""
+    judged: Annotated[int, Field(ge=0, le=MOST_APPROVALS)] | None = None
+    """So many entries were seen while it was known under which admission policies they were written."""
+    uncounted: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MOST_APPROVALS - 1)], ...], Field(max_length=MOST_APPROVALS), ATOMIC
+    ] = ()
+    """Positions, from 0, of entries that never count as approvals: nobody can say that the policies checked them."""
+    epoch: Annotated[str, Field(max_length=32)] | None = None
+    """Which policies were in force when entries were last judged: another value after any change of theirs."""
 
 
 class DeployedIn(Shape):
@@ -178,6 +188,10 @@ class DeployedIn(Shape):
     """What the model is there."""
     weight: Annotated[int, Field(ge=0, le=100)]
     """Its share of the traffic, in percent."""
+
+
+Admission = Literal["Checked", "Unchecked", "Unknown"]
+"""Whether the admission policies were in force when an object was created."""
 
 
 class Quarantine(Shape):
@@ -208,6 +222,8 @@ class ModelStatus(Shape):
     """Ready, Reconciling, Stalled, Approved, InUse, Quarantined."""
     aliases: Annotated[tuple[DnsName, ...], Field(max_length=4), ATOMIC] = ()
     """`champion` is the version that new candidates are compared with."""
+    admission: Admission | None = None
+    """Whether the admission policies checked it when it was created: author, provenance and approval policy."""
     approvals: ApprovalCount | None = None
     """How far the quorum is."""
     deployed_in: Annotated[tuple[DeployedIn, ...], Field(max_length=64), ATOMIC] = ()

@@ -39,7 +39,22 @@ BUDGETS = ResourceType(group="policy", version="v1", plural="poddisruptionbudget
 CONTROLLER_REVISIONS = ResourceType(group="apps", version="v1", plural="controllerrevisions", kind="ControllerRevision")
 EVENTS = ResourceType(group="", version="v1", plural="events", kind="Event")
 LEASES = ResourceType(group="coordination.k8s.io", version="v1", plural="leases", kind="Lease")
+NAMESPACES = ResourceType(group="", version="v1", plural="namespaces", kind="Namespace")
+POLICIES = ResourceType(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicies",
+    kind="ValidatingAdmissionPolicy",
+)
+POLICY_BINDINGS = ResourceType(
+    group="admissionregistration.k8s.io",
+    version="v1",
+    plural="validatingadmissionpolicybindings",
+    kind="ValidatingAdmissionPolicyBinding",
+)
 
+WITNESSED = (POLICIES, POLICY_BINDINGS)
+"""Looked at, to know whether a policy is the one that it was."""
 OWN = (DATASETS, TRAINING_RUNS, MODELS, DEPLOYMENTS)
 RECORDS = (CONTROLLER_REVISIONS,)
 """What is written once, belongs to no object and is never changed: a quarantine outlives whatever it is about."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Time
 from .conditions import Condition
-from .model import ApprovalPolicy, Artifact, DatasetVersionRef, Signature
+from .model import Admission, ApprovalPolicy, Artifact, DatasetVersionRef, Signature
 from .quantities import LARGEST_EXACT, Decimal, Digest, DnsName, Message, ModelName, Quantity, Seed, Uri, UserName
 from .refs import NameRef
 
@@ -184,7 +184,9 @@ class TrainingRunSpec(Shape):
         ),
     )
     author: UserName
-    """Who asks: must be the caller's own user name (`kubectl auth whoami`)."""
+    """Who asks: must be the caller's own user name (`kubectl auth whoami`), unless a trusted applier applies."""
+    applied_by: UserName | None = None
+    """Who applied, where that is not the author: must be the caller's own user name. Copied to the Model."""
     dataset_ref: NameRef
     """The Dataset. Its newest good version is pinned in `status.resolved` when the run starts."""
     trainer: Trainer
@@ -281,6 +283,8 @@ class TrainingRunStatus(Shape):
     """Where it is and what comes next, in one line."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Complete, Failed, GatesPassed."""
+    admission: Admission | None = None
+    """Whether the admission policies checked it when it was created; if not, its Model needs a person's approval."""
     start_time: Time | None = None
     """When the Job was made."""
     completion_time: Time | None = None

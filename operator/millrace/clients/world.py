@@ -18,12 +18,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from millrace.api.resources import ResourceType
 from millrace.clients.clock import Clock, Steadiness
 from millrace.clients.kube import Kube
 from millrace.clients.store import Manifest, Store
+from millrace.clients.territory import Territory
 from millrace.clients.turns import Turns
 
 if TYPE_CHECKING:
@@ -39,6 +41,10 @@ class PolicyStatus:
 
     in_force: bool | None = None
     message: str = "the admission policies have not been looked at yet"
+    epoch: str = ""
+    """The same as long as nobody has changed, removed or put back the policies or their bindings; empty: not known."""
+    since: datetime | None = None
+    """When somebody last did, by the API server's clock."""
 
 
 def _nobody(resource: ResourceType, namespace: str, name: str) -> None:
@@ -57,8 +63,10 @@ class World:
     policy: PolicyStatus = field(default_factory=PolicyStatus)
     enqueue: Enqueue = _nobody
     steadiness: Steadiness = field(init=False)
+    territory: Territory = field(init=False)
 
     def __post_init__(self) -> None:
+        self.territory = Territory(self.settings)
         self.steadiness = Steadiness(self.clock)
 
     @functools.cached_property

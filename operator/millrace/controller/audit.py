@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace import errors
-from millrace.api.resources import ResourceType
+from millrace.api.resources import NAMESPACES, ResourceType
 from millrace.clients import store as stores
 from millrace.clients.clock import Clock
 from millrace.clients.kube import Kube
 from millrace.clients.store import Key, Manifest, Store, name_of
+from millrace.clients.territory import EVERYWHERE, Territory
 from millrace.controller import live
 from millrace.controller.live import Learn
 from millrace.telemetry import Log, Series
@@ -49,10 +50,14 @@ class Difference:
     missing: frozenset[tuple[str, str]]
 
 
-def compare(store: Store, resource: ResourceType, listed: list[Manifest], version: str) -> Difference:
-    """Compare the cache of one kind with its metadata list of resourceVersion ``version``."""
+def compare(
+    store: Store, resource: ResourceType, listed: list[Manifest], version: str, namespace: str | None = None
+) -> Difference:
+    """Compare the cache of one kind, or of what it has in one namespace, with its metadata list of resourceVersion
+    ``version``.
+    """
     live = {name_of(one): one["metadata"] for one in listed}
-    cached = {name_of(one): one["metadata"] for one in store.list(resource)}
+    cached = {name_of(one): one["metadata"] for one in store.list(resource, namespace)}
     ghosts = {
         key
         for key, metadata in cached.items()
@@ -70,7 +75,7 @@ def compare(store: Store, resource: ResourceType, listed: list[Manifest], versio
 
 
 class Audit:
-    """Audits of all watched kinds of one namespace."""
+    """Audits of all watched kinds in all open namespaces."""
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class Audit:
         store: Store,
         clock: Clock,
         watched: Mapping[ResourceType, str],
-        namespace: str,
+        territory: Territory,
         sink: Learn,
         series: Series,
     ) -> None:
@@ -86,7 +91,7 @@ class Audit:
         self._store = store
         self._clock = clock
         self._watched = watched
-        self._namespace = namespace
+        self._territory = territory
         self._sink = sink
         self._series = series
         self._wanted = {resource: asyncio.Event() for resource in watched}
@@ -105,18 +110,31 @@ class Audit:
 
     async def sync(self) -> None:
         """Wait until the cache holds everything that a live list of every kind shows."""
-        for resource, selector in self._watched.items():
-            while True:
-                try:
-                    listed, version = await self._kube.list_metadata(resource, self._namespace, selector)
-                except errors.ApiError as error:
-                    log.warning("a kind cannot be listed", resource=resource.plural, why=str(error))
-                    await asyncio.sleep(1.0)
-                    continue
-                if not compare(self._store, resource, listed, version).missing:
-                    break
-                await asyncio.sleep(SYNC_SECONDS)
+        for resource in self._watched:
+            await self._complete(resource)
         self.synced = True
+
+    async def _complete(self, resource: ResourceType) -> None:
+        while True:
+            try:
+                if self._territory.open and not (await self._compared(resource)).missing:
+                    return
+            except errors.ApiError as error:
+                log.warning("a kind cannot be listed", resource=resource.plural, why=str(error))
+                await asyncio.sleep(1.0)
+                continue
+            await asyncio.sleep(SYNC_SECONDS)
+
+    async def _compared(self, resource: ResourceType) -> Difference:
+        """The cache beside a list of each open namespace. Raises ApiError."""
+        found = []
+        for namespace in self._territory.open:
+            place = EVERYWHERE if resource == NAMESPACES else namespace
+            listed, version = await self._kube.list_metadata(resource, place, self._watched[resource])
+            found.append(compare(self._store, resource, listed, version, place or None))
+        return Difference(
+            frozenset().union(*(one.ghosts for one in found)), frozenset().union(*(one.missing for one in found))
+        )
 
     async def run(self) -> None:
         """Audit every kind until cancelled."""
@@ -145,10 +163,7 @@ class Audit:
 
     async def audit(self, resource: ResourceType) -> None:
         """One audit of one kind. Raises ApiError."""
-        selector = self._watched[resource]
-        difference = compare(
-            self._store, resource, *await self._kube.list_metadata(resource, self._namespace, selector)
-        )
+        difference = await self._compared(resource)
         for namespace, name in sorted(difference.ghosts):
             gone = self._store.get(resource, namespace, name)
             if gone is not None:
@@ -157,18 +172,17 @@ class Audit:
                 )
                 self._series.ghosts.labels(resource=resource.plural).inc()
                 self._sink(resource, gone, True)
-        stale = await self._heal(resource, selector, difference.missing) if difference.missing else 0
+        stale = await self._heal(resource, difference.missing) if difference.missing else 0
         self._stale_in_a_row[resource] = self._stale_in_a_row[resource] + 1 if stale else 0
         self._series.stale.labels(resource=resource.plural).set(stale)
         self._series.cached.labels(resource=resource.plural).set(self._store.count(resource))
         self._series.audited.labels(resource=resource.plural).set(self._clock.now().timestamp())
 
-    async def _heal(self, resource: ResourceType, selector: str, suspects: frozenset[tuple[str, str]]) -> int:
+    async def _heal(self, resource: ResourceType, suspects: frozenset[tuple[str, str]]) -> int:
         """Give the watch a moment, then read what it still does not show. Returns how many objects that were."""
         before = {key: self._store.get(resource, *key) for key in suspects}
         await asyncio.sleep(GRACE_SECONDS)
-        listed, version = await self._kube.list_metadata(resource, self._namespace, selector)
-        still = compare(self._store, resource, listed, version).missing & suspects
+        still = (await self._compared(resource)).missing & suspects
         healed = 0
         for key in sorted(still):
             if self._store.get(resource, *key) is not before[key]:

@@ -35,10 +35,13 @@ ECHOES = 5
 Duty = Callable[[], Awaitable[None]]
 
 
-def watched(controllers: Iterable[Controller], children: Iterable[ResourceType]) -> dict[ResourceType, str]:
-    """What to watch, and with which label selector."""
+def watched(
+    controllers: Iterable[Controller], children: Iterable[ResourceType], label: str = ""
+) -> dict[ResourceType, str]:
+    """What to watch, and with which label selector; Namespaces by ``label`` where it says which are ours."""
+    namespaces = {resources.NAMESPACES: label} if label else {}
     own = {controller.resource: "" for controller in controllers}
-    return own | {child: MANAGED for child in children if child not in own}
+    return namespaces | own | {child: MANAGED for child in children if child not in own}
 
 
 class Kernel:
@@ -55,7 +58,7 @@ class Kernel:
         self.world = world
         self.series = series
         self._controllers = tuple(controllers)
-        self.watched = watched(self._controllers, children)
+        self.watched = watched(self._controllers, children, world.territory.label)
         self.leads = False
         self.duties: list[Duty] = []
         """Further leader-only tasks, such as scraping."""
@@ -71,7 +74,7 @@ class Kernel:
         )
         reconcilers = [Reconciler(one, world, self._executor, self._ledger, self.learn) for one in self._controllers]
         self._workers = Workers(self._queues, reconcilers, series, clock.monotonic, each=settings.workers)
-        self.audit = Audit(world.kube, world.store, clock, self.watched, settings.namespace, self.learn, series)
+        self.audit = Audit(world.kube, world.store, clock, self.watched, world.territory, self.learn, series)
         self.heart = probes.Heart(series)
         world.enqueue = self.enqueue
 
@@ -95,11 +98,20 @@ class Kernel:
             return
         if not self.leads:
             return
+        if resource == resources.NAMESPACES:
+            self._look_at_all(metadata["name"])
         for woken in route(self._controllers, self.world, resource, manifest):
             if woken == key and not gone and self._ledger.is_own(key, metadata["resourceVersion"]):
                 self._queues[resource].add_after(key, self._echo_delay(key))
             else:
                 self._add(woken, Priority.CHANGE)
+
+    async def survey(self) -> None:
+        """See which namespaces are open. What was in one that no longer is is not acted on."""
+        for namespace in await self.world.territory.survey(self.world.kube):
+            for resource in self.watched:
+                for manifest in self.world.store.list(resource, namespace):
+                    self.learn(resource, manifest, True)
 
     def enqueue(self, resource: ResourceType, namespace: str, name: str) -> None:
         """Ask for a pass over an object of one of our kinds. Nothing happens on a replica that does not lead."""
@@ -125,10 +137,7 @@ class Kernel:
         """The duties of the leader, until cancelled: look at everything once, then at what changes."""
         self.leads = True
         try:
-            for resource in self._queues:
-                for manifest in self.world.store.list(resource):
-                    metadata = manifest["metadata"]
-                    self._add(Key(resource, metadata["namespace"], metadata["name"]), Priority.ROUTINE)
+            self._look_at_all()
             self._workers.progress.last_end = self.world.clock.monotonic()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._workers.run(), name="workers")
@@ -141,9 +150,15 @@ class Kernel:
         """Before stopping: let running passes end."""
         await self._workers.drain()
 
+    def _look_at_all(self, namespace: str | None = None) -> None:
+        for resource in self._queues:
+            for manifest in self.world.store.list(resource, namespace):
+                metadata = manifest["metadata"]
+                self._add(Key(resource, metadata["namespace"], metadata["name"]), Priority.ROUTINE)
+
     def _add(self, key: Key, priority: Priority) -> None:
-        queue = self._queues.get(key.resource)
-        if queue is not None and self.world.store.get(*key) is not None:
+        queue, store = self._queues.get(key.resource), self.world.store
+        if queue is not None and store.get(*key) is not None and self.world.territory.holds(store, key.namespace):
             queue.add(key, priority)
 
     def _echo_delay(self, key: Key) -> float:

@@ -17,27 +17,23 @@ import kopf
 
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
+from millrace.clients.territory import EVERYWHERE, Territory
 from millrace.controller.kernel import Kernel
 from millrace.telemetry import Log
 
 log = Log(__name__)
 
+# Told of each event: ADDED, MODIFIED, DELETED, or None for an item of a list; and the object.
 Saw = Callable[[ResourceType, str | None, dict[str, Any]], None]
-"""Told of each event: ADDED, MODIFIED, DELETED, or None for an item of a list; and the object."""
 
-BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Pauses between attempts of one request to list or watch, in seconds."""
-TRIES = 5
-"""After more failures of kopf in a row than this the last one is raised."""
-CALM_SECONDS = 60.0
-"""A failure after so long without one starts the count again."""
-ENDING_SECONDS = 0.5
-"""Between two cancellations of what is left of kopf."""
-PAUSE_WAITER = "pause-waiter"
-"""What kopf calls the tasks that belong to watches and end with them."""
+BACKOFFS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts of one request to list or watch
+TRIES = 5  # after more failures of kopf in a row than this the last one is raised
+CALM_SECONDS = 60.0  # a failure after so long without one starts the count again
+ENDING_SECONDS = 0.5  # between two cancellations of what is left of kopf
+PAUSE_WAITER = "pause-waiter"  # what kopf calls the tasks that belong to watches and end with them
 
+# Of no meaning without peering, but kopf would otherwise look up a user name that a container's user does not have.
 IDENTITY: Any = "millrace"
-"""Of no meaning without peering, but kopf would otherwise look up a user name that a container's user does not have."""
 
 
 class Forgetful(kopf.DiffBaseStorage, kopf.ProgressStorage):
@@ -130,26 +126,26 @@ class NotKopfs(Container["asyncio.Task[Any]"]):
 
 
 class KopfWatches:
-    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then, and
-    whoever wants them takes them back.
-    """
+    """The running watches of one kernel. `started` is called after each start: kopf takes SIGINT and SIGTERM then."""
 
     def __init__(
-        self, kernel: Kernel, credentials: Credentials, namespace: str, started: Callable[[], None] = lambda: None
+        self, kernel: Kernel, credentials: Credentials, territory: Territory, started: Callable[[], None] = lambda: None
     ) -> None:
-        self._started = started
-        self._kernel = kernel
-        self._credentials = credentials
-        self._namespace = namespace
+        self._kernel, self._credentials = kernel, credentials
+        self._territory, self._started = territory, started
         self._stop = asyncio.Event()
         self._tasks: Any = ()
 
     async def start(self) -> None:
-        """List and watch from now on."""
+        """List and watch from now on, where that is allowed."""
+        if not self._territory.open:  # kopf would take no namespace for all of them
+            self._tasks = [asyncio.create_task(self._stop.wait(), name="no namespace")]
+            return
         self._tasks = await kopf.spawn_tasks(
             registry=registry(self._kernel.watched, self._kernel.saw, self._credentials),
             settings=settings(self._kernel.watched),
-            namespaces=[self._namespace],
+            namespaces=[name for name in self._territory.open if name != EVERYWHERE],
+            clusterwide=self._territory.is_everywhere,
             standalone=True,
             identity=IDENTITY,
             stop_flag=self._stop,
@@ -157,40 +153,44 @@ class KopfWatches:
         self._started()
 
     async def run(self) -> None:
-        """Wait for the end, which comes by `stop`, or by one failure too many, which is raised.
-
-        Kopf ends when a list or a watch is refused, with 410 as with 403: it begins anew then.
+        """Wait for the end, which comes by `stop`, or by one failure too many, which is raised. Kopf ends when a list
+        or a watch is refused, with 410 as with 403: it begins anew then, as it does for other namespaces.
         """
         loop, failures = asyncio.get_running_loop(), 0
         while True:
             began = loop.time()
             try:
-                return await self._over()
+                if not await self._over():
+                    return
+                failures = 0
             except Exception as error:
                 failures = 1 if loop.time() - began > CALM_SECONDS else failures + 1
                 if self._stop.is_set() or failures > TRIES:
                     raise
                 log.failure("the watches ended and begin again", error=error, failures=failures)
             await asyncio.sleep(failures)
+            await self._kernel.survey()
             await self.start()
 
-    async def _over(self) -> None:
-        """Raise what ended kopf, once all of it is over. It cancels each watch once and waits: one whose request is
-        under way takes that for the end of its pause waiter, which is cancelled too, and goes on. So it is told again.
+    async def _over(self) -> bool:
+        """Whether kopf was ended for other namespaces, once all of it is over; raises what ended it. It cancels each
+        watch once and waits: one whose request is under way takes that for the end of its pause waiter, which is
+        cancelled too, and goes on. So it is told again.
         """
         others: Any = NotKopfs()
         ending = asyncio.create_task(kopf.run_tasks(self._tasks, ignored=others), name="kopf")
+        moved, is_over = asyncio.create_task(self._territory.moved(), name="moved"), True
         try:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            ending.cancel()
-            raise
+            is_over = moved in (await asyncio.wait([*self._tasks, moved], return_when=asyncio.FIRST_COMPLETED))[0]
         finally:
+            moved.cancel()
+            if is_over:  # or this very task is cancelled
+                ending.cancel()
             while not (await asyncio.wait({ending}, timeout=ENDING_SECONDS))[0]:
                 for task in asyncio.all_tasks() - {ending, *self._tasks}:
                     if task not in others and not task.get_name().startswith(PAUSE_WAITER):
                         task.cancel()
-        ending.result()
+        return is_over or bool(ending.result())
 
     def stop(self) -> None:
         """End the watches."""

@@ -130,9 +130,12 @@ class BinCounter:
     totals: dict[str, Bins] = field(default_factory=dict)
     _before: dict[str, dict[str, Bins]] = field(default_factory=dict)
 
-    def add(self, server: str, page: dict[str, Bins]) -> None:
-        """What a server shows now; `server` is the pod's UID and changes of its containers are seen as resets."""
-        before = self._before.get(server, {})
+    def add(self, server: str, page: dict[str, Bins], *, from_now: bool = False) -> None:
+        """What a server shows now; `server` is the pod's UID and changes of its containers are seen as resets.
+
+        `from_now`: what a server had counted before it was first seen does not count.
+        """
+        before = self._before.get(server, dict(page) if from_now else {})
         restarted = any(_fell(before.get(name, ()), bins) for name, bins in page.items())
         for name, bins in page.items():
             earlier = () if restarted else before.get(name, ())
@@ -141,6 +144,10 @@ class BinCounter:
                 earlier = earlier or (0,) * len(bins)
                 self.totals[name] = tuple(k + n - e for k, n, e in zip(known, bins, earlier, strict=True))
         self._before[server] = dict(page)
+
+    def restart(self) -> None:
+        """Count only what comes from now on."""
+        self.totals = {}
 
     def keep(self, servers: set[str]) -> None:
         """Forget the last readings of pods that are gone."""

@@ -50,6 +50,11 @@ def address(pod: Manifest) -> str:
     return str((pod.get("status") or {}).get("podIP") or "")
 
 
+def began(pod: Manifest) -> datetime:
+    """When its kubelet took it up; before that, when it was made."""
+    return datetime.fromisoformat((pod.get("status") or {}).get("startTime") or pod["metadata"]["creationTimestamp"])
+
+
 def is_going(pod: Manifest) -> bool:
     """Whether somebody deleted it."""
     return bool(pod["metadata"].get("deletionTimestamp"))

@@ -27,6 +27,7 @@ from millrace.clients.world import World
 from millrace.contract import environment, exposition
 from millrace.contract import router as routers
 from millrace.decide.deployment import analysis, drift, verdicts
+from millrace.decide.deployment.monitoring import basis_of, known_of, rule_of
 from millrace.decide.deployment.observation import Observation, RevisionDrift, Router, Scraped
 from millrace.observe import pods
 from millrace.observe.counting import BinCounter, Look, TrafficCounter, Windows
@@ -80,6 +81,10 @@ class ScrapeState:
     """Whose rows are counted: stable's."""
     bins: BinCounter = field(default_factory=BinCounter)
     reference: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    basis: str = ""
+    """By which rule drift is judged, and of which rows."""
+    acknowledged: datetime | None = None
+    """Since when rows count, if not since the pods began."""
     memory: drift.Memory = field(default_factory=drift.Memory)
     verdict: drift.Verdict | None = None
     routers_asked: float = -math.inf
@@ -109,7 +114,8 @@ class Scrapes:
         """Ask whoever is due, and enqueue the Deployments whose answers matter."""
         now = self._world.clock.monotonic()
         found = self._world.store.every(resources.DEPLOYMENTS)
-        due = [manifest for manifest in found if self._is_due(manifest, now)]
+        holds, store = self._world.territory.holds, self._world.store
+        due = [one for one in found if self._is_due(one, now) and holds(store, name_of(one)[0])]
         if len(self._states) > len(found):
             names = {name_of(manifest) for manifest in found}
             self._states = {key: state for key, state in self._states.items() if key in names}
@@ -191,9 +197,11 @@ class Scrapes:
         revision = stable.revision if stable is not None else ""
         if revision != state.revision:
             state.revision, state.bins, state.reference = revision, BinCounter(), {}
-            state.memory, state.verdict = drift.Memory(), None
-        if not revision or monitoring is None:
+            state.basis, state.acknowledged = "", None
+        if stable is None or monitoring is None:
+            state.basis, state.verdict = "", None
             return
+        _begin_anew_if_asked(state, deployment, stable, monitoring.drift)
         found = [one for one in pods.servers(self._world.store, *key, revision) if pods.address(one)]
         await asyncio.gather(*(self._ask_server(state, one) for one in found))
         state.bins.keep({pods.uid(one) for one in found})
@@ -213,7 +221,8 @@ class Scrapes:
             return
         if page.reference and not state.reference:
             state.reference = page.reference
-        state.bins.add(pods.uid(found), page.live)
+        is_older = state.acknowledged is not None and pods.began(found) <= state.acknowledged
+        state.bins.add(pods.uid(found), page.live, from_now=is_older)
 
     async def _get(self, host: str, port: int, path: str) -> str:
         if self._fetch is None:
@@ -237,6 +246,20 @@ class Scrapes:
         return tuple(found)
 
 
+def _begin_anew_if_asked(
+    state: ScrapeState, deployment: api.Deployment, stable: api.deployment.RevisionStatus, asked: api.deployment.Drift
+) -> None:
+    """Forget verdicts that are by another rule, and rows that were served before an alarm was acknowledged."""
+    known = known_of(deployment, stable)
+    acknowledged = known.acknowledged_time if known is not None else None
+    basis = basis_of(rule_of(asked), acknowledged)
+    if acknowledged != state.acknowledged:
+        state.acknowledged = acknowledged
+        state.bins.restart()
+    if basis != state.basis:
+        state.basis, state.memory, state.verdict = basis, drift.Memory(), None
+
+
 async def _aside(is_long: bool, act: Callable[..., T], *arguments: Any) -> T:
     """Do it on a thread if it takes long; what is short is done at once."""
     return await asyncio.to_thread(act, *arguments) if is_long else act(*arguments)
@@ -254,7 +277,9 @@ def _server_period(deployment: api.Deployment) -> float:
 
 
 def _scraped(state: ScrapeState, deployment: api.Deployment) -> Scraped:
-    drifted = RevisionDrift(revision=state.revision, verdict=state.verdict) if state.verdict is not None else None
+    verdict, drifted = state.verdict, None
+    if verdict is not None:
+        drifted = RevisionDrift(revision=state.revision, verdict=verdict, basis=state.basis)
     return Scraped(traffic=state.windows.traffic(deployment.status), drift=drifted)
 
 

@@ -12,7 +12,7 @@ from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide import training_run
 from millrace.decide.training_run import ModelView, Observation
-from millrace.observe import jobs
+from millrace.observe import jobs, policy
 from millrace.observe.model import by_model_name
 from millrace.render import names
 
@@ -24,7 +24,11 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         return None
     run = TrainingRun.model_validate(manifest)
     seen = Observation(
-        now=world.clock.now(), steady_since=world.steadiness.since(), run=run, platform=jobs.platform(world)
+        now=world.clock.now(),
+        steady_since=world.steadiness.since(),
+        run=run,
+        platform=jobs.platform(world),
+        admitted=await _admitted(world, run),
     )
     if training_run.is_over(run):
         return seen
@@ -43,6 +47,14 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     # Counting versions and finding our own Model must not depend on how far a watch has come.
     live = await world.kube.list(resources.MODELS, namespace)
     return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in live), "models_are_live": True})
+
+
+async def _admitted(world: World, run: TrainingRun) -> bool | None:
+    """Whether the policies checked the run when it was created; asked after it was seen, for the last look is older."""
+    found = world.policy
+    if found.in_force is not None and not training_run.is_admission_settled(run):
+        found = await policy.recheck(world)
+    return policy.admitted(found, run.metadata.creation_timestamp)
 
 
 def view(model: Mapping[str, Any]) -> ModelView:

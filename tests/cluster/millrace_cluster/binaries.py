@@ -1,7 +1,7 @@
 """The programs a cluster is made of, built from pinned Go modules into a cache outside the clone.
 
 Every directory of `gomod/` pins one project. Its programs live in the cache under a name made of the project, its
-version and a hash of go.mod, go.sum and the build flags: a changed pin is a new directory, nothing is built twice.
+version and a hash of its files and the build flags: a changed pin is a new directory, nothing is built twice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from millrace_cluster.failure import ClusterError
 from millrace_machine import places
 
 GOMOD = Path(__file__).resolve().parent.parent / "gomod"
+SOURCES = ("go.mod", "go.sum", "main.go")
+"""What a directory of `gomod/` may hold. A main.go is built in place of the tools that go.mod names."""
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
@@ -43,7 +45,7 @@ PROJECTS = (
     Project("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "server"}),
     Project("containerd", "github.com/containerd/containerd/v2", {
         name: name for name in ("containerd", "containerd-shim-runc-v2", "ctr")
-    }, tags="no_btrfs,no_devmapper"),
+    }, tags="no_btrfs,no_devmapper,no_zfs"),
     Project("coredns", "github.com/coredns/coredns", {"coredns": "coredns"}),
     Project("helm", "helm.sh/helm/v3", {"helm": "helm"}),
     Project("versitygw", "github.com/versity/versitygw", {"versitygw": "versitygw"}),
@@ -88,14 +90,22 @@ def build_flags(project: Project) -> list[str]:
         stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean",
                   "gitCommit": "0" * 40, "buildDate": "1970-01-01T00:00:00Z"}  # fmt: skip
         linker += "".join(f" -X {_VERSION_PACKAGE}.{name}={value}" for name, value in stamps.items())
-    return ["-trimpath", "-ldflags", linker, *(["-tags", project.tags] if project.tags else [])]
+    tags = ["-tags", project.tags] if project.tags else []
+    # The linker leaves debugging information out (-w), so the compiler need not write it.
+    return ["-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", linker, *tags]
+
+
+def target_of(project: Project) -> str:
+    """What `go install` is to build of `project`: the tools that its go.mod names, or the main.go beside it."""
+    return "." if (GOMOD / project.name / "main.go").exists() else "tool"
 
 
 def home_of(project: Project) -> Path:
     """The cache directory of `project` as pinned now."""
     digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum"):
-        digest.update((GOMOD / project.name / name).read_bytes())
+    for name in SOURCES:
+        if (source := GOMOD / project.name / name).exists():
+            digest.update(source.read_bytes())
     digest.update("\0".join(build_flags(project)).encode())
     return cache() / "bin" / f"{project.name}-{version_of(project)}-{digest.hexdigest()[:12]}"
 
@@ -144,7 +154,7 @@ def _build(project: Project) -> None:
 
 
 def _install(project: Project, go: Path, target: Path) -> None:
-    command = [str(go), "install", "-v", *build_flags(project), "tool"]
+    command = [str(go), "install", "-v", *build_flags(project), target_of(project)]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(target), "GOOS": "", "GOARCH": "",
                    "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}  # fmt: skip
     tail: list[str] = []
@@ -158,4 +168,4 @@ def _install(project: Project, go: Path, target: Path) -> None:
         if process.returncode:
             raise ClusterError(
                 f"building {project.name} failed", "\n        ".join(tail) or f"go exited {process.returncode}",
-                f"cd {GOMOD / project.name} && CGO_ENABLED=0 {go} install -v tool")  # fmt: skip
+                f"cd {GOMOD / project.name} && CGO_ENABLED=0 {go} install -v {target_of(project)}")  # fmt: skip

@@ -18,7 +18,7 @@ def containerd(cni_plugins: Path, cni_config: Path, runc: str, snapshotter: str)
 root = "/var/lib/containerd"
 state = "/run/containerd"
 disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.snapshotter.v1.blockfile",
-  "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.zfs"]
+  "io.containerd.snapshotter.v1.erofs"]
 
 [grpc]
 address = "{CONTAINERD_SOCKET}"

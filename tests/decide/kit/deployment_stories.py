@@ -197,6 +197,17 @@ RETRAINING = {
 }
 
 
+ALARM = "2025-12-20T07:00:00Z"
+ENDED = {
+    **RETRAINING,
+    "actions": {
+        "acknowledgeDrift": {
+            "revision": revision_of(RETRAINING, make_model("churn", 1)), "evaluatedTime": ALARM, "reason": "a campaign",
+        }
+    },
+}  # fmt: skip
+
+
 def drifting(model: api.Model) -> dict[str, Any]:
     """The status of a Deployment of the spec `RETRAINING` that serves the model, which has drifted for a day."""
     revision, spec = revision_of(RETRAINING, model), model.spec
@@ -206,7 +217,7 @@ def drifting(model: api.Model) -> dict[str, Any]:
     return {
         "stable": {**stable, **since},
         "conditions": [{**drift, "lastTransitionTime": "2025-12-20T07:00:00Z"}],
-        "monitoring": {"drift": {"state": "Drifted", "revision": revision, "samples": 5000}},
+        "monitoring": {"drift": {"state": "Drifted", "revision": revision, "samples": 5000, "evaluatedTime": ALARM}},
     }
 
 

@@ -18,6 +18,7 @@ from deployment_stories import (
     ASKED,
     BACKGROUND,
     CLONED,
+    ENDED,
     FIRST,
     FOLLOWS,
     HELD,
@@ -103,6 +104,7 @@ def registers(auc: str) -> Callable[[dict[str, Any]], Any]:
 
 MEASURED = {
     **sample("training-run"),
+    "appliedBy": "flux",
     "evaluation": {
         "metrics": ["roc_auc"],
         "gates": [
@@ -137,15 +139,17 @@ def served(spec: dict[str, Any]) -> Any:
 
 def voted(spec: dict[str, Any]) -> Any:
     found = one(resources.MODELS, "churn-7", spec)
+    found["metadata"]["creationTimestamp"] = START
     seen = asyncio.run(observe_model.observe(cache(found), "ml", "churn-7"))
     return [models.decide(seen).model_dump(mode="json")]  # type: ignore[arg-type]
 
 
-AUTHOR = sample("model")["provenance"]["author"]
+AUTHOR, APPLIER = (sample("model")["provenance"][name] for name in ("author", "appliedBy"))
 VOTED = {
     **sample("model"),
     "approvals": [
         {"user": AUTHOR, "decision": "Approve", "digest": sample("model")["artifact"]["digest"]},
+        {"user": APPLIER, "decision": "Approve", "digest": sample("model")["artifact"]["digest"]},
         {"user": "bob", "decision": "Approve", "digest": sample("model")["artifact"]["digest"], "comment": "yes",
          "time": "2026-11-20T09:00:00Z"},
     ],
@@ -198,6 +202,7 @@ STORIES: tuple[Story, ...] = (
     Story(kinds.MODEL, "served, with newer data to train on", OLDER, served),
     Story(kinds.DEPLOYMENT, "a pinned model", {"modelRef": {"name": "churn-1"}}, FIRST),
     Story(kinds.DEPLOYMENT, "one pass", RETRAINING, PASS),
+    Story(kinds.DEPLOYMENT, "an alarm that a person ends", ENDED, PASS),
     Story(kinds.DEPLOYMENT, "an analysis step, some errors", STEPPED, rollout(errors=0.02, slow=0.02)),
     Story(kinds.DEPLOYMENT, "an analysis step, many errors", STEPPED, rollout(errors=0.08, slow=0.08, refused=0.01)),
     Story(kinds.DEPLOYMENT, "an analysis step that nobody calls", STEPPED, rollout(requests=0)),

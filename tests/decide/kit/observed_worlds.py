@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -13,7 +12,9 @@ import run_worlds
 from millrace.api import keys, resources
 from millrace.clients.offline import OfflineKube
 from millrace.clients.store import Store
-from millrace.clients.world import World
+from millrace.clients.world import PolicyStatus, World
+from millrace.observe import policy
+from millrace.settings import Settings
 from millrace_kit.clock import ManualClock
 from millrace_kit.manifests import make_manifest
 from millrace_kit.simulation import PLATFORM, make_model
@@ -26,13 +27,24 @@ def sample(name: str) -> dict[str, Any]:
     return spec
 
 
+class _Live(OfflineKube):
+    """The admission policies are there since long, and nobody touched them."""
+
+    async def get(self, resource: Any, namespace: str, name: str) -> Any:
+        if resource in resources.WITNESSED:
+            return {"metadata": {"uid": name, "generation": 1, "creationTimestamp": "2020-01-01T00:00:00Z"}}
+        return await super().get(resource, namespace, name)
+
+
 def cache(*manifests: dict[str, Any]) -> World:
     store = Store()
     for manifest in manifests:
         store.put(resources.of(manifest), manifest)
-    settings: Any = SimpleNamespace(**PLATFORM.model_dump(), snapshots_at_a_time=4, upgrades_at_a_time=3)
-    world = World(store, OfflineKube(store), ManualClock(), settings)
-    world.policy = SimpleNamespace(in_force=True, message="")  # type: ignore[assignment]
+    settings = Settings(namespace="millrace-system", watch="ml", **PLATFORM.model_dump())
+    world = World(store, _Live(store), ManualClock(), settings)
+    read = asyncio.run(policy.epoch(world))
+    assert read is not None
+    world.policy = PolicyStatus(True, "", *read)
     return world
 
 

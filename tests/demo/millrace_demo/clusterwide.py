@@ -1,35 +1,88 @@
-"""What the chart makes outside its namespace: the four kinds, the admission policies and the roles for people.
+"""What the chart makes outside its namespaces: the four kinds and the roles for people, and what is the release's own.
 
-A cluster has one set of them for all releases. A release made here brings them where there are none. Where somebody
-else has brought them it uses them as they are, provided that they do what this checkout's do.
+Of kinds and people's roles a cluster has one set for all releases. A release made here brings them where there are
+none. Where somebody else has brought them it uses them as they are, provided that they do what this checkout's do.
+
+Admission policies and the operator's right to look at them belong to the release, whose namespace is in their names;
+they rule the namespaces that it watches and no others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from . import compatibility
 from .kubectl import Kubectl, Manifest
-from .marker import LABEL
+from .marker import LABEL, home, labelled, namespaces
 
 RESOURCES = {
     "ValidatingAdmissionPolicyBinding": "validatingadmissionpolicybindings.admissionregistration.k8s.io",
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "ClusterRoleBinding": "clusterrolebindings.rbac.authorization.k8s.io",
     "ClusterRole": "clusterroles.rbac.authorization.k8s.io",
     "CustomResourceDefinition": "customresourcedefinitions.apiextensions.k8s.io",
 }
 """Kind -> resource, in the order in which they are deleted."""
-LEFT_OUT = {"crds.enabled": "false", "admission.enabled": "false", "rbac.create": "false"}
-"""The chart's values by which a release brings none of them."""
+LEFT_OUT = {"crds.enabled": "false", "rbac.create": "false", "admission.otherNamespaces": "{*}"}
+"""The chart's values by which a release brings no kinds and no roles, and says nothing of namespaces not its own."""
 OPERATORS = "app.kubernetes.io/name=millrace,app.kubernetes.io/component=operator"
 
+LOADED_WITHIN = timedelta(seconds=3)
+"""What the operator allows API servers to take notice of a policy: `millrace.observe.policy` has the same."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_POLICY = "millrace-model-approvals"
+"""How the names of all policies begin that guard approvals, with a release's namespace or, of old, without."""
+_NAME = "kubernetes.io/metadata.name"
 _NAMESPACES = "jsonpath={range .items[*]}{.metadata.namespace} {end}"
 
 
-def of_chart(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """Those among the chart's objects that are cluster-wide."""
-    return [manifest for manifest in manifests if manifest["kind"] in RESOURCES]
+def shared(manifests: Sequence[Manifest], namespace: str) -> list[Manifest]:
+    """Those among the objects of a release in `namespace` of which a cluster has one set for all releases."""
+    return [one for one in manifests if one["kind"] in RESOURCES and not _is_of(one, namespace)]
+
+
+def is_releases_own(manifest: Manifest) -> bool:
+    """Whether it belongs to the release that made it, and to no other."""
+    return _is_of(manifest, _release(manifest)[1])
+
+
+def _is_of(manifest: Manifest, namespace: str) -> bool:
+    return bool(namespace) and str(manifest["metadata"]["name"]).endswith(f"-{namespace}")
+
+
+def ruling(kubectl: Kubectl, name: str, removed: Collection[tuple[str, str]] = ()) -> Manifest | None:
+    """A policy of somebody else's that rules the team's namespace of release `name`, were it there.
+
+    Those that are `removed` before, by kind and name, count no more.
+    """
+    found = _items(kubectl.run("get", RESOURCES["ValidatingAdmissionPolicy"], "-o", "json"))
+    labels = {**labelled({"metadata": {}}, name)["metadata"]["labels"], _NAME: name}
+    found = [one for one in found if key(one) not in removed]
+    others = [one for one in found if one["metadata"]["name"].startswith(_POLICY) and not _is_of(one, home(name))]
+    return next((one for one in others if _selects(one["spec"]["matchConstraints"], labels)), None)
+
+
+def _selects(constraints: Manifest, labels: Mapping[str, str]) -> bool:
+    """Whether a namespace with these labels is one that the policy is about."""
+    selector = constraints.get("namespaceSelector") or {}
+    wanted = (selector.get("matchLabels") or {}).items()
+    return labels.items() >= wanted and all(_holds(one, labels) for one in selector.get("matchExpressions") or ())
+
+
+def _holds(expression: Manifest, labels: Mapping[str, str]) -> bool:
+    """One expression of a label selector."""
+    value = labels.get(expression["key"])
+    match expression["operator"]:
+        case "In":
+            return value in expression["values"]
+        case "NotIn":
+            return value not in expression["values"]
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None
 
 
 def present(kubectl: Kubectl, wanted: Sequence[Manifest]) -> list[Manifest]:
@@ -38,10 +91,34 @@ def present(kubectl: Kubectl, wanted: Sequence[Manifest]) -> list[Manifest]:
     return _items(kubectl.run("get", *names, "-o", "json", "--ignore-not-found"))
 
 
+def is_settled(kubectl: Kubectl, namespace: str) -> bool:
+    """Whether what is made now counts as checked by the policies of the release there: they have not changed lately."""
+    kinds = f"{RESOURCES['ValidatingAdmissionPolicy']},{RESOURCES['ValidatingAdmissionPolicyBinding']}"
+    found = _items(kubectl.run("get", kinds, "-o", "json", "--show-managed-fields"))
+    changed = [time for one in found if _is_of(one, namespace) for time in _times(one["metadata"])]
+    question = ("create", "configmap", "what-time-is-it", "--dry-run=server")
+    now = kubectl.run(*question, "-o", "jsonpath={.metadata.creationTimestamp}")
+    return datetime.fromisoformat(now) > max(changed, default=_NEVER) + LOADED_WITHIN
+
+
+def _times(metadata: Manifest) -> list[datetime]:
+    """When it was made or changed, but for its status."""
+    noted = [one["time"] for one in metadata.get("managedFields") or () if not one.get("subresource")]
+    return [datetime.fromisoformat(time) for time in (metadata["creationTimestamp"], *noted)]
+
+
 def brought(kubectl: Kubectl, selector: str) -> list[Manifest]:
-    """What was made here: marked as `selector` says, and still of the release that made it."""
+    """What was made here: marked as `selector` says, and still of the release that made it.
+
+    An earlier version's release was in the team's namespace.
+    """
     found = _items(kubectl.run("get", ",".join(RESOURCES.values()), "-l", selector, "-o", "json"))
-    return [one for one in found if _release(one) == (one["metadata"]["labels"][LABEL],) * 2]
+    made_for = [one["metadata"]["labels"][LABEL] for one in found]
+    return [
+        one
+        for one, name in zip(found, made_for, strict=True)
+        if _release(one) in {(name, place) for place in namespaces(name)}
+    ]
 
 
 def users(kubectl: Kubectl, besides: Collection[str] = ()) -> list[str]:
@@ -82,7 +159,7 @@ def unfit(wanted: Sequence[Manifest], there: Sequence[Manifest]) -> str:
             theirs = there[0]
             return (
                 f"it has the {theirs['kind']} {theirs['metadata']['name']} of {owner(theirs)} but no {kind} {name}, "
-                "and one made here would apply to everybody's objects"
+                "and one made here would be everybody's"
             )
         path = compatibility.difference(one, found[kind, name])
         if path:

@@ -9,13 +9,6 @@ Manifest = dict[str, Any]
 
 _SHOWN_ONLY = frozenset({"description", "additionalPrinterColumns", "storage"})
 """They change what a person reads, or how the API server keeps objects, and nothing that an operator does."""
-_DEFAULTS: Mapping[str, Any] = {
-    "matchPolicy": "Equivalent",
-    "namespaceSelector": {},
-    "objectSelector": {},
-    "scope": "*",
-}
-"""What the API server adds to an admission policy."""
 _OPEN = ".properties"
 """Where a path ends in this, what follows are names of fields: they mean nothing, and further ones are optional."""
 
@@ -35,8 +28,6 @@ def _essence(manifest: Manifest, versions: Collection[str]) -> Mapping[str, Any]
         labels = manifest["metadata"].get("labels") or {}
         return {"rules": manifest["rules"], "labels": sorted(name for name in labels if "/aggregate-to-" in name)}
     spec = manifest["spec"]
-    if manifest["kind"] != "CustomResourceDefinition":
-        return {"spec": spec}
     kind = {
         "group": spec["group"],
         "scope": spec["scope"],
@@ -63,7 +54,7 @@ def _of_mappings(wanted: Mapping[str, Any], there: Mapping[str, Any], path: str)
         where = f"{path}.{name}".lstrip(".")
         if name in wanted and name in there:
             yield from _differences(wanted[name], there[name], where)
-        elif name in wanted or not (are_fields or _DEFAULTS.get(name) == there[name]):
+        elif name in wanted or not are_fields:
             yield where
 
 

@@ -29,14 +29,14 @@ class Killer:
 
 def kill(release: Release) -> None:
     """SIGKILL where the operator's processes can be seen from here, then replace the pod without a grace period."""
-    pod = release.kubectl.get("pod", release.operator_pod())
+    pod = release.home.get("pod", release.operator_pod())
     if pod is None:
         return
     for status in pod["status"].get("containerStatuses", []):
         container = status.get("containerID", "").partition("://")[2]
         for pid in _processes(container):
             os.kill(pid, signal.SIGKILL)
-    release.kubectl.delete("pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+    release.home.delete("pod", pod["metadata"]["name"], "--grace-period=0", "--force")
 
 
 def _processes(container: str) -> list[int]:

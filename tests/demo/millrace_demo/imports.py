@@ -155,7 +155,14 @@ def profile(rows: list[list[float]]) -> Manifest:
 
 
 def upload(
-    store: Sources, model_name: str, version: int, model: bytes, rows: list[list[float]], golden: Manifest | None = None
+    store: Sources,
+    model_name: str,
+    version: int,
+    model: bytes,
+    rows: list[list[float]],
+    golden: Manifest | None = None,
+    *,
+    author: str,
 ) -> Import:
     """Put model, golden set and profile in the store; the Model manifest asks for one approval."""
     digest = "sha256:" + hashlib.sha256(model).hexdigest()
@@ -172,6 +179,7 @@ def upload(
         "signature": SIGNATURE,
         "goldenSetUri": store.put(f"{folder}/golden.json", json.dumps(answers).encode()),
         "referenceProfileUri": store.put(f"{folder}/profile.json", json.dumps(profile(rows)).encode()),
+        "provenance": {"author": author},
         "approvalPolicy": {"required": 1, "distinctFromAuthor": True},
     }
     manifest = {

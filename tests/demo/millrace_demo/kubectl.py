@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import subprocess
@@ -32,6 +33,10 @@ class Kubectl:
     kubeconfig: Path
     namespace: str
     extra: tuple[str, ...] = ()
+
+    def within(self, namespace: str) -> Kubectl:
+        """The same, in another namespace."""
+        return dataclasses.replace(self, namespace=namespace)
 
     def command(self, *args: str) -> list[str]:
         """The whole command line."""

@@ -15,7 +15,17 @@ import yaml
 Manifest = dict[str, Any]
 
 LABEL = "millrace.dev/made-by"
-"""Its value is the name of the release, which is also that of its namespace."""
+"""Its value is the name of the release, which is also that of its team's namespace."""
+
+
+def home(name: str) -> str:
+    """The namespace of the release's operator and embedded store: `millrace-demo-system` for `millrace-demo`."""
+    return f"{name}-system"
+
+
+def namespaces(name: str) -> tuple[str, str]:
+    """Those of the release: of the team that it serves, and of its operator."""
+    return name, home(name)
 
 
 def labelled(manifest: Manifest, name: str) -> Manifest:

@@ -32,7 +32,7 @@ class Footprint:
 def footprint(release: Release) -> Footprint:
     """What the operator pod says now."""
     with (
-        release.kubectl.port_forward(f"pod/{release.operator_pod()}", 8080) as url,
+        release.home.port_forward(f"pod/{release.operator_pod()}", 8080) as url,
         urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer,
     ):
         text = answer.read().decode()

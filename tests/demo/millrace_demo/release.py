@@ -1,4 +1,6 @@
-"""Installs Millrace as a user would, `helm install`, into a namespace of its own making, and takes it away again.
+"""Installs Millrace as a user would, `helm install`, into namespaces of its own making, and takes it away again.
+
+Two of them: people's objects are in the one of the release's name, operator and embedded store in `marker.home` of it.
 
 Whose a thing is, its label says (`marker`): a namespace or a release without it is neither removed nor upgraded, and
 what somebody else brought for the whole cluster is left as it is (`clusterwide`).
@@ -9,12 +11,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import millrace_cluster
-from millrace_cluster import Cluster, ClusterError, console
+from millrace_cluster import Cluster, ClusterError, console, pods
 from millrace_images import building, engines, inputs, loading
 
 from . import clusterwide, marker
@@ -24,6 +27,12 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts" / "millrace"
 KUBERNETES = "v1.36.3"
 """For which the chart is rendered to be compared; Helm alone would assume an old one."""
+_ANOTHER = {
+    True: "unset MILLRACE_CLUSTER   # a local cluster is used instead",
+    False: "make cluster-down   # the local cluster goes, with all that is in it",
+}
+"""What to do where a cluster, one's own or a local one, cannot be used."""
+_MARKED = "jsonpath={range .items[*]}{.metadata.name}={.metadata.labels.millrace\\.dev/made-by} {end}"
 HELD = "localhost/"
 """Where image names begin that no node pulls from anywhere: nodes hold them, or do not."""
 
@@ -37,7 +46,10 @@ class Refused(ClusterError):
 
 @dataclass(frozen=True)
 class Release:
-    """A Helm release in the namespace of its own name. `shared` says what it uses of somebody else's, if anything."""
+    """A Helm release, and kubectl in the namespace of its own name: that of the team which it serves.
+
+    `shared` says what it uses of somebody else's, if anything.
+    """
 
     cluster: Cluster
     kubectl: Kubectl
@@ -45,15 +57,20 @@ class Release:
     shared: str = ""
     _left_out: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def home(self) -> Kubectl:
+        """Kubectl where the operator is."""
+        return self.kubectl.within(marker.home(self.name))
+
     def operator_pods(self) -> list[str]:
         """The names of the operator pods that run now, the newest last."""
-        pods = self.kubectl.list("pods", "app.kubernetes.io/component=operator")
+        pods = self.home.list("pods", "app.kubernetes.io/component=operator")
         return [str(pod["metadata"]["name"]) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def operator_pod(self) -> str:
         """The name of the operator pod that leads, or before any does of the newest."""
         running = self.operator_pods()
-        lease = self.kubectl.get("lease", "millrace-operator") or {"spec": {}}
+        lease = self.home.get("lease", "millrace-operator") or {"spec": {}}
         holder = lease["spec"].get("holderIdentity", "")
         return holder if holder in running else running[-1]
 
@@ -62,14 +79,15 @@ class Release:
 
         Raises Refused, CommandFailed with Helm's words.
         """
-        _refuse_others(self.cluster, self.kubectl, self.name)
-        others = clusterwide.users(self.kubectl, {self.name})
+        for namespace in marker.namespaces(self.name):
+            _refuse_others(self.cluster, self.kubectl, namespace, self.name)
+        others = clusterwide.users(self.kubectl, marker.namespaces(self.name))
         if others and not self.shared:
             raise Refused(
                 f"the namespace {others[0]} uses the kinds that release {self.name} brought, so they stay as they are",
                 f"{self.kubectl.binary} --kubeconfig={self.kubectl.kubeconfig} get mds,mtr,mmd,mdep -n {others[0]}",
             )
-        _helm_upgrade(self.cluster, self.name, chart, {**values, **self._left_out})
+        _helm_upgrade(self.cluster, self.kubectl, self.name, chart, {**values, **self._left_out})
 
 
 def check(cluster: Cluster, name: str) -> None:
@@ -101,9 +119,10 @@ def install(cluster: Cluster, name: str, values: Mapping[str, str], chart: Path 
     left_out = clusterwide.LEFT_OUT if shared else {}
     if shared:
         console.say(f"  {shared}")
-    namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    kubectl.create(marker.labelled(namespace, name))
-    _helm_upgrade(cluster, name, chart, {**values, **left_out})
+    for one in marker.namespaces(name):
+        namespace: Manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one}}
+        kubectl.create(marker.labelled(namespace, name))
+    _helm_upgrade(cluster, kubectl, name, chart, {**values, **left_out})
     return Release(cluster, kubectl, name, shared, left_out)
 
 
@@ -128,14 +147,22 @@ def remove(cluster: Cluster, name: str) -> None:
     brought = clusterwide.brought(kubectl, selector)
     others = clusterwide.users(kubectl, going) if brought else []
     if others:
-        console.say(f"  the kinds, admission policies and roles stay: the namespace {others[0]} uses them")
-    else:
-        clusterwide.delete(kubectl, brought)
+        console.say(f"  the kinds and people's roles stay: the namespace {others[0]} uses them")
+    clusterwide.delete(kubectl, [one for one in brought if clusterwide.is_releases_own(one) or not others])
 
 
 def is_shared_by_others(cluster: Cluster, name: str) -> bool:
     """Whether anybody but this release uses Millrace on this cluster."""
-    return bool(clusterwide.users(_kubectl(cluster, name), {name}))
+    return bool(clusterwide.users(_kubectl(cluster, name), marker.namespaces(name)))
+
+
+def last_words(cluster: Cluster, name: str) -> dict[str, str]:
+    """Title -> text: what the pods of both namespaces said last, the operator's first, and what they were warned of."""
+    return {
+        f"{title} of {namespace}": text
+        for namespace in reversed(marker.namespaces(name))
+        for title, text in pods.last_words(_kubectl(cluster, namespace).run).items()
+    }
 
 
 def prepare_images(cluster: Cluster) -> dict[str, str]:
@@ -166,19 +193,22 @@ def _selector(cluster: Cluster, name: str) -> str:
 
 def _going(cluster: Cluster, kubectl: Kubectl, name: str) -> set[str]:
     """Namespaces that a removal deletes. Raises Refused when ours, or a release in one of them, lacks the marker."""
-    named = kubectl.run("get", "namespaces", "-l", _selector(cluster, name), "-o", "name").split()
-    for namespace in {name, *(found.partition("/")[2] for found in named)}:
-        _refuse_others(cluster, kubectl, namespace)
-    return {found.partition("/")[2] for found in named}
+    named = kubectl.run("get", "namespaces", "-l", _selector(cluster, name), "-o", _MARKED).split()
+    going = dict(found.split("=") for found in named)
+    for namespace, made_for in {**going, **dict.fromkeys(marker.namespaces(name), name)}.items():
+        _refuse_others(cluster, kubectl, namespace, made_for)
+    return set(going)
 
 
-def _refuse_others(cluster: Cluster, kubectl: Kubectl, name: str) -> None:
+def _refuse_others(cluster: Cluster, kubectl: Kubectl, name: str, made_for: str) -> None:
+    """Raises Refused when the namespace, or a release in it, is somebody else's than of the release `made_for`."""
     namespace = kubectl.get("namespace", name)
     program = f"{kubectl.binary} --kubeconfig={kubectl.kubeconfig}"
-    if namespace is not None and not marker.carries(namespace, name):
+    mark = f"{marker.LABEL}={made_for}"
+    if namespace is not None and not marker.carries(namespace, made_for):
         raise Refused(
-            f"the namespace {name} was not made here (it has no label {marker.LABEL}={name}), so it is left as it is",
-            f"{program} label namespace {name} {marker.LABEL}={name}   # only if all that is in it may go",
+            f"the namespace {name} was not made here (it has no label {mark}), so it is left as it is",
+            f"{program} label namespace {name} {mark}   # only if all that is in it may go",
         )
     records = ("get", "secrets", f"--namespace={name}", "-l", f"owner=helm,!{marker.LABEL}")
     found = kubectl.run(*records, "-o", "jsonpath={.items[*].metadata.labels.name}").split()
@@ -194,43 +224,57 @@ def _shared(cluster: Cluster, kubectl: Kubectl, name: str, removed: Collection[t
 
     Raises Refused when it cannot use what is there.
     """
-    wanted = clusterwide.of_chart(_rendered(name))
+    ruling = clusterwide.ruling(kubectl, name, removed)
+    if ruling is not None:
+        whose = f"the admission policy {ruling['metadata']['name']} of {clusterwide.owner(ruling)}"
+        raise Refused(
+            f"{whose} rules the namespace {name} too, and knows no operator but its own",
+            _ANOTHER[cluster.kind == "own"],
+        )
+    wanted = clusterwide.shared(_rendered(name), marker.home(name))
     there = [one for one in clusterwide.present(kubectl, wanted) if clusterwide.key(one) not in removed]
     if not there:
         return ""
     why = clusterwide.unfit(wanted, there)
     if why:
-        another = "make cluster-down   # the local cluster goes, with all that is in it"
-        if cluster.kind == "own":
-            another = "unset MILLRACE_CLUSTER   # a local cluster is used instead"
-        raise Refused(f"this cluster cannot be used beside what is in it: {why}", another)
-    return f"the kinds, admission policies and roles of {clusterwide.owner(there[0])} are used as they are"
+        raise Refused(f"this cluster cannot be used beside what is in it: {why}", _ANOTHER[cluster.kind == "own"])
+    return f"the kinds and people's roles of {clusterwide.owner(there[0])} are used as they are"
 
 
 def _rendered(name: str) -> list[Manifest]:
     """What this checkout's chart makes when no value is given."""
-    return marker.parsed(_run_helm(["template", name, str(CHART), f"--kube-version={KUBERNETES}"], {}))
+    options = [f"--namespace={marker.home(name)}", f"--kube-version={KUBERNETES}"]
+    return marker.parsed(_run_helm(["template", name, str(CHART), *options], {}))
 
 
-def _helm_upgrade(cluster: Cluster, name: str, chart: Path, values: Mapping[str, str]) -> None:
-    """`helm upgrade --install`: every object, and Helm's own record, gets the marker."""
+def _helm_upgrade(cluster: Cluster, kubectl: Kubectl, name: str, chart: Path, values: Mapping[str, str]) -> None:
+    """`helm upgrade --install`: every object, and Helm's own record, gets the marker.
+
+    What is made the very moment in which policies change counts as unchecked, so that moment is over when this returns.
+    """
     _run_helm(
         [
             "upgrade",
             "--install",
             name,
             str(chart),
-            f"--namespace={name}",
+            f"--namespace={marker.home(name)}",
             f"--labels={marker.LABEL}={name}",
             f"--post-renderer={sys.executable}",
             f"--post-renderer-args={marker.__file__}",
             f"--post-renderer-args={name}",
+            f"--set=watchNamespaces={{{name}}}",
             *[f"--set={path}={value}" for path, value in values.items()],
             "--wait",
             "--timeout=3m",
         ],
         {"KUBECONFIG": str(cluster.kubeconfig)},
     )
+    deadline = time.monotonic() + 60
+    while not clusterwide.is_settled(kubectl, marker.home(name)):
+        if time.monotonic() > deadline:
+            raise CommandFailed(f"the admission policies of release {name} change all the time")
+        time.sleep(0.5)
 
 
 def _run_helm(arguments: list[str], environment: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from . import marker
 from .kubectl import Kubectl
 
 BUCKET = "millrace"
@@ -15,14 +16,23 @@ BUCKET = "millrace"
 
 @dataclass(frozen=True)
 class Sources:
-    """An S3 client on the embedded store."""
+    """An S3 client on the embedded store, and the team whose folder it writes to."""
 
     client: Any
+    namespace: str
 
-    def put(self, key: str, body: bytes) -> str:
-        """Write an object; its URI."""
-        self.client.put_object(Bucket=BUCKET, Key=key, Body=body)
-        return f"s3://{BUCKET}/{key}"
+    def put(self, name: str, body: bytes) -> str:
+        """Write an object among the team's sources; its URI."""
+        self.client.put_object(Bucket=BUCKET, Key=self.key(name), Body=body)
+        return f"s3://{BUCKET}/{self.key(name)}"
+
+    def delete(self, name: str) -> None:
+        """Delete what was put under that name."""
+        self.client.delete_object(Bucket=BUCKET, Key=self.key(name))
+
+    def key(self, name: str) -> str:
+        """Where an object of that name is: the team's keys reach no other folder."""
+        return f"sources/{self.namespace}/{name.removeprefix('sources/')}"
 
     def get(self, uri: str) -> bytes:
         """The bytes behind an `s3://` URI."""
@@ -32,13 +42,13 @@ class Sources:
 
 @contextlib.contextmanager
 def open_sources(kubectl: Kubectl, service: str = "millrace-store", port: int = 7070) -> Iterator[Sources]:
-    """The embedded store of the release in kubectl's namespace, with the credentials the chart made."""
+    """The embedded store that serves the team in kubectl's namespace, with the credentials that the team has."""
     import botocore.config
     import botocore.session
 
     secret = kubectl.get("secret", "millrace-store") or {"data": {}}
     values = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
-    with kubectl.port_forward(f"svc/{service}", port) as url:
+    with kubectl.within(marker.home(kubectl.namespace)).port_forward(f"svc/{service}", port) as url:
         client = botocore.session.Session().create_client(
             "s3",
             endpoint_url=url,
@@ -49,4 +59,4 @@ def open_sources(kubectl: Kubectl, service: str = "millrace-store", port: int = 
                 s3={"addressing_style": "path"}, retries={"max_attempts": 5}, connect_timeout=5, read_timeout=30
             ),
         )
-        yield Sources(client)
+        yield Sources(client, kubectl.namespace)

@@ -82,6 +82,7 @@ _DATASET_SMALL = {
 }
 _RUN = {
     "author": "alice@example.com",
+    "appliedBy": "flux",
     "datasetRef": {"name": DATASET},
     "trainer": {
         "builtin": {"estimator": "sklearn.ensemble.GradientBoostingClassifier", "task": "Classification"},
@@ -120,6 +121,7 @@ _MODEL = {
     "provenance": {
         "trainingRunRef": {"name": "churn-gb"},
         "author": "alice@example.com",
+        "appliedBy": "flux",
         "dataset": {"name": "churn", "version": 12, "digest": OTHER_DIGEST},
     },
     "goldenSetUri": _uri("7/golden.json"),
@@ -154,7 +156,10 @@ _DEPLOYMENT = {
         "triggers": [{"name": "drifted", "drift": {"for": "10m"}}],
         "limits": {"cooldown": "12h", "maxRunsPerDay": 1, "maxConcurrent": 1},
     },
-    "actions": {name: {"revision": "3aa210c4", "reason": "wrong data"} for name in ("abort", "retry", "unquarantine")},
+    "actions": {
+        **{name: {"revision": "3aa210c4", "reason": "wrong data"} for name in ("abort", "retry", "unquarantine")},
+        "acknowledgeDrift": {"revision": "3aa210c4", "evaluatedTime": "2026-11-20T09:00:00Z", "reason": "a campaign"},
+    },
 }
 _DEPLOYMENT_SMALL = {"modelRef": {"name": MODEL}, "replicas": 1}
 

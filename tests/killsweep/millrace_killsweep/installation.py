@@ -11,7 +11,7 @@ from pathlib import Path
 
 from millrace.clients import credentials
 from millrace_cluster import Cluster
-from millrace_demo import release
+from millrace_demo import marker, release
 from millrace_demo.kubectl import CommandFailed, Kubectl
 
 from . import access
@@ -34,10 +34,15 @@ class Installation:
     cluster: Cluster
     kubectl: Kubectl
 
+    @property
+    def _home(self) -> Kubectl:
+        """Kubectl where the operator and the store are."""
+        return self.kubectl.within(marker.home(self.kubectl.namespace))
+
     def supervisor(self, points: Points, folder: Path) -> Supervisor:
         """The operator of this checkout, as the release's own ServiceAccount, behind the fault proxy."""
-        token = self.kubectl.run("create", "token", OPERATOR, "--duration=6h").strip()
-        namespace = self.kubectl.namespace
+        token = self._home.run("create", "token", OPERATOR, "--duration=6h").strip()
+        namespace = self._home.namespace
         return Supervisor(
             [sys.executable, "-m", "millrace", "run"],
             self._environment(folder),
@@ -49,14 +54,14 @@ class Installation:
 
     def _environment(self, folder: Path) -> dict[str, str]:
         """What the chart gives the operator's container, but for where it runs."""
-        operator = self.kubectl.get("deployments.apps", OPERATOR)
+        operator = self._home.get("deployments.apps", OPERATOR)
         if operator is None:
-            raise CommandFailed(f"the chart made no Deployment {OPERATOR} in {self.kubectl.namespace}")
+            raise CommandFailed(f"the chart made no Deployment {OPERATOR} in {self._home.namespace}")
         (container,) = operator["spec"]["template"]["spec"]["containers"]
         given = {one["name"]: one["value"] for one in container["env"] if "value" in one}
         return {
             **given,
-            "MILLRACE_NAMESPACE": self.kubectl.namespace,
+            "MILLRACE_NAMESPACE": self._home.namespace,
             "MILLRACE_POD_NAME": IDENTITY,
             "MILLRACE_METRICS_PORT": "0",
             "PATH": "/usr/bin:/bin",
@@ -65,7 +70,7 @@ class Installation:
 
     def check_reachable(self) -> None:
         """Raises Unreachable unless pods can be scraped from here, as the operator will."""
-        for pod in self.kubectl.list("pods"):
+        for pod in self._home.list("pods"):
             address, ports = pod["status"].get("podIP"), pod["spec"]["containers"][0].get("ports", [])
             if not address or not ports:
                 continue

@@ -35,6 +35,8 @@ FIELDS = {
     "models": "-l millrace.dev/model-name=churn",
     "run": "churn-gb",
     "revision": "aabbccdd",
+    "rejected": "churn-1",
+    "time": "2026-11-21T08:00:00Z",
     "asked": "quarantined at 2026-11-21T08:00:00Z",
     "operator": "millrace-operator",
     "operator_namespace": "ml",

@@ -36,6 +36,8 @@ class DeploymentReason(Reason):
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
     StableGone = "The Model that served and its servers were deleted.", _MODELS
     ApprovalRevoked = "The model's approval was taken back.", _MODELS
+    ApprovalsNotCounted = "Somebody decided about the model, and the approvals are being counted again.", _WATCH
+    ModelDeleted = "The model that is tried was deleted.", _MODELS
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so nothing is promoted.",
         ("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings"),
@@ -83,7 +85,14 @@ class DeploymentReason(Reason):
     ModelNotLoadable = "The runtime cannot load the model.", _ACT % "unquarantine"
     GoldenSetMismatch = "The loaded model does not reproduce its golden set.", _ACT % "unquarantine"
 
-    DriftDetected = "The rows served differ from the rows trained on.", _LOOK
+    DriftDetected = (
+        "The rows served differ from the rows trained on.",
+        (
+            "kubectl -n {namespace} patch mdep {name} --type merge "
+            """-p '{"spec":{"actions":{"acknowledgeDrift":{"revision":"{revision}","evaluatedTime":"{time}"}}}}'"""
+        ),
+    )
+    DriftAcknowledged = "A person ended a drift alarm; rows are counted anew.", _WATCH
     NoDrift = "The rows served look like the rows trained on.", ""
     InsufficientData = "Too few rows were served to say anything about drift.", _LOOK
     NoStable = "Nothing serves, so there is nothing to watch.", _LOOK

@@ -246,9 +246,14 @@ class ModelReason(Reason):
     QuorumReached = "Enough people have approved this very digest.", ""
     PendingApproval = "More people must approve this digest.", _APPROVE
     Rejected = (
-        "Somebody rejected this digest.",
-        "kubectl -n {namespace} edit mmd {name}",
+        "Somebody rejected this digest, here or under another version's name.",
+        "kubectl -n {namespace} edit mmd {rejected}",
         "That person may take it back with a Revoke or Approve entry.",
+    )
+    CreatedUnchecked = (
+        "The admission policies were not in force when this version was created, so nobody checked who its author is.",
+        "kubectl -n {namespace} get mmd {name} -o jsonpath='{.spec}'",
+        "Delete it, and create it again with this spec but for its approvals.",
     )
     PolicyNotInForce = (
         "The admission policies that check who approves are not in force, so no approval counts.",

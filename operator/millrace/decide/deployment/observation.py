@@ -88,6 +88,8 @@ class RevisionDrift(Frozen):
 
     revision: str
     verdict: drift.Verdict
+    basis: str | None = None
+    """By which rule, and of which rows (`monitoring.basis_of`); None: by those of now."""
 
 
 class Scraped(Frozen):

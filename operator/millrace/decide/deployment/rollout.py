@@ -122,7 +122,7 @@ def find(seen: Observation, state: DeploymentStatus) -> Finding:
     if state.canary is None:
         return _idle(seen, state)
     context = CanaryContext(seen=seen, state=state, canary=state.canary)
-    for check in CHECKS:
+    for check in (*CHECKS, _is_unjudged):
         finding = check(context)
         if finding is not None:
             return finding
@@ -163,6 +163,14 @@ def _waits(reason: Reason, what: str, **more: Any) -> Finding:
     return Finding(signal=Signal.WAITING, reason=reason, waiting_for=what, **more)
 
 
+def _is_unjudged(context: CanaryContext) -> Finding | None:
+    """Somebody decided about the Model since its approvals were last counted: nothing moves on an old count."""
+    model = target.model_called(context.seen, context.canary.model)
+    if model is None or target.is_judged(model):
+        return None
+    return _waits(Reason.ApprovalsNotCounted, f"{context.canary.model}'s approvals to be counted")
+
+
 def _is_aborted(context: CanaryContext) -> Finding | None:
     request = actions.abort_of(context.seen, context.state, context.canary.revision)
     if request is None:
@@ -171,8 +179,12 @@ def _is_aborted(context: CanaryContext) -> Finding | None:
 
 
 def _is_withdrawn(context: CanaryContext) -> Finding | None:
-    if target.may_stay(target.model_called(context.seen, context.canary.model)):
+    model = target.model_called(context.seen, context.canary.model)
+    if target.may_stay(model):
         return None
+    if model is None or model.metadata.deletion_timestamp is not None:
+        why = f"Model {context.canary.model} was deleted"
+        return Finding(signal=Signal.WITHDRAWN, reason=Reason.ModelDeleted, why=why)
     return Finding(
         signal=Signal.WITHDRAWN,
         reason=Reason.ApprovalRevoked,

@@ -60,10 +60,11 @@ def skipped(seen: Observation, state: DeploymentStatus) -> Target | None:
 
 
 def is_approved(model: api.Model | None) -> bool:
-    """Whether the Model exists, is not being deleted and has the approvals it needs."""
+    """Whether the Model exists, is not being deleted and has, with all that was said of it, the approvals it needs."""
     return (
         model is not None
         and model.metadata.deletion_timestamp is None
+        and is_judged(model)
         and conditions.is_true(model.status.conditions, APPROVED)
     )
 
@@ -107,6 +108,13 @@ def _may_be_wanted(state: DeploymentStatus, model: api.Model) -> bool:
     """Whether the Model may be rolled out, or is being rolled out and may go on."""
     trying = state.canary is not None and state.canary.model == model.metadata.name
     return is_approved(model) or (trying and may_stay(model))
+
+
+def is_judged(model: api.Model) -> bool:
+    """Whether what its status says of approvals is about the decisions that are in its spec now."""
+    approved = conditions.find(model.status.conditions, APPROVED)
+    seen = approved.observed_generation if approved is not None else None
+    return seen is None or seen >= model.metadata.generation
 
 
 def model_called(seen: Observation, name: str) -> api.Model | None:

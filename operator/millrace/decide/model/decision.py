@@ -5,8 +5,8 @@
          ▼   │ Revoke
        Rejected            admission policies not in force: no approval counts, whatever the list says
 
-An approval counts for the digest it names, one a person, the latest one. Who wrote it was checked by the API server
-when it was written; that is worth nothing unless the policy that checks is in force.
+An approval counts for the digest it names, one a person, the latest one, and only if the policies that check who writes
+it were in force when it was written (`approvals`). A rejection is about the bytes, whatever name they have.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from pydantic import ValidationError
 from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.model import ApprovalCount, DeployedIn, Model, Quarantine
+from millrace.api.model import ApprovalCount, DeployedIn, Model, ModelSpec, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
 from millrace.render.quarantine import Record
 
-from . import quarantine
+from . import approvals, quarantine
+from .approvals import Judgement, Votes
 
 APPROVED, IN_USE = "Approved", "InUse"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -50,25 +51,33 @@ class Use(Frozen):
     weight: int = 0
 
 
+class Rejection(Frozen):
+    """Who rejected the same bytes under another version's name."""
+
+    model: str
+    users: tuple[str, ...]
+
+
 class Observation(Frozen):
-    """What a decision about a Model depends on. `policy_in_force` is None while nobody knows."""
+    """What a decision about a Model depends on. `policy_in_force` and `admitted` are None while nobody knows.
+
+    `policy_epoch` is the one under which the entries in `model` were seen: it was read before and after them.
+    """
 
     now: datetime
     model: Model
     uses: tuple[Use, ...] = ()
+    elsewhere: tuple[Rejection, ...] = ()
     records: tuple[Record, ...] = ()
     """What is written of quarantines of its bytes."""
     wanting: tuple[str, ...] = ()
     """Deployments that follow or name it."""
     policy_in_force: bool | None = None
     policy_message: str = ""
-
-
-class Votes(Frozen):
-    """The latest decision of each person about this digest."""
-
-    granted: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
+    policy_epoch: str = ""
+    admitted: bool | None = None
+    is_own: bool = False
+    """Whether the run that it claims says that this is its Model: the operator created it then."""
 
 
 class _Approval(Frozen):
@@ -85,8 +94,11 @@ def decide(seen: Observation) -> Plan:
     model, known = seen.model, seen.model.status
     if model.metadata.deletion_timestamp is not None:
         return Plan()
-    votes = count(model)
-    approval = _approval(seen, votes)
+    judgement = approvals.judge(
+        model, in_force=seen.policy_in_force, epoch=seen.policy_epoch, admitted=seen.admitted, is_own=seen.is_own
+    )
+    votes = approvals.count(model, judgement.excluded)
+    approval = _approval(seen, votes, judgement)
     deployed = _deployed(seen)
     kstatus = Kstatus(
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
@@ -104,8 +116,14 @@ def decide(seen: Observation) -> Plan:
             "quarantine": standing,
             "conditions": conditions.merge(known.conditions, marks, seen.now, generation),
             "aliases": _aliases(deployed),
+            "admission": judgement.admission,
             "approvals": ApprovalCount(
-                required=model.spec.approval_policy.required, granted=len(votes.granted), rejected=len(votes.rejected)
+                required=model.spec.approval_policy.required,
+                granted=len(votes.granted),
+                rejected=len(votes.rejected),
+                judged=judgement.judged,
+                uncounted=judgement.uncounted,
+                epoch=judgement.epoch,
             ),
             "deployed_in": deployed,
         }
@@ -115,43 +133,48 @@ def decide(seen: Observation) -> Plan:
     return Plan(status=new_status.wire(), events=tuple(events), wake_after=_wake(seen.policy_in_force))
 
 
-def count(model: Model) -> Votes:
-    """The latest decision of each person about this digest; the list is append-only, so later means further down."""
-    spec = model.spec
-    author = spec.provenance.author if spec.provenance is not None else None
-    latest: dict[str, str] = {}
-    for approval in spec.approvals or ():
-        if approval.digest == spec.artifact.digest:
-            latest[approval.user] = approval.decision
-    excluded = author if spec.approval_policy.distinct_from_author else None
-    return Votes(
-        granted=tuple(sorted(user for user, decision in latest.items() if decision == "Approve" and user != excluded)),
-        rejected=tuple(sorted(user for user, decision in latest.items() if decision == "Reject")),
-    )
-
-
-def _approval(seen: Observation, votes: Votes) -> _Approval:
+def _approval(seen: Observation, votes: Votes, judgement: Judgement) -> _Approval:
     """The first finding that holds."""
-    required = seen.model.spec.approval_policy.required
-    if votes.rejected:
-        why = f"{_people(votes.rejected)} rejected this digest"
-        return _finding(seen, False, Reason.Rejected, why, "Stalled")
-    if len(votes.granted) < required:
-        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes), "Stalled")
+    rejected = _rejection(seen, votes)
+    if rejected is not None:
+        return rejected
+    if judgement.admission == "Unchecked":
+        return _finding(seen, False, Reason.CreatedUnchecked, "", "Stalled")
+    # Entries that were not judged yet are no missing approvals: it is the policies that are waited for.
+    waiting = approvals.count(seen.model, frozenset(judgement.uncounted))
+    if len(waiting.granted) < seen.model.spec.approval_policy.required:
+        return _finding(seen, False, Reason.PendingApproval, _missing(seen, votes, judgement), "Stalled")
+    return _unless_unguarded(seen, votes)
+
+
+def _unless_unguarded(seen: Observation, votes: Votes) -> _Approval:
+    """Nothing is missing but, perhaps, that the policies are in force."""
+    required, name = seen.model.spec.approval_policy.required, seen.model.metadata.name
     if seen.policy_in_force is False:
         detail = f": {seen.policy_message}" if seen.policy_message else ""
         why = f"The admission policies that check who approves are not in force{detail}"
         why += ". No approval counts until they are"
         return _finding(seen, False, Reason.PolicyNotInForce, why, "Stalled")
-    if seen.policy_in_force is None and not conditions.is_true(seen.model.status.conditions, APPROVED):
+    stands = conditions.is_true(seen.model.status.conditions, APPROVED) and len(votes.granted) >= required
+    if seen.policy_in_force is None and not stands:
         return _finding(seen, None, Reason.PolicyUnknown, "", "Reconciling")
     if required == 0:
-        name = seen.model.metadata.name
-        return _finding(
-            seen, True, Reason.AutoApproved, f"{name} is approved by its gates: no person is required", "Settled"
-        )
-    why = f"{seen.model.metadata.name} is approved by {_people(votes.granted)} ({len(votes.granted)} of {required})"
+        text = f"{name} is approved by its gates: no person is required"
+        return _finding(seen, True, Reason.AutoApproved, text, "Settled")
+    why = f"{name} is approved by {_people(votes.granted)} ({len(votes.granted)} of {required})"
     return _finding(seen, True, Reason.QuorumReached, why, "Settled")
+
+
+def _rejection(seen: Observation, votes: Votes) -> _Approval | None:
+    """A verdict is about bytes: under whatever name they were rejected, they are."""
+    if votes.rejected:
+        why = f"{_people(votes.rejected)} rejected this digest"
+        return _finding(seen, False, Reason.Rejected, why, "Stalled", rejected=seen.model.metadata.name)
+    if seen.elsewhere:
+        first = min(seen.elsewhere, key=lambda one: one.model)
+        why = f"{_people(first.users)} rejected this digest under the name {first.model}"
+        return _finding(seen, False, Reason.Rejected, why, "Stalled", rejected=first.model)
+    return None
 
 
 def _finding(
@@ -160,20 +183,34 @@ def _finding(
     reason: Reason,
     why: str,
     progress: Literal["Settled", "Reconciling", "Stalled"],
+    **more: str,
 ) -> _Approval:
     whom = seen.model.metadata
-    text = status.message(reason, why, namespace=whom.namespace, name=whom.name, patch=_patch(seen.model))
+    more = {"patch": _patch(seen.model), "rejected": whom.name, **more}
+    text = status.message(reason, why, namespace=whom.namespace, name=whom.name, **more)
     return _Approval(holds=holds, reason=reason.name, message=text, progress=progress)
 
 
-def _missing(seen: Observation, votes: Votes) -> str:
+def _missing(seen: Observation, votes: Votes, judgement: Judgement) -> str:
     spec = seen.model.spec
     required = spec.approval_policy.required
     text = f"Waiting for {required - len(votes.granted)} more approval(s) of {required}"
     author = spec.provenance.author if spec.provenance is not None else None
     if author is not None and spec.approval_policy.distinct_from_author:
         text += f", not by the author {author}"
+    lost = sorted(
+        {(spec.approvals or [])[position].user for position in judgement.uncounted if _is_there(spec, position)}
+    )
+    if lost:
+        text += (
+            f". What {_people(tuple(lost))} wrote while the admission policies were not in force, or were being "
+            "changed, does not count and must be said again"
+        )
     return text
+
+
+def _is_there(spec: ModelSpec, position: int) -> bool:
+    return position < len(spec.approvals or ())
 
 
 def _patch(model: Model) -> str:

@@ -20,7 +20,7 @@ from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
-from millrace.api.model import DatasetVersionRef
+from millrace.api.model import Admission, DatasetVersionRef
 from millrace.api.reasons.pipeline import TrainingRunReason as Reason
 from millrace.api.refs import NameRef
 from millrace.api.training_run import ChampionRef, Resolved, TrainingRun, TrainingRunStatus
@@ -35,6 +35,7 @@ from millrace.render.pod import Platform
 
 COMPLETE, FAILED, GATES_PASSED = "Complete", "Failed", "GatesPassed"
 CHAMPION = "champion"
+POLICY_UNKNOWN_SECONDS = 5.0
 SOON_SECONDS = 1.0
 """The event of our own write comes first; this is for when it is lost."""
 LONGEST_NAME = 52
@@ -70,6 +71,8 @@ class Observation(Frozen):
     models: tuple[ModelView, ...] = ()
     models_are_live: bool = False
     platform: Platform
+    admitted: bool | None = True
+    """Whether the admission policies were in force when the run was created; None while nobody knows."""
 
 
 def decide(seen: Observation) -> Plan:
@@ -227,9 +230,28 @@ def _register(seen: Observation, after: TrainingRunStatus, resolved: Resolved, e
     own = next((model for model in seen.models if _is_own(model, run, evaluated)), None)
     if own is not None:
         return _complete(seen, after, own.name)
+    admission = _admission(seen)
+    if admission == "Unknown":
+        return Plan(wake_after=POLICY_UNKNOWN_SECONDS)
     version = 1 + max((_taken(model, run.spec.output.model_name) for model in seen.models), default=0)
-    manifest = candidate.render(run, resolved, evaluated.candidate, version)
+    manifest = candidate.render(run, resolved, evaluated.candidate, version, is_checked=admission == "Checked")
     return Plan(creates=(manifest,), wake_after=SOON_SECONDS)
+
+
+def is_admission_settled(run: TrainingRun) -> bool:
+    """Whether it is known if author and approval policy were checked when the run was created.
+
+    It is settled at the first pass that can tell: later the policies may be others. An operator that did not ask has
+    pinned what the run depends on and said nothing.
+    """
+    known = run.status
+    return known.admission in ("Checked", "Unchecked") or (known.admission is None and known.resolved is not None)
+
+
+def _admission(seen: Observation) -> Admission:
+    if is_admission_settled(seen.run):
+        return seen.run.status.admission or "Checked"
+    return "Unknown" if seen.admitted is None else "Checked" if seen.admitted else "Unchecked"
 
 
 def _is_own(model: ModelView, run: TrainingRun, evaluated: Evaluated) -> bool:
@@ -317,6 +339,7 @@ def _plan(
     every = (*kstatus.marks(), *stated.values())
     update: dict[str, Any] = {
         "observed_generation": run.metadata.generation,
+        "admission": _admission(seen),
         "phase": phase,
         "message": kstatus.message,
         "conditions": conditions.merge(run.status.conditions, every, seen.now, run.metadata.generation),

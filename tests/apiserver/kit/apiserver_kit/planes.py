@@ -16,6 +16,11 @@ from millrace_cluster.control_plane import ControlPlane
 from millrace_kit import widgets
 
 ROOT = Path(__file__).parents[4]
+FLUX = admission.account("flux-system", "kustomize-controller")
+ARGO = admission.account("argocd", "argocd-application-controller")
+CI = admission.account("ci", "approver")
+MAKER = "maker"
+"""Makes whatever a test begins with: a cluster administrator to whom the policies over people do not apply."""
 PLURALS = {"Dataset": "datasets", "TrainingRun": "trainingruns", "Model": "models", "Deployment": "deployments"}
 
 
@@ -29,25 +34,49 @@ def of_widgets(folder: Path) -> Iterator[ControlPlane]:
 
 
 @contextlib.contextmanager
-def with_controllers(folder: Path, namespace: str, bound: Mapping[str, str] | None = None) -> Iterator[ControlPlane]:
+def with_controllers(
+    folder: Path, namespace: str, bound: Mapping[str, str] | None = None, home: str = ""
+) -> Iterator[ControlPlane]:
     """One with our kinds, Kubernetes' own controllers, and in a restricted namespace the operator with its rights.
 
-    With `bound`, user to cluster role, people and the admission policies are there too.
+    With `bound`, user to cluster role, people and the admission policies are there too. `home` is the operator's own
+    namespace; without it that is the same one.
     """
     users: dict[str, list[str]] = {"operator": [], **{user: [] for user in bound or ()}}
     with ControlPlane(folder, users=users, controller_manager=True) as started:
         define(started)
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
         granted: list[Manifest] = [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": restricted}},
-            roles.role("operator", namespace, [*roles.operator_rules(), *roles.lease_rules()]),
-            bind("operator", "Role", "operator", namespace),
+            *(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
+                for name in dict.fromkeys((namespace, home or namespace))
+            ),
+            *rights("operator", namespace, home),
         ]
         if bound:
-            granted += [*roles.cluster_roles(), *admission.manifests()]
+            granted += [*roles.cluster_roles(), *policies()]
             granted += [bind(user, "ClusterRole", role, namespace) for user, role in bound.items()]
         started.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(granted))
         yield started
+
+
+def policies() -> list[Manifest]:
+    """All of them: `operator` and MAKER count as the operator, FLUX applies for others, CI may approve."""
+    trusted = admission.trust(["operator", MAKER], appliers=[FLUX], approving_accounts=[CI])
+    # Where the policies limit the operator, MAKER is somebody else.
+    limited = {one["metadata"]["name"]: one for one in admission.manifests(admission.trust(["operator"]))
+               if one["metadata"]["name"] == admission.OPERATOR_PODS and one["kind"].endswith("Policy")}  # fmt: skip
+    return [
+        limited.get(one["metadata"]["name"], one) if one["kind"].endswith("Policy") else one
+        for one in admission.manifests(trusted)
+    ]
+
+
+def rights(user: str, namespace: str, home: str = "") -> list[Manifest]:
+    """What an operator needs that is that user; by default it lives where its people do."""
+    granted = roles.operator_grants("millrace-operator", home or namespace, [namespace])
+    subject = {"kind": "User", "name": user}
+    return [{**one, "subjects": [subject]} if "subjects" in one else one for one in granted]
 
 
 def define(plane: ControlPlane) -> None:
@@ -63,7 +92,7 @@ def bind(user: str, kind: str, role: str, namespace: str) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
-        "metadata": {"name": f"{user}-{role}", "namespace": namespace},
+        "metadata": {"name": f"{user}-{role}".replace(":", "."), "namespace": namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
         "subjects": [{"kind": "User", "name": user}],
     }

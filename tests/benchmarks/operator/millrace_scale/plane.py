@@ -29,6 +29,9 @@ NODES = 10
 QPS, BURST = 2000, 4000
 """Limits of every client that has any."""
 MAKER = "maker"
+OURS = "millrace"
+"""The user name of the operator as installed."""
+WITNESS = "witness"
 AUDIT: dict[str, Any] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -123,7 +126,9 @@ class Plane:
         crds += [yaml.safe_load(builds.module_file("rollouts", module, f"manifests/crds/{name}-crd.yaml"))
                  for name in ROLLOUTS_CRDS]  # fmt: skip
         crds.append(widget_definition())
-        self.apply([*crds, *roles.cluster_roles(), *admission.manifests()])
+        # The maker makes models that nobody needs to approve, and that is the operator's alone.
+        trusted = admission.trust([MAKER, *self._operators])
+        self.apply([*crds, *roles.cluster_roles(), *witness(), *admission.manifests(trusted)])
         names = [f"crd/{one['metadata']['name']}" for one in crds]
         self.control.kubectl("wait", "--for=condition=Established", *names, "--timeout=60s", user=MAKER)
         scheduler = binaries.ensure(["kube-scheduler"])["kube-scheduler"]
@@ -162,9 +167,16 @@ def _node(number: int) -> dict[str, Any]:
     }
 
 
+def witness() -> list[dict[str, Any]]:
+    """Ours may look at the policies: else it never knows whether they are in force, and promotes nothing."""
+    bound = roles.cluster_role_binding(WITNESS, account=OURS, account_namespace="")
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OURS}
+    return [roles.cluster_role(WITNESS, roles.witness_rules()), {**bound, "subjects": [subject]}]
+
+
 def _binding(user: str, namespace: str) -> dict[str, Any]:
     """Our operator has the role it is installed with, so that forged approvals are refused to it as in life."""
-    ours = user == "millrace"
+    ours = user == OURS
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

@@ -136,11 +136,18 @@ def _builtin_refusals(resource: ResourceType, made: Manifest, live: Manifest | N
         yield "data: Forbidden: field is immutable when `immutable` is set"
 
 
+def guard(resource: ResourceType, name: str) -> Manifest:
+    """A policy, or its binding: there since before everything, and touched by nobody."""
+    metadata = {"name": name, "uid": f"{resource.plural}-{name}", "resourceVersion": "1", "generation": 1}
+    return {"metadata": {**metadata, "creationTimestamp": "2000-01-01T00:00:00Z"}}
+
+
 def _apply_policies(resource: ResourceType, made: Manifest, live: Manifest | None, request: Request) -> None:
-    """What the operator tries, to see whether it is refused; it has the verb `register`, not `approve`."""
+    """What the operator tries, to see whether it is refused; it has not the verb `approve`."""
     name, spec = made["metadata"]["name"], made.get("spec") or {}
-    if resource.kind == "TrainingRun" and live is None and name == policies.PROBE:
-        raise _denied(resource, name, policies.RUNS, f"{name} is reserved")
+    if live is None and name.startswith(policies.PROBE):
+        policy = policies.RUNS if resource.kind == "TrainingRun" else policies.APPROVALS
+        raise _denied(resource, name, policy, f"{name} is reserved (rules {policies.RULES})")
     if resource.kind == "Model" and request.sender.startswith("operator"):
         known = len((live or {}).get("spec", {}).get("approvals") or ())
         if len(spec.get("approvals") or ()) > known:

@@ -18,7 +18,7 @@ from millrace.api.resources import ResourceType
 from millrace_harness.virtual import VirtualClock, VirtualLoop
 from millrace_harness.wire import Event, Request, Response
 
-from . import answers, storage
+from . import admission, answers, storage
 from .storage import Change, Manifest, Selector, Storage, Subscriber
 from .writes import Writes, clone
 
@@ -26,7 +26,8 @@ LATENCY_SECONDS: Final = 0.001
 """Of a request, each way; and of a watch event."""
 REPLICA_SETS: Final = ResourceType(group="apps", version="v1", plural="replicasets", kind="ReplicaSet")
 SECRETS: Final = ResourceType(group="", version="v1", plural="secrets", kind="Secret")
-SERVED: Final = {(one.api_version, one.plural): one for one in (*resources.ALL, REPLICA_SETS, SECRETS)}
+_OTHERS: Final = (*resources.WITNESSED, REPLICA_SETS, SECRETS)
+SERVED: Final = {(one.api_version, one.plural): one for one in (*resources.ALL, *_OTHERS)}
 
 
 class ApiServer:
@@ -113,6 +114,8 @@ class ApiServer:
         return self.loop.time(), self.clock.now()
 
     def _get(self, resource: ResourceType, request: Request) -> Response:
+        if resource in resources.WITNESSED:
+            return Response(200, admission.guard(resource, request.name))
         found = self.storage.get(resource, (request.namespace, request.name))
         if found is None:
             raise answers.not_found(resource, request.name)

@@ -1,0 +1,155 @@
+"""How a drift alarm ends: another model, a person who names it, or a spec that asks for something else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from millrace.api import conditions
+from millrace.api.deployment_status import DriftStatus
+from millrace.decide.deployment import monitoring
+from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import RevisionDrift
+from millrace_kit.simulation import SimulatedCluster, make_model
+
+DRIFTED = Verdict("Drifted", 0.31, 0.2, "tenure", 1200, 0.4)
+CALM = Verdict("None", 0.02, -0.1, "tenure", 900, 0.01)
+
+
+@pytest.fixture
+def alarmed() -> SimulatedCluster:
+    """churn-1 serves, and its rows differ from those it was trained on."""
+    cluster = SimulatedCluster()
+    cluster.change(monitoring={"drift": {"interval": "10s"}})
+    cluster.add(make_model("churn", 1))
+    cluster.settle(5)
+    judges(cluster, DRIFTED)
+    cluster.settle(1)
+    assert condition(cluster).reason == "DriftDetected"
+    return cluster
+
+
+def judges(cluster: SimulatedCluster, verdict: Verdict) -> None:
+    """By the rule of now, and of the rows that count now."""
+    stable, watched = cluster.status.stable, cluster.deployment.spec.monitoring
+    assert stable is not None
+    assert watched is not None
+    known = monitoring.known_of(cluster.deployment, stable)
+    since = known.acknowledged_time if known is not None else None
+    basis = monitoring.basis_of(monitoring.rule_of(watched.drift), since)
+    cluster.drift = RevisionDrift(revision=stable.revision, verdict=verdict, basis=basis)
+
+
+def condition(cluster: SimulatedCluster) -> conditions.Condition:
+    found = conditions.find(cluster.status.conditions, "DriftDetected")
+    assert found is not None
+    return found
+
+
+def drift(cluster: SimulatedCluster) -> DriftStatus:
+    assert cluster.status.monitoring is not None
+    assert cluster.status.monitoring.drift is not None
+    return cluster.status.monitoring.drift
+
+
+def printed(cluster: SimulatedCluster) -> dict[str, Any]:
+    """The patch in the command that the condition prints."""
+    command = condition(cluster).message.partition(" Next: ")[2]
+    assert command.startswith("kubectl -n ml patch mdep churn --type merge -p '")
+    patch: dict[str, Any] = json.loads(command.partition("-p ")[2].strip("'"))
+    return patch["spec"]
+
+
+def named(cluster: SimulatedCluster, reason: str) -> int:
+    return [event.reason for event in cluster.events].count(reason)
+
+
+def test_an_alarm_stays_although_the_rows_are_as_they_were_again(alarmed: SimulatedCluster) -> None:
+    judges(alarmed, CALM)
+    alarmed.settle(60)
+    assert condition(alarmed).reason == "DriftDetected"
+    assert named(alarmed, "DriftDetected") == 1
+
+
+def test_the_command_that_the_alarm_prints_ends_it_and_rows_are_counted_anew(alarmed: SimulatedCluster) -> None:
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(1)
+    assert (condition(alarmed).status, condition(alarmed).reason) == ("Unknown", "InsufficientData")
+    assert drift(alarmed).acknowledged_time is not None
+    assert named(alarmed, "DriftAcknowledged") == 1
+    judges(alarmed, CALM)
+    alarmed.settle(20)
+    assert condition(alarmed).reason == "NoDrift"
+    assert named(alarmed, "DriftAcknowledged") == 1
+    assert alarmed.pending() == []
+
+
+def test_a_verdict_on_rows_from_before_raises_no_new_alarm(alarmed: SimulatedCluster) -> None:
+    """The operator may not have asked the servers since."""
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(5)
+    assert condition(alarmed).reason == "InsufficientData"
+    assert named(alarmed, "DriftDetected") == 1
+
+
+def test_a_request_that_stays_in_the_spec_does_not_end_the_next_alarm(alarmed: SimulatedCluster) -> None:
+    first = printed(alarmed)
+    alarmed.change(**first)
+    alarmed.settle(20)
+    judges(alarmed, DRIFTED)
+    alarmed.settle(20)
+    assert condition(alarmed).reason == "DriftDetected"
+    assert named(alarmed, "DriftDetected") == 2
+    assert printed(alarmed) != first, "the next alarm has its own command"
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(1)
+    assert named(alarmed, "DriftAcknowledged") == 2
+
+
+@pytest.mark.parametrize("other", [{"revision": "0a1b2c3d"}, {"evaluatedTime": "2020-01-01T00:00:00Z"}])
+def test_a_request_about_another_alarm_ends_nothing(alarmed: SimulatedCluster, other: dict[str, str]) -> None:
+    asked = printed(alarmed)["actions"]["acknowledgeDrift"] | other
+    alarmed.change(actions={"acknowledgeDrift": asked})
+    alarmed.settle(20)
+    assert condition(alarmed).reason == "DriftDetected"
+
+
+def test_why_it_was_ended_stands_in_the_event(alarmed: SimulatedCluster) -> None:
+    asked = printed(alarmed)["actions"]["acknowledgeDrift"]
+    alarmed.change(actions={"acknowledgeDrift": {**asked, "reason": "a campaign"}})
+    alarmed.settle(1)
+    (told,) = [event for event in alarmed.events if event.reason == "DriftAcknowledged"]
+    assert "drift alarm of churn-1 was ended by a person" in told.message
+    assert "a campaign" in told.message
+
+
+@pytest.mark.parametrize("rule", [{"margin": 0.5}, {"minSamples": 5000}, {"falseAlarmRate": 0.001}])
+def test_another_rule_ends_the_alarm_that_was_raised_under_the_old_one(
+    alarmed: SimulatedCluster, rule: dict[str, Any]
+) -> None:
+    alarmed.change(monitoring={"drift": {"interval": "10s", **rule}})
+    alarmed.settle(5)
+    assert condition(alarmed).reason == "InsufficientData", "the old verdict is by the old rule"
+    judges(alarmed, CALM)
+    alarmed.settle(20)
+    assert condition(alarmed).reason == "NoDrift"
+
+
+def test_another_interval_changes_no_verdict(alarmed: SimulatedCluster) -> None:
+    before = drift(alarmed)
+    alarmed.change(monitoring={"drift": {"interval": "1m"}})
+    alarmed.settle(20)
+    assert drift(alarmed) == before
+
+
+def test_an_alarm_of_an_operator_that_wrote_no_rule_stays(alarmed: SimulatedCluster) -> None:
+    assert alarmed.status.monitoring is not None
+    older = alarmed.status.monitoring.model_copy(update={"drift": drift(alarmed).model_copy(update={"rule": None})})
+    status = alarmed.status.model_copy(update={"monitoring": older})
+    alarmed.deployment = alarmed.deployment.model_copy(update={"status": status})
+    alarmed.drift = None
+    alarmed.settle(5)
+    assert condition(alarmed).reason == "DriftDetected"
+    assert drift(alarmed).rule is not None
