@@ -105,6 +105,10 @@ lock: venv  ## pin every package again within pyproject.toml's bounds (UPGRADE=1
 bench: venv  ## times and memory, printed, never asserted
 	@$(PY) tests/benchmarks $(ARGS)
 
+.PHONY: real-data
+real-data: venv  ## real data sets through freeze, train and evaluate, beside plain scikit-learn on the same split
+	@$(PY) tests/benchmarks/real_data/beside_scikit_learn.py $(ARGS)
+
 .PHONY: bench-operator
 bench-operator: venv  ## objects per second, writes, CPU and memory beside operators written in Go
 	@$(PY) tests/benchmarks/operator $(ARGS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import sys
+import traceback
+from collections.abc import Mapping
 
-from millrace.contract import environment, report
+from millrace.contract import environment, report, task
 from millrace.contract.reasons import Reason
-from millrace.contract.record import Record
-from millrace_runtime import store
+from millrace.contract.record import MalformedRecord, Record
+from millrace_runtime import store, verbosity
 
 
 class StageError(Exception):
@@ -28,6 +31,19 @@ class TaskError(StageError):
     def __init__(self, message: str) -> None:
         text = f"{environment.SPEC}: {message}. The operator and the trainer image are of different versions."
         super().__init__(Reason.MALFORMED_REPORT, text)
+
+
+def task_text(environ: Mapping[str, str]) -> str:
+    """The task's JSON: from the file that the kubelet wrote, or from MILLRACE_SPEC. Raises TaskError."""
+    if environment.SPEC in environ:
+        return environ[environment.SPEC]
+    path = pathlib.Path(environ.get(task.VARIABLE, f"{task.DIRECTORY}/{task.FILE}"))
+    try:
+        return task.unpack(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TaskError(f"not set, and there is no {path}") from error
+    except (OSError, UnicodeError, MalformedRecord) as error:
+        raise TaskError(f"{path} cannot be read: {error}") from error
 
 
 def store_error(error: store.StoreError, missing: Reason, whose: str) -> StageError:
@@ -51,14 +67,21 @@ def write_termination_message(record: Record) -> None:
     """Write the record where the kubelet picks it up; a path that cannot be written is only reported on stdout."""
     path = pathlib.Path(os.environ.get(environment.TERMINATION_LOG_VARIABLE, environment.TERMINATION_LOG))
     message = report.termination_message(record)
-    say(message)
+    say(message, logging.CRITICAL)  # the outcome is always said
     try:
         path.write_text(message, encoding="utf-8")
     except OSError as error:
-        say(f"cannot write {path}: {error.strerror}")
+        say(f"cannot write {path}: {error.strerror}", logging.ERROR)
 
 
-def say(text: str) -> None:
-    """One line of progress on stdout: the container's log."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def say(text: str, level: int = logging.INFO) -> None:
+    """One line on stdout, the container's log, where MILLRACE_LOG_LEVEL lets it through; INFO is progress."""
+    if verbosity.shows(level):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def traced(error: BaseException) -> None:
+    """Where a defect came from, for those who ask for DEBUG."""
+    if verbosity.shows(logging.DEBUG):
+        say("".join(traceback.format_exception(error)).rstrip(), logging.DEBUG)

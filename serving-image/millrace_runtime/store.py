@@ -4,22 +4,26 @@ URIs are `s3://bucket/key`, `file:///path` or a plain path; other fsspec protoco
 Credentials come from `AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_REGION`, each
 with an optional prefix (`SOURCE_`): when no variable with the prefix is set, the variables without it are used.
 
-Every failure is a `StoreError`:
+Every failure of the store is a `StoreError`:
 
     StoreError
      +-- StoreUnavailable   no answer, or an answer that says "later", after bounded retries
      +-- StoreDenied        credentials are absent, wrong or not sufficient
      +-- StoreMissing       no such object or bucket
+
+Which one is read from error codes, HTTP statuses, errno and types, never from a sentence: a name with `404` in it is a
+name. A disk of ours that is full is no failure of the store and is raised as the OSError it is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 
@@ -30,16 +34,41 @@ PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 T = TypeVar("T")
 
-_DENIED = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "Unauthorized",
-    "Forbidden",
-    "ExpiredToken",
-    "XAdminUserNotFound",
-)
-_MISSING = ("NoSuchKey", "NoSuchBucket", "Not Found", "404")
+_DENIED = frozenset(
+    {
+        "AccessDenied", "AccountProblem", "AllAccessDisabled", "ExpiredToken", "Forbidden",
+        "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidPayer", "InvalidSecurity", "InvalidToken",
+        "NotSignedUp", "SignatureDoesNotMatch", "TokenRefreshRequired", "Unauthorized", "UnauthorizedAccess",
+        "UnrecognizedClientException", "XAdminUserNotFound", "AuthenticationFailed", "AuthorizationFailure",
+    }
+)  # fmt: skip
+_MISSING = frozenset(
+    {
+        "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NoSuchUpload", "NotFound", "BlobNotFound",
+        "ContainerNotFound", "ResourceNotFound",
+    }
+)  # fmt: skip
+_LATER = frozenset(
+    {
+        "BandwidthLimitExceeded", "IncompleteBody", "InternalError", "InternalServerError", "OperationAborted",
+        "PriorRequestNotComplete", "ProvisionedThroughputExceededException", "RequestLimitExceeded",
+        "RequestTimeout", "RequestTimeoutException", "RequestTimeTooSkewed", "RequestThrottled",
+        "RequestThrottledException", "ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling",
+        "ThrottlingException", "ThrottledException", "TooManyRequestsException", "XMinioServerNotInitialized",
+    }
+)  # fmt: skip
+"""Codes of S3 and its kin, looked at before the HTTP status: RequestTimeout comes as 400, RequestTimeTooSkewed, which
+is a clock that is wrong, as 403."""
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
+_OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS})
+"""What the pod's own disk, or its own limits, say."""
+_CLIENTS = frozenset(
+    {
+        "botocore", "aiobotocore", "aiohttp", "urllib3", "azure", "gcsfs", "google", "requests", "httpx", "ssl",
+        "http", "asyncio",
+    }
+)  # fmt: skip
+"""Whose exceptions share no base class; anything else is a defect and passes through."""
 
 
 class StoreError(Exception):
@@ -94,6 +123,11 @@ def read_bytes(uri: str, *, prefix: str = "") -> bytes:
     return _patiently(uri, prefix, lambda filesystem, path: bytes(filesystem.cat_file(path)))
 
 
+def size(uri: str, *, prefix: str = "") -> int:
+    """Return how many bytes the object has. Raises StoreError."""
+    return _patiently(uri, prefix, lambda filesystem, path: int(filesystem.size(path) or 0))
+
+
 def write_bytes(uri: str, data: bytes, *, prefix: str = "") -> None:
     """Write the whole object, replacing one that is there. Raises StoreError."""
     _patiently(uri, prefix, lambda filesystem, path: filesystem.pipe_file(path, data))
@@ -113,11 +147,53 @@ def list_files(uri: str, *, prefix: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def open(uri: str, mode: str = "rb", *, prefix: str = "") -> Iterator[IO[Any]]:  # noqa: A001 - read as store.open
-    """Open the object as a file; what is written is visible once the block ends. Raises StoreError."""
+    """Open the object as a file; what is written is visible once the block ends, and not if it fails.
+
+    Raises StoreError for what the store does; what the block itself raises passes through.
+    """
     with _failures_named(uri):
         filesystem, path = _filesystem(uri, prefix)
-        with filesystem.open(path, mode) as file:
-            yield file
+        file = filesystem.open(path, mode)
+    try:
+        yield cast("IO[Any]", _Named(file, uri))
+    except BaseException:
+        _abandon(file, written="w" in mode)
+        raise
+    with _failures_named(uri):
+        file.close()
+
+
+def _abandon(file: Any, *, written: bool) -> None:
+    """Close it without making what was written so far an object."""
+    with contextlib.suppress(Exception):
+        if written:
+            file.discard()
+            file.closed = True
+    with contextlib.suppress(Exception):
+        file.close()
+
+
+class _Named:
+    """A file whose own failures are named, wherever they happen."""
+
+    def __init__(self, file: Any, uri: str) -> None:
+        self._file = file
+        self._uri = uri
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._file, name)
+        if not callable(found):
+            return found
+
+        def named(*arguments: Any, **options: Any) -> Any:
+            with _failures_named(self._uri):
+                return found(*arguments, **options)
+
+        return named
+
+    def __iter__(self) -> Iterator[Any]:
+        while line := self.readline():
+            yield line
 
 
 def _patiently(uri: str, prefix: str, act: Callable[[Any, str], T]) -> T:
@@ -169,33 +245,75 @@ def _failures_named(uri: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except FileNotFoundError as error:
-        raise _missing(uri, error) from error
-    except PermissionError as error:
-        raise StoreDenied(f"the store refused access to {uri}: {_first_line(error)}") from error
     except (OSError, ImportError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _OURS and _answer(error) is None:
+            raise
         raise _named(uri, error) from error
     except Exception as error:
-        # botocore's and aiohttp's exceptions share no base class; anything else is a defect and passes through.
-        if type(error).__module__.split(".")[0] not in ("botocore", "aiobotocore", "aiohttp", "urllib3"):
+        if type(error).__module__.split(".")[0] not in _CLIENTS:
             raise
         raise _named(uri, error) from error
 
 
 def _named(uri: str, error: Exception) -> StoreError:
-    text = f"{type(error).__name__} {error}"
-    if "NoCredentials" in text or "PartialCredentials" in text:
+    if any(type(each).__name__ in _NO_CREDENTIALS for each in _chain(error)):
         return StoreDenied(f"no credentials for {uri}: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set")
-    if any(word in text for word in _DENIED):
+    answer = _answer(error)
+    kind, code = (_kind_of_answer(*answer), answer[0]) if answer is not None else (_kind_of_error(error), "")
+    if kind is StoreDenied:
         return StoreDenied(f"the store refused access to {uri}: {_first_line(error)}")
-    if any(word in text for word in _MISSING):
-        return _missing(uri, error)
+    if kind is StoreMissing:
+        is_bucket = code in ("NoSuchBucket", "ContainerNotFound")
+        text = f"the bucket of {uri} does not exist" if is_bucket else f"{uri} does not exist in the store"
+        return StoreMissing(text)
     return StoreUnavailable(f"the store did not serve {uri}: {_first_line(error)}")
 
 
-def _missing(uri: str, error: Exception) -> StoreMissing:
-    bucket = "NoSuchBucket" in f"{error} {error.__cause__}"
-    return StoreMissing(f"the bucket of {uri} does not exist" if bucket else f"{uri} does not exist in the store")
+def _kind_of_answer(code: str, status: int) -> type[StoreError]:
+    if code in _LATER:
+        return StoreUnavailable
+    if code in _DENIED or (code not in _MISSING and status in (401, 403)):
+        return StoreDenied
+    return StoreMissing if code in _MISSING or status == 404 else StoreUnavailable
+
+
+def _kind_of_error(error: Exception) -> type[StoreError]:
+    if isinstance(error, PermissionError):
+        return StoreDenied
+    return (
+        StoreMissing
+        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+        else StoreUnavailable
+    )
+
+
+def _answer(error: BaseException) -> tuple[str, int] | None:
+    """Error code and HTTP status of what the store answered; None when it did not, or this is no HTTP at all."""
+    for each in _chain(error):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):  # botocore's ClientError
+            status = _number(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+            code = str(response.get("Error", {}).get("Code", ""))
+            return code, status or _number(code)
+        status = max(_number(getattr(each, name, None)) for name in ("status_code", "status", "code"))
+        if status:
+            return str(getattr(each, "error_code", "") or ""), status
+    return None
+
+
+def _number(value: object) -> int:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was made of."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
 def _first_line(error: Exception) -> str:

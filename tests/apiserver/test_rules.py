@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from apiserver_kit import splits
 
 from millrace.api import crds
 
@@ -90,7 +91,6 @@ def resources(sample: str, where: str) -> list[Case]:
     ]  # fmt: skip
 
 
-FRACTIONS = "spec.split.fractions"
 DATASET = [
     *names("dataset", 52),
     Case(
@@ -134,14 +134,9 @@ DATASET = [
         "spec.validation.rules[0].rowCount.min",
         {"spec.validation.rules[0].rowCount": {"min": 2, "max": 1}},
     ),
-    Case("dataset", "spec.split", "fractions must add up to 1", FRACTIONS, {f"{FRACTIONS}.train": 0.7}),
-    Case("dataset", "spec.split", "fractions must add up to 1", FRACTIONS, {f"{FRACTIONS}.train": 0.9}),
-    Case(
-        "dataset", "spec.split", "train and test fractions must be above 0", FRACTIONS,
-        {FRACTIONS: {"train": 0.9, "validation": 0.1, "test": 0}},
-    ),
     Case("dataset", "spec.split", "Stratified needs field", "spec.split.field", {"spec.split.field": REMOVED}),
-    Case("dataset", "spec.split", "Random takes no field", "spec.split.field", {"spec.split.method": "Random"}),
+    *resources("dataset", "spec.worker.resources"),
+    *(Case("dataset", *case) for case in (*splits.REFUSED, *splits.UNREADABLE)),
 ]  # fmt: skip
 
 GATE = "spec.evaluation.gates[0]"
@@ -169,6 +164,7 @@ TRAINING_RUN = [
         "spec.evaluation.metrics", {"spec.evaluation.metrics": ["rmse", "mae", "r2", "accuracy"]},
     ),
     *resources("training-run", "spec.trainer.resourcesPerNode"),
+    *resources("training-run", "spec.worker.resources"),
     Case(
         "training-run", "spec.evaluation", "every gate's metric must be listed", "spec.evaluation.gates",
         {"spec.evaluation.metrics": ["roc_auc", "log_loss"]},
@@ -393,4 +389,10 @@ def test_what_is_not_immutable_may_change(api: Any, made: Any) -> None:
 @pytest.mark.parametrize("interval", ["5s", "5000ms", "1m0s", "999999h"])
 def test_durations_at_the_edge_are_accepted(interval: str, api: Any) -> None:
     answer = api.create(changed(SAMPLES["dataset"], {"spec.refresh.interval": interval}), dry_run=True)
+    assert answer.ok, answer.message
+
+
+@pytest.mark.parametrize("changes", splits.ACCEPTED)
+def test_a_split_by_columns_that_there_are_or_may_be_is_accepted(changes: dict[str, Any], api: Any) -> None:
+    answer = api.create(changed(SAMPLES["dataset"], changes), dry_run=True)
     assert answer.ok, answer.message

@@ -53,3 +53,12 @@ def test_a_sample_is_read(line, labels, value):
 def test_what_is_no_sample_is_refused(line):
     with pytest.raises(ValueError, match=r"not a sample|could not convert"):
         list(exposition.parse(line))
+
+
+@pytest.mark.parametrize("letter", ["\r", "\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_only_a_line_feed_ends_a_line(letter):
+    page = f'a{{x="one{letter}two"}} 1\nb{{x="three{letter}"}} 2\r\n\r\n'
+    assert [(sample.labels["x"], sample.value) for sample in exposition.parse(page)] == [
+        (f"one{letter}two", 1.0),
+        (f"three{letter}", 2.0),
+    ]

@@ -20,6 +20,7 @@ from millrace.contract.record import Record, camel
 
 RUNTIME = Path(__file__).parents[2] / "serving-image/millrace_runtime"
 OPERATORS = {
+    "worker": "in the pod's manifest",
     "refresh": "when a look is due is decided by the operator",
     "source.secretRef": "the Secret is mounted by the pod's manifest",
     "author": "copied to the Model",

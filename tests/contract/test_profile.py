@@ -59,5 +59,5 @@ def test_a_histogram_that_cannot_be_counted_in_is_refused(change, words):
 
 
 def test_more_features_than_the_series_allow_are_refused():
-    with pytest.raises(MalformedRecord, match="at most 64, got 65"):
-        Profile.from_dict({"rows": 1, "features": [NUMERIC.to_dict()] * 65})
+    with pytest.raises(MalformedRecord, match="at most 2000, got 2001"):
+        Profile.from_dict({"rows": 1, "features": [NUMERIC.to_dict()] * 2001})

@@ -76,7 +76,7 @@ def test_a_snapshot_task_reads_like_the_dataset():
     assert task["format"] == "CSV"
     assert task["previous"]["sourceDigest"] == "sha256:2"
     assert list(task) == [
-        *("source", "format", "schema", "validation", "split"),
+        *("source", "format", "csv", "schema", "validation", "split"),
         *("namespace", "name", "storeUri", "previous"),
     ]
 
@@ -101,7 +101,9 @@ def test_what_is_malformed_is_named_by_its_path(kind, data, words):
         kind.from_dict(data)
 
 
-@pytest.mark.parametrize("text", ["", "{", b"\xff", "NaN x"])
+@pytest.mark.parametrize(
+    "text", ["", "{", b"\xff", "NaN x", "[" * 100_000, '{"stage": "\\ud800"}', '{"\\udfff": 1}', b'"\xed\xa0\x80"']
+)
 def test_what_is_not_json_is_malformed(text):
     with pytest.raises(MalformedRecord, match="not JSON"):
         report.StageFailure.from_json(text)

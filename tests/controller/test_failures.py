@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from millrace import errors
 from millrace.api import resources
-from millrace.api.dataset import Dataset, DatasetStatus
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetStatus
 from millrace.apply.failing import Failure, Part
 from millrace.clients.store import Key
 from millrace.controller import failures

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-import field_stories
 import fields
 from field_stories import STORIES, Story, plain
 from millrace.api.base import Shape
 from millrace.api.crds import kinds
+from millrace.contract.task import ANNOTATION
 
 RUNTIME = Path(__file__).parents[2] / "serving-image/millrace_runtime"
 ALL = [(kind, path) for kind in kinds.ALL for path, _ in fields.leaves(kind)]
@@ -139,4 +139,6 @@ def test_what_is_excused_exists_and_does_not_act() -> None:
 def test_texts_for_people_do_not_count_as_acting() -> None:
     shown = {"status": {"message": "0.95 sure", "threshold": "<= 0.01", "weight": 3}}
     assert plain(shown, tasks=True) == {"status": {"weight": 3}}
-    assert field_stories.TASK in str(plain({"env": [{"name": "MILLRACE_SPEC", "value": "{}"}]}, tasks=False))
+    pod = {"metadata": {"annotations": {ANNOTATION: "{}", "shown": "to people"}}}
+    assert plain(pod, tasks=False) == {"metadata": {}}
+    assert plain(pod, tasks=True) == {"metadata": {"task": "{}"}}

@@ -13,6 +13,7 @@ from millrace.clients.scrape import ScrapeFailed
 from millrace.contract import environment, exposition, report
 from millrace.contract import router as routers
 from millrace.contract.environment import SnapshotTask
+from millrace.contract.task import ANNOTATION
 from millrace.decide.deployment import drift
 from millrace.observe.exposition import server_page
 from millrace.render.router import Backend, RouterConfig, config_map_data
@@ -143,9 +144,9 @@ USERS = ("alice", "bob", "carol", NODE)
 
 def snapshot_pod(uri: str) -> dict[str, Any]:
     task = SnapshotTask("ml", "churn", "s3://millrace", {"source": {"storageUri": uri}, "format": "CSV"})
-    container = {"name": "snapshot", "image": "i", "env": [{"name": environment.SPEC, "value": task.to_json()}]}
+    container = {"name": "snapshot", "image": "i"}
     labels = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE, keys.COMPONENT: "snapshot"}
-    metadata = {"name": "look", "namespace": "ml", "labels": labels}
+    metadata = {"name": "look", "namespace": "ml", "labels": labels, "annotations": {ANNOTATION: task.to_json()}}
     spec = {"containers": [container], "restartPolicy": "Never"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 

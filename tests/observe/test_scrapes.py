@@ -51,7 +51,7 @@ def test_a_servers_page_is_read_and_absent_bins_are_zero() -> None:
         'millrace_reference_bin{feature="x",bin="-1"} 1',
         'millrace_reference_bin{feature="x",bin="1"} NaN',
         'millrace_reference_bin{feature="x",bin="1"} -4',
-        "\n".join(f'millrace_reference_bin{{feature="x{i}",bin="1"}} 1' for i in range(65)),
+        "\n".join(f'millrace_reference_bin{{feature="x{i}",bin="1"}} 1' for i in range(2001)),
     ],
 )
 def test_a_page_that_is_none_is_refused(text: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract.environment import TrainingTask
+from millrace.contract.task import ANNOTATION, DIRECTORY, unpack
 from millrace.render import training_job
-from millrace.render.pod import REQUESTS
 from millrace_kit.simulation import PLATFORM
 
 A = f"sha256:{'a' * 64}"
@@ -59,13 +59,15 @@ def test_the_trainer_never_holds_a_key_to_the_store() -> None:
 def test_only_the_trainer_is_held_to_the_runs_resources() -> None:
     fetch, train, evaluate = stages(render())
     assert train["resources"] == {"requests": {"cpu": "100m"}, "limits": {"memory": "1Gi"}}
-    assert fetch["resources"] == evaluate["resources"] == {"requests": REQUESTS}
+    for own in (fetch, evaluate):
+        assert own["resources"] == {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
 
 
 def test_every_stage_is_told_what_was_resolved() -> None:
-    for stage in stages(render(CHAMPION)):
-        text = next(one["value"] for one in stage["env"] if one["name"] == "MILLRACE_SPEC")
-        task = TrainingTask.from_json(text)
+    job = render(CHAMPION)
+    task = TrainingTask.from_json(unpack(job["spec"]["template"]["metadata"]["annotations"][ANNOTATION]))
+    for stage in stages(job):
+        assert {"name": "task", "mountPath": DIRECTORY} in stage["volumeMounts"]
         assert (task.run, task.run_uid, task.spec.seed) == ("gb", "u-2", 7)
         assert (task.dataset.version, task.dataset.uri) == (3, "s3://millrace/d/")
         assert task.champion is not None
@@ -90,3 +92,24 @@ def test_the_job_and_its_pods_lead_back_to_the_run() -> None:
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert labels["millrace.dev/training-run"] == "gb"
     assert labels["app.kubernetes.io/managed-by"] == "millrace"
+
+
+def levels(platform: Any) -> list[str | None]:
+    resolved = Resolved.model_validate({**RESOLVED, "champion": None})
+    job = training_job.render(make_run(), resolved, "gb-1", platform)
+    told = [{item["name"]: item["value"] for item in stage["env"]} for stage in stages(job)]
+    return [variables.get("MILLRACE_LOG_LEVEL") for variables in told]
+
+
+def test_the_stages_say_as_much_as_the_operator_does() -> None:
+    assert levels(PLATFORM.model_copy(update={"log_level": "DEBUG"})) == ["DEBUG"] * 3
+    assert levels(PLATFORM) == ["INFO"] * 3
+
+
+def test_the_trainer_has_a_tmp_of_its_own_and_nothing_is_imported_from_there() -> None:
+    fetch, train, evaluate = stages(render())
+    places = [{each["mountPath"]: each["name"] for each in stage["volumeMounts"]} for stage in (fetch, train, evaluate)]
+    assert places[0]["/tmp"] == places[2]["/tmp"] != places[1]["/tmp"]
+    volumes = render()["spec"]["template"]["spec"]["volumes"]
+    assert {each["name"] for each in volumes} == {name for place in places for name in place.values()}
+    assert all({"name": "PYTHONSAFEPATH", "value": "1"} in stage["env"] for stage in (fetch, train, evaluate))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from millrace_runtime import store
+
+sys.path.insert(0, str(Path(__file__).parent / "snapshot" / "kit"))
+
+from data_kit import gateway
 
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
@@ -43,6 +51,14 @@ def endpoint(monkeypatch):
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def gateway_store(tmp_path, monkeypatch):
+    with gateway.running(tmp_path) as served:
+        for name, value in served.environment().items():
+            monkeypatch.setenv(name, value)
+        yield served
 
 
 def use(monkeypatch, url, prefix=""):
@@ -133,3 +149,154 @@ def test_a_prefix_selects_other_credentials_and_falls_back_to_the_stores_own(mon
 def test_credentials_do_not_show_their_secret(monkeypatch):
     use(monkeypatch, "http://own")
     assert "wonderland" not in repr(store.Credentials.from_environment())
+
+
+ANSWERS = [
+    (404, "NoSuchVersion", store.StoreMissing),
+    (404, "", store.StoreMissing),
+    (404, "BlobNotFound", store.StoreMissing),
+    (400, "ExpiredToken", store.StoreDenied),
+    (400, "InvalidToken", store.StoreDenied),
+    (401, "Whatever", store.StoreDenied),
+    (403, "", store.StoreDenied),
+    (400, "RequestTimeout", store.StoreUnavailable),
+    (400, "IncompleteBody", store.StoreUnavailable),
+    (403, "RequestTimeTooSkewed", store.StoreUnavailable),
+    (409, "OperationAborted", store.StoreUnavailable),
+    (429, "TooManyRequestsException", store.StoreUnavailable),
+    (429, "", store.StoreUnavailable),
+    (500, "AccessDenied404", store.StoreUnavailable),
+    (502, "", store.StoreUnavailable),
+    (503, "ServiceUnavailable", store.StoreUnavailable),
+    (507, "XMinioStorageFull", store.StoreUnavailable),
+]
+
+
+@pytest.mark.parametrize("status,code,kind", ANSWERS, ids=[f"{status}-{code}" for status, code, _ in ANSWERS])
+def test_an_answer_is_known_by_its_code_then_by_its_status(endpoint, monkeypatch, status, code, kind):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+    endpoint.fault = (status, code)
+    with pytest.raises(store.StoreError) as failure:
+        store.write_bytes("s3://bucket/key", b"x")
+    assert type(failure.value) is kind
+
+
+NAMES = ["404.csv", "NoSuchKey/rows.csv", "AccessDenied.csv", "Forbidden/Not Found/x", "ExpiredToken"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("fault", [(503, "SlowDown"), (500, "InternalError"), (400, "RequestTimeout")])
+def test_words_in_a_name_say_nothing_of_what_the_store_did(endpoint, monkeypatch, name, fault):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+    endpoint.fault = fault
+    for act in (store.read_bytes, store.list_files):
+        with pytest.raises(store.StoreUnavailable):
+            act(f"s3://bucket-404/{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_store_that_does_not_answer_is_no_missing_object_whatever_its_name(monkeypatch, name):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+    use(monkeypatch, "http://127.0.0.1:9/404")
+    with pytest.raises(store.StoreUnavailable):
+        store.read_bytes(f"s3://bucket/{name}")
+
+
+@pytest.mark.parametrize(
+    "error,kind",
+    [
+        (TimeoutError("404"), store.StoreUnavailable),
+        (ConnectionResetError("NoSuchKey"), store.StoreUnavailable),
+        (OSError(errno.EIO, "404 Not Found"), store.StoreUnavailable),
+        (OSError(errno.EBUSY, "AccessDenied"), store.StoreUnavailable),
+        (PermissionError(errno.EACCES, "404"), store.StoreDenied),
+        (FileNotFoundError(errno.ENOENT, "Forbidden"), store.StoreMissing),
+        (IsADirectoryError(errno.EISDIR, "folder"), store.StoreMissing),
+        (NotADirectoryError(errno.ENOTDIR, "a/b"), store.StoreMissing),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_of_the_machine_is_known_by_its_type(monkeypatch, error, kind):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(LocalFileSystem, "cat_file", refuse)
+    with pytest.raises(store.StoreError) as failure:
+        store.read_bytes("file:///somewhere")
+    assert type(failure.value) is kind
+
+
+class GoogleError(Exception):
+    """As gcsfs and azure raise: a status of HTTP, and sometimes a code."""
+
+    def __init__(self, **facts):
+        super().__init__("404 and AccessDenied are in the text")
+        self.__dict__.update(facts)
+
+
+@pytest.mark.parametrize(
+    "facts,kind",
+    [
+        ({"code": 503}, store.StoreUnavailable),
+        ({"status_code": 429}, store.StoreUnavailable),
+        ({"code": 404}, store.StoreMissing),
+        ({"status_code": 403, "error_code": "AuthorizationFailure"}, store.StoreDenied),
+        ({"status_code": 409, "error_code": "ContainerNotFound"}, store.StoreMissing),
+        ({}, store.StoreUnavailable),
+    ],
+    ids=str,
+)
+def test_other_stores_drivers_are_read_by_status(monkeypatch, facts, kind):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+    monkeypatch.setattr(GoogleError, "__module__", "gcsfs.retry")
+
+    def refuse(*_, **__):
+        raise GoogleError(**facts)
+
+    monkeypatch.setattr(LocalFileSystem, "cat_file", refuse)
+    with pytest.raises(store.StoreError) as failure:
+        store.read_bytes("file:///somewhere")
+    assert type(failure.value) is kind
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EROFS])
+def test_a_full_disk_of_our_own_is_not_the_stores_fault(tmp_path, code):
+    store.write_bytes((tmp_path / "a").as_uri(), b"rows")
+
+    def copy():
+        with store.open((tmp_path / "a").as_uri()) as file:
+            assert file.read() == b"rows"
+            raise OSError(code, "our own disk")
+
+    with pytest.raises(OSError, match="our own disk") as failure:
+        copy()
+    assert failure.value.errno == code
+    assert not isinstance(failure.value, store.StoreError)
+
+
+def test_what_a_reader_of_an_object_raises_is_its_own(tmp_path):
+    store.write_bytes((tmp_path / "a").as_uri(), b"rows")
+    with pytest.raises(ValueError, match="not a number"), store.open((tmp_path / "a").as_uri()):
+        raise ValueError("not a number: 404")
+
+
+@pytest.mark.programs
+def test_an_object_that_was_not_written_to_its_end_is_not_there(gateway_store):
+    def write():
+        with store.open("s3://lake/half", "wb") as file:
+            file.write(b"x" * 100)
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        write()
+    with pytest.raises(store.StoreMissing):
+        store.read_bytes("s3://lake/half")
+
+
+def test_a_failure_while_an_object_is_read_is_the_stores(endpoint, monkeypatch):
+    monkeypatch.setattr(store, "PAUSES_SECONDS", ())
+    endpoint.fault = (503, "SlowDown")
+    with pytest.raises(store.StoreUnavailable), store.open("s3://bucket/404") as file:
+        file.read()

@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Time
-from .conditions import Condition
-from .quantities import Count, Digest, DnsName, Duration, FieldName, Message, Seed, Uri
+from .base import BY_NAME, SET, Resource, Rule, Shape
+from .dataset_status import DatasetStatus
+from .quantities import Count, DnsName, Duration, FieldName, Seed, Uri
 from .refs import SecretRef
+from .training_run import ResourceRequirements, bounded
 
 FieldType = Literal["Int64", "Float32", "Float64", "String", "Bool", "Timestamp", "Category"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +23,50 @@ class Source(Shape):
     """A file, or a prefix ending in a slash, in an S3 bucket: `s3://bucket/key`."""
     secret_ref: SecretRef | None = None
     """Credentials of the source (`AWS_ACCESS_KEY_ID`, ...). Absent: those of the store."""
+
+
+class CsvFormat(Shape):
+    """How CSV files are written. What is absent is found out for each file and said in `status.reading`."""
+
+    RULES: ClassVar = (
+        Rule(
+            rule="!has(self.delimiter) || ((!has(self.quote) || self.delimiter != self.quote) && "
+            "(!has(self.decimal) || self.delimiter != self.decimal))",
+            message="delimiter must be neither the quote nor the decimal mark",
+            field=".delimiter",
+        ),
+    )
+    delimiter: Annotated[str, Field(pattern=r"^[\t !#$%&*+,./:;<=>?@^_|~-]$", max_length=1)] | None = None
+    """What separates fields: one character, such as `,` `;` or a tab."""
+    quote: Literal['"', "'", "None"] | None = None
+    """What fields begin and end with that hold a delimiter or a line end. None: quotes are ordinary characters."""
+    null_values: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=64), SET] | None = None
+    """What means a missing value, beside the empty field. Absent: NA, NaN, null and the like, but not in text."""
+    decimal: Literal[".", ","] | None = None
+    """What comes before the fraction of a number."""
+    encoding: (
+        Literal[
+            "UTF-8",
+            "UTF-16",
+            "UTF-16LE",
+            "UTF-16BE",
+            "ISO-8859-1",
+            "ISO-8859-2",
+            "ISO-8859-15",
+            "Windows-1250",
+            "Windows-1251",
+            "Windows-1252",
+            "Shift_JIS",
+            "EUC-JP",
+            "EUC-KR",
+            "GB18030",
+            "Big5",
+        ]
+        | None
+    ) = None
+    """What the bytes mean. Absent: UTF-8, or what a byte order mark says."""
+    compression: Literal["None", "Gzip", "Bzip2", "Xz", "Zstd"] | None = None
+    """How files are packed. Absent: what their first bytes say."""
 
 
 class SchemaField(Shape):
@@ -38,13 +83,22 @@ class SchemaField(Shape):
             message="minimum and maximum are for Int64, Float32 and Float64: nothing else is compared with them",
             field=".type",
         ),
+        Rule(
+            rule="self.role != 'EventTime' || self.type in ['Timestamp', 'Int64', 'Float32', 'Float64']",
+            message="role EventTime needs type Timestamp or a number: rows are put in its order",
+            field=".type",
+        ),
     )
     name: FieldName
     """The column's name in the source."""
     type: FieldType
     """What every value must be readable as."""
-    role: Literal["Feature", "Label", "Id", "Ignore"] = "Feature"
-    """What training does with the column. Id columns identify a row and are never trained on."""
+    role: Literal["Feature", "Label", "Id", "EventTime", "Ignore"] = "Feature"
+    """What training does with the column: only Features are trained on.
+
+    Id columns together tell a row from all others, so that it keeps its part whatever else changes; EventTime is when
+    it happened.
+    """
     nullable: bool = True
     """Whether values may be missing."""
     minimum: float | None = None
@@ -68,6 +122,11 @@ class Schema(Shape):
         Rule(
             rule="!has(self.fields) || self.fields.filter(f, f.role == 'Label').size() <= 1",
             message="at most one field may have role Label",
+            field=".fields",
+        ),
+        Rule(
+            rule="!has(self.fields) || self.fields.filter(f, f.role == 'EventTime').size() <= 1",
+            message="at most one field may have role EventTime",
             field=".fields",
         ),
     )
@@ -162,7 +221,12 @@ class Fractions(Shape):
 
 
 class Split(Shape):
-    """How new rows are divided. A row that was divided once keeps its part in every later version."""
+    """How rows are divided. A row goes by its Id, else by `groupBy`, else by its features, never by its label.
+
+    Rows that share an Id or a group stay together, as do rows with the same features where there is neither. A row that
+    was divided once keeps its part in every later version, but for rows that other fractions or Time move towards
+    training. A row that was once in train is never tested on.
+    """
 
     RULES: ClassVar = (
         Rule(
@@ -176,30 +240,94 @@ class Split(Shape):
             message="train and test fractions must be above 0: a model is judged on rows it never saw",
             field=".fractions",
         ),
-        Rule(rule="self.method == 'Random' || has(self.field)", message="Stratified needs field", field=".field"),
+        Rule(rule="self.method != 'Stratified' || has(self.field)", message="Stratified needs field", field=".field"),
         Rule(
             rule="self.method != 'Random' || !has(self.field)",
-            message="Random takes no field: remove it, or set method: Stratified",
+            message="Random takes no field: remove it, or set method: Stratified or Time",
             field=".field",
         ),
+        Rule(
+            rule="self.method != 'Time' || !has(self.groupBy)",
+            message="Time takes no groupBy, as a group has old rows and new ones: remove it, or set method: Random",
+            field=".groupBy",
+        ),
     )
-    method: Literal["Random", "Stratified"] = "Random"
-    """Stratified keeps the shares of the values of `field` equal in every part."""
+    method: Literal["Random", "Stratified", "Time"] = "Random"
+    """Stratified keeps the shares of the values of `field` equal in every part; Time tests on the newest rows."""
     field: FieldName | None = None
-    """The column that Stratified looks at."""
+    """The column that Stratified looks at, or the event time of Time (default: the field with role EventTime)."""
+    group_by: Annotated[list[FieldName], Field(min_length=1, max_length=16), SET] | None = None
+    """Rows that agree in all of these columns are never divided: those of one customer, one patient, one machine.
+
+    One of role Id is not trained on, and identifies the group instead of the row.
+    """
     seed: Seed = 0
-    """Where the random order starts."""
+    """Where the random order of new rows starts."""
     fractions: Fractions = Fractions(train=0.8, validation=0.1, test=0.1)
-    """The share of each part."""
+    """The share of each part. Other fractions move as few rows as it takes, and none out of train."""
+
+
+_UNDECLARED = "!has(self.schema.fields) || self.schema.mode == 'Infer'"
+_FIELD = "self.schema.fields.exists(f, f.name == self.split.field"
+
+
+class SnapshotWorker(Shape):
+    """The container that reads the source."""
+
+    resources: ResourceRequirements = bounded("100m", "256Mi", "1Gi")
+    """Requests and limits. Rows pass in blocks, by way of the container's disk, so memory does not grow with them."""
 
 
 class DatasetSpec(Shape):
     """What a user asks of a Dataset."""
 
+    RULES: ClassVar = (
+        Rule(
+            rule="!has(self.csv) || self.format == 'CSV'",
+            message="csv is for format CSV: remove it, or set format: CSV",
+            field=".csv",
+        ),
+        Rule(
+            rule="self.split.method != 'Time' || has(self.split.field) || (has(self.schema.fields) && "
+            "self.schema.fields.exists(f, f.role == 'EventTime'))",
+            message="Time needs an event time: name a column, or give one role EventTime in schema.fields",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.field) || {_UNDECLARED} || {_FIELD})",
+            message="split.field must be in schema.fields",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.field) || !has(self.schema.fields) || !{_FIELD} && f.role == 'Ignore')",
+            message="split.field must not have role Ignore: such columns are not frozen",
+            field=".split.field",
+        ),
+        Rule(
+            rule="self.split.method != 'Time' || !has(self.split.field) || !has(self.schema.fields) || "
+            f"!{_FIELD} && (f.role == 'Label' || !(f.type in ['Timestamp', 'Int64', 'Float32', 'Float64'])))",
+            message="Time needs a Timestamp or a number, and not the label",
+            field=".split.field",
+        ),
+        Rule(
+            rule=f"!has(self.split.groupBy) || {_UNDECLARED} || "
+            "self.split.groupBy.all(c, self.schema.fields.exists(f, f.name == c))",
+            message="every column of split.groupBy must be in schema.fields",
+            field=".split.groupBy",
+        ),
+        Rule(
+            rule="!has(self.split.groupBy) || !has(self.schema.fields) || self.split.groupBy.all(c, "
+            "!self.schema.fields.exists(f, f.name == c && f.role in ['Ignore', 'Label']))",
+            message="a column of split.groupBy must not have role Ignore or Label",
+            field=".split.groupBy",
+        ),
+    )
     source: Source
     """Where the rows are."""
     format: Literal["CSV", "Parquet"]
     """How the rows are written. CSV needs a header line."""
+    csv: CsvFormat | None = None
+    """How CSV files are written, where it cannot be found out by looking."""
     schema_: Annotated[Schema, Field(alias="schema")] = Schema()
     """What the columns must be."""
     refresh: Refresh | None = None
@@ -208,69 +336,8 @@ class DatasetSpec(Shape):
     """What the rows must satisfy."""
     split: Split = Split()
     """How the rows are divided into train, validation and test."""
-
-
-class DatasetVersion(Shape):
-    """One frozen version."""
-
-    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    """Counts from 1."""
-    digest: Digest
-    """Of the frozen content: equal rows have equal digests."""
-    uri: Uri
-    """Where the frozen files are."""
-    rows: Count
-    """Rows in all parts together."""
-    bytes: Count
-    """Size of the frozen files."""
-    created_time: Time
-    """When it was frozen."""
-    source_digest: Digest | None = None
-    """Of the source's bytes."""
-    schema_digest: Digest | None = None
-    """Of the columns' names and types."""
-    profile_uri: Uri | None = None
-    """Where the profile of the columns is."""
-    rules_passed: Count = 0
-    """How many rules it passed."""
-
-
-class FailedRule(Shape):
-    """A rule that the newest candidate version did not pass."""
-
-    name: Annotated[str, Field(max_length=128)]
-    """The rule's name."""
-    observed: Annotated[str, Field(max_length=128)] = ""
-    """What was seen instead."""
-    message: Message = ""
-    """What is wrong, and where."""
-
-
-class DatasetStatus(Shape):
-    """The state of a Dataset. `current` is the newest good version; a refused one never replaces it."""
-
-    observed_generation: Annotated[int, Field(ge=-1, le=2**53 - 1)] = -1
-    """The generation of the spec that this status is about."""
-    phase: Annotated[str, Field(max_length=32)] | None = None
-    """One word for people. Automate on conditions."""
-    message: Message | None = None
-    """Where it is and what comes next, in one line."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
-    """Ready, Reconciling, Stalled, Ingested, Valid."""
-    current: DatasetVersion | None = None
-    """The newest good version: what a new TrainingRun trains on."""
-    versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
-    """The newest good versions, newest first."""
-    accepted_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
-    """The newest generation of the spec under which a look found a good version."""
-    failed_rules: Annotated[tuple[FailedRule, ...], Field(max_length=64), ATOMIC] = ()
-    """Why the newest candidate was refused."""
-    job_name: DnsName | None = None
-    """The Job that looks at the source, or looked last."""
-    last_check_time: Time | None = None
-    """When the source was last looked at."""
-    next_check_time: Time | None = None
-    """When it will be looked at next."""
+    worker: SnapshotWorker = SnapshotWorker()
+    """What reads the source."""
 
 
 class Dataset(Resource[DatasetSpec, DatasetStatus]):

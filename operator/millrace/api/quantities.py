@@ -27,7 +27,10 @@ ObjectName = Annotated[
     Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", min_length=1, max_length=253),
 ]
 """Any object's name: an RFC 1123 subdomain."""
-FieldName = Annotated[str, Field(min_length=1, max_length=128)]
+FieldName = Annotated[
+    str, Field(pattern="^[^\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u2028\u2029]+$", min_length=1, max_length=128)
+]
+"""A column. Control characters end a line in one reader or another: such a column has to be renamed."""
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 Uri = Annotated[str, Field(pattern=r"^s3://[a-z0-9](\.?[-a-z0-9]){1,61}[a-z0-9](/.*)?$", max_length=1024)]
 """A place in an S3 bucket, whose name has 3 to 63 characters and no two dots in a row.

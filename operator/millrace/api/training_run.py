@@ -61,6 +61,18 @@ class ResourceRequirements(Shape):
     """What is never exceeded, by resource."""
 
 
+def bounded(cpu: str, memory: str, limit: str) -> ResourceRequirements:
+    """Requests of CPU and memory, and a limit of memory: a stage that needs more ends by name, and its node goes on."""
+    return ResourceRequirements(requests={"cpu": cpu, "memory": memory}, limits={"memory": limit})
+
+
+class StageWorker(Shape):
+    """The platform's own containers of a run: fetch and evaluate."""
+
+    resources: ResourceRequirements = bounded("100m", "512Mi", "4Gi")
+    """Requests and limits of each. The evaluator holds train and test rows, and runs the model on them."""
+
+
 class BuiltinTrainer(Shape):
     """A scikit-learn estimator trained by the platform's own image."""
 
@@ -189,6 +201,8 @@ class TrainingRunSpec(Shape):
     """What is measured, and what must hold."""
     output: Output
     """What becomes of a candidate that passed."""
+    worker: StageWorker = StageWorker()
+    """What fetches the rows, and what measures the model."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a crashed attempt is repeated."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=604800)] = 3600

@@ -13,7 +13,8 @@ import yarl
 from millrace.errors import MillraceError
 
 TIMEOUT_SECONDS: Final = 2.0
-LARGEST_BYTES: Final = 4 * 1024 * 1024
+LARGEST_BYTES: Final = 16 * 1024 * 1024
+"""A server of 2,000 features whose names are as long as names may be stays below."""
 AT_A_TIME: Final = 16
 
 

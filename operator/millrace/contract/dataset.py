@@ -32,12 +32,31 @@ class FieldType(StrEnum):
 
 
 class Role(StrEnum):
-    """What a column is for. `Ignore` columns are checked but not frozen."""
+    """What a column is for. `Ignore` columns are checked but not frozen; only `Feature` ones are trained on."""
 
     FEATURE = "Feature"
     LABEL = "Label"
     ID = "Id"
+    EVENT_TIME = "EventTime"
     IGNORE = "Ignore"
+
+
+class Compression(StrEnum):
+    """How a file is packed."""
+
+    NONE = "None"
+    GZIP = "Gzip"
+    BZIP2 = "Bzip2"
+    XZ = "Xz"
+    ZSTD = "Zstd"
+
+
+class Quote(StrEnum):
+    """What a field begins and ends with that holds a delimiter, a line end or a quote (doubled)."""
+
+    DOUBLE = '"'
+    SINGLE = "'"
+    NONE = "None"
 
 
 class Mode(StrEnum):
@@ -53,6 +72,7 @@ class Method(StrEnum):
 
     RANDOM = "Random"
     STRATIFIED = "Stratified"
+    TIME = "Time"
 
 
 @dataclass(frozen=True)
@@ -133,6 +153,8 @@ class Split(Record):
     field: str | None = None
     seed: int = 0
     fractions: Fractions = Fractions()
+    group_by: tuple[str, ...] | None = None
+    """Rows that agree in these columns stay together."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +173,25 @@ class Source(Record):
 
 
 @dataclass(frozen=True)
+class Csv(Record):
+    """How CSV files are written; what is None is found out per file."""
+
+    delimiter: str | None = None
+    quote: Quote | None = None
+    null_values: tuple[str, ...] | None = None
+    """Besides the empty field. None: the usual words, in columns that are not text."""
+    decimal: str | None = None
+    encoding: str | None = None
+    compression: Compression | None = None
+
+
+@dataclass(frozen=True)
 class DatasetSpec(Record):
     """What is read, checked and divided."""
 
     source: Source
     format: Format
+    csv: Csv = Csv()
     schema: Schema = Schema()
     validation: Validation = Validation()
     split: Split = Split()

@@ -11,7 +11,10 @@ from millrace.contract.record import MalformedRecord, Record
 from millrace.contract.training import TrainingSpec
 
 SPEC = "MILLRACE_SPEC"
-"""A task as JSON: SnapshotTask or TrainingTask."""
+"""A task as JSON, SnapshotTask or TrainingTask, of a container started by hand; else see `millrace.contract.task`."""
+
+LOG_LEVEL = "MILLRACE_LOG_LEVEL"
+"""DEBUG, INFO, WARNING or ERROR, in any case: what every container of ours writes to its log."""
 
 SOURCE_PREFIX = "SOURCE_"
 """Prefix of the AWS_* variables that open a Dataset's source, when it has a Secret of its own."""
@@ -122,7 +125,7 @@ _SERVER_VARIABLES = {
     "max_body_bytes": "MILLRACE_MAX_BODY_BYTES",
     "max_requests": "MILLRACE_MAX_REQUESTS",
     "max_bytes": "MILLRACE_MAX_BYTES",
-    "log_level": "MILLRACE_LOG_LEVEL",
+    "log_level": LOG_LEVEL,
 }
 _REQUIRED = frozenset(name for name in list(_SERVER_VARIABLES)[:9])
 
@@ -167,7 +170,9 @@ class SnapshotTask(FlatRecord):
 
 @dataclass(frozen=True)
 class DatasetVersion(Record):
-    """One frozen snapshot: a folder with train, validation and test Parquet files, manifest.json and profile.json."""
+    """One frozen snapshot: a folder with train, validation and test Parquet files, manifest.json,
+    profile.json and report.json.
+    """
 
     name: str
     version: int

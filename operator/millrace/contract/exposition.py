@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?$")
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"\s*,?')
+_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)(?:[ \t]+-?\d+)?\Z", re.DOTALL)
+_LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"[ \t]*,?', re.DOTALL)
 _ESCAPES = {"n": "\n", "\\": "\\", '"': '"'}
 
 
@@ -25,11 +25,15 @@ class Sample:
 
 
 def parse(text: str) -> Iterator[Sample]:
-    """Yield every sample of a page. Raises ValueError naming the first line that is none."""
-    for line in text.splitlines():
+    """Yield every sample of a page. Raises ValueError naming the first line that is none.
+
+    A line ends at a line feed alone: a label may hold every other character that some call the end of a line.
+    """
+    for ended in text.split("\n"):
+        line = ended.strip(" \t\r")
         if not line or line.startswith("#"):
             continue
-        match = _SAMPLE.match(line.strip())
+        match = _SAMPLE.match(line)
         if match is None:
             raise ValueError(f"not a sample of the Prometheus text format: {line[:120]!r}")
         name, labels, value = match.groups()
@@ -37,7 +41,8 @@ def parse(text: str) -> Iterator[Sample]:
 
 
 def _labels(text: str) -> dict[str, str]:
-    return {
-        name: re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value)
-        for name, value in _LABEL.findall(text)
-    }
+    return {name: _unescaped(value) if "\\" in value else value for name, value in _LABEL.findall(text)}
+
+
+def _unescaped(value: str) -> str:
+    return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match[1], match[1]), value)

@@ -1,7 +1,9 @@
 """The reference profile: per feature and output a histogram of the training rows, with the bins the server counts in.
 
 Numeric: `len(edges) + 1` bins, the bin of x is the number of edges at or below it (`numpy.searchsorted(edges, x,
-side="right")`), then one for missing (NaN). Categorical: one bin per label, then other, then missing (the empty text).
+side="right")`), then one for missing (NaN). The first edge is the smallest value trained on, the last one just above
+the largest, so the outer bins count what was never seen. Categorical: one bin per label, then other, then missing
+(the empty text).
 """
 
 from __future__ import annotations
@@ -14,9 +16,18 @@ from typing import Self
 from millrace.contract.record import MalformedRecord, Record
 
 MAX_BINS = 16
-MAX_FEATURES = 64
+MIN_BINS = 6
+MAX_FEATURES = 2_000
+"""What a model is served and watched with; a Dataset with more is refused before it is trained on."""
+ALL_BINS = 12_000
+"""Bins of all features together: of many features each has fewer, for every pod has two series a bin."""
 NUMERIC = "numeric"
 CATEGORICAL = "categorical"
+
+
+def bins_for(features: int) -> int:
+    """How many bins each of so many features may have, the special ones included."""
+    return max(MIN_BINS, min(MAX_BINS, ALL_BINS // max(features, 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +105,7 @@ class Profile(Record):
 
     @classmethod
     def from_dict(cls, data: object, path: str = "") -> Self:
-        """Raises MalformedRecord, also when there are more than 64 features."""
+        """Raises MalformedRecord, also when there are more than 2,000 features."""
         self = super().from_dict(data, path)
         if len(self.features) > MAX_FEATURES:
             raise MalformedRecord(f"features: expected at most {MAX_FEATURES}, got {len(self.features)}")

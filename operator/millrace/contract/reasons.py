@@ -20,6 +20,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_DENIED = "StoreDenied"
     SNAPSHOT_OUT_OF_MEMORY = "SnapshotOutOfMemory"
+    SNAPSHOT_OUT_OF_DISK = "SnapshotOutOfDisk"
     SNAPSHOT_CRASHED = "SnapshotCrashed"
 
     # A training run
@@ -35,6 +36,13 @@ class Reason(StrEnum):
     UNKNOWN_PARAMETER = "UnknownParameter"
     UNKNOWN_ESTIMATOR = "UnknownEstimator"
     LABEL_MISSING = "LabelMissing"
+    TEST_ROWS_TRAINED = "TestRowsTrained"
+    LABEL_NOT_SUITABLE = "LabelNotSuitable"
+    ONE_CLASS = "OneClass"
+    FEATURE_MISSING = "FeatureMissing"
+    TOO_MANY_FEATURES = "TooManyFeatures"
+    NOT_A_FEATURE = "NotAFeature"
+    NUMBER_NOT_EXACT = "NumberNotExact"
     EVALUATION_FAILED = "EvaluationFailed"
 
     # Frozen bytes and a server

@@ -62,7 +62,9 @@ class Record:
         """Raises MalformedRecord."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+            # Half a surrogate pair is a text to Python, and breaks whoever writes it on.
+            json.dumps(data, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
             raise MalformedRecord(f"{cls.__name__}: not JSON: {error}") from error
         return cls.from_dict(data)
 

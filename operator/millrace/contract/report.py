@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from millrace.contract.quality import Quality
+from millrace.contract.reading import ReadingSummary
 from millrace.contract.record import Record
 
 LIMIT_BYTES = 4096
@@ -21,8 +23,9 @@ EXIT_INFRASTRUCTURE = 3
 """Exit code of a stage that what it works with kept from its work, such as a store that is silent: its Job tries again
 until its deadline, and the attempt counts for nothing."""
 
-_PROSE = frozenset({"message", "observed"})
-_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3))
+_PROSE = frozenset({"message", "observed", "why", "leftOut", "dialect"})
+_LISTS = frozenset({"failedRules", "metrics", "championMetrics", "columns", "leakageSuspects"})
+_SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3), (30, 1))
 """(characters of a sentence, elements of a list), tried in turn until the message fits."""
 
 
@@ -78,6 +81,10 @@ class SnapshotReport(Record):
     rules_failed: int = 0
     failed_rules: tuple[FailedRule, ...] = ()
     splits: Splits = Splits()
+    reading: ReadingSummary | None = None
+    """What was found in the source; None where it was not read again."""
+    quality: Quality | None = None
+    """Of a version that was frozen."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _shortened(value: Any, characters: int, elements: int, key: str = "") -> Any
         return {name: _shortened(item, characters, elements, name) for name, item in value.items()}
     if isinstance(value, list):
         # A shape or a signature cut short would be a wrong one: only lists of findings shrink.
-        kept = value[:elements] if key in ("failedRules", "metrics", "championMetrics") else value
+        kept = value[:elements] if key in _LISTS else value
         return [_shortened(item, characters, elements) for item in kept]
     if key in _PROSE and isinstance(value, str) and len(value) > characters:
         return value[: characters - 1] + "…"

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -44,7 +45,12 @@ TICK_SECONDS: Final = 0.5
 STALE_SECONDS: Final = 10.0
 """An answer of a router that is older than its scrape period plus this is not used."""
 
+WIDE_PAGE: Final = 512 * 1024
+WIDE_FEATURES: Final = 256
+"""Characters of a page, and features, that take so long to read or to judge that the event loop must not wait."""
+
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -201,11 +207,15 @@ class Scrapes:
         state.bins.keep({pods.uid(one) for one in found})
         asked = monitoring.drift
         rule = drift.Rule(asked.false_alarm_rate, asked.margin, asked.min_samples)
-        state.memory, state.verdict = drift.look(state.memory, state.bins.totals, state.reference, rule)
+        is_wide = len(state.reference) > WIDE_FEATURES
+        state.memory, state.verdict = await _aside(
+            is_wide, drift.look, state.memory, dict(state.bins.totals), state.reference, rule
+        )
 
     async def _ask_server(self, state: ScrapeState, found: Manifest) -> None:
         try:
-            page = server_page(await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH))
+            text = await self._get(pods.address(found), environment.SERVER_PORT, METRICS_PATH)
+            page = await _aside(len(text) > WIDE_PAGE, server_page, text)
         except (ScrapeFailed, ValueError) as error:
             log.debug("a server could not be asked", pod=found["metadata"]["name"], why=str(error))
             return
@@ -248,6 +258,11 @@ def _begin_anew_if_asked(
         state.bins.restart()
     if basis != state.basis:
         state.basis, state.memory, state.verdict = basis, drift.Memory(), None
+
+
+async def _aside(is_long: bool, act: Callable[..., T], *arguments: Any) -> T:
+    """Do it on a thread if it takes long; what is short is done at once."""
+    return await asyncio.to_thread(act, *arguments) if is_long else act(*arguments)
 
 
 def _period(deployment: api.Deployment) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from millrace.api.base import Frozen
 from millrace.api.training_run import ResourceRequirements
+from millrace.contract import environment, task
 
 Part = dict[str, Any]
 USER = 65532
@@ -17,6 +18,7 @@ Without requests it gets nothing on a full node, is killed first, and is refused
 """
 TMP = "/tmp"  # noqa: S108 - a volume of the pod's own
 TMP_VOLUME = "tmp"
+TASK_VOLUME = "task"
 
 
 class Platform(Frozen):
@@ -28,6 +30,7 @@ class Platform(Frozen):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     store_uri: str
     store_secret: str
+    log_level: str = "INFO"
 
 
 def container(
@@ -42,20 +45,22 @@ def container(
     resources: ResourceRequirements | None = None,
     **more: Any,
 ) -> Part:
-    """One restricted container; `mounts` maps volume names to paths, /tmp is always writable.
+    """One restricted container; `mounts` maps volume names to paths. /tmp is always writable, and the same folder for
+    all containers of the pod, unless a mount says otherwise.
 
     `more` are further fields of the container in Kubernetes' own names (`ports`, `readinessProbe`, ...).
     """
     variables = {"HOME": TMP, **(env or {})}
+    places = dict(mounts or {})
+    if TMP not in places.values():
+        places = {TMP_VOLUME: TMP, **places}
     part: Part = {
         "name": name,
         "image": image,
         "imagePullPolicy": platform.image_pull_policy,
         "command": list(command),
         "env": [{"name": variable, "value": value} for variable, value in sorted(variables.items())],
-        "volumeMounts": [
-            {"name": volume, "mountPath": path} for volume, path in {TMP_VOLUME: TMP, **(mounts or {})}.items()
-        ],
+        "volumeMounts": [{"name": volume, "mountPath": path} for volume, path in places.items()],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -95,6 +100,19 @@ def secret(name: str, prefix: str = "") -> Part:
     """An `envFrom` entry: every key of a Secret as a variable. The operator itself never reads it."""
     found: Part = {"secretRef": {"name": name}}
     return {"prefix": prefix, **found} if prefix else found
+
+
+def told(platform: Platform) -> dict[str, str]:
+    """Variables of a container that does a task: it says as much as the operator does, and imports nothing from the
+    folder it happens to start in.
+    """
+    return {environment.LOG_LEVEL: platform.log_level, "PYTHONSAFEPATH": "1", **environment.PROTECTIVE}
+
+
+def task_volume() -> Part:
+    """The volume with the task, which the kubelet writes from the pod's annotation."""
+    source = {"path": task.FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{task.ANNOTATION}']"}}
+    return {"name": TASK_VOLUME, "downwardAPI": {"items": [source]}}
 
 
 def spec(

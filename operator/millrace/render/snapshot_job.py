@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from millrace.api.dataset import Dataset, DatasetVersion
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import environment, report
+from millrace.contract import task as told
 from millrace.contract.dataset import DatasetSpec
 from millrace.render import metadata, pod
 from millrace.render.pod import Platform
@@ -27,16 +29,18 @@ def render(dataset: Dataset, name: str, previous: DatasetVersion | None, platfor
         platform.trainer_image,
         ("python", "-m", "millrace_runtime.snapshot"),
         platform=platform,
-        env={environment.SPEC: task(dataset, previous, platform).to_json(), **environment.PROTECTIVE},
+        env=pod.told(platform),
         secrets=secrets,
+        mounts={pod.TASK_VOLUME: told.DIRECTORY},
+        resources=dataset.spec.worker.resources,
     )
+    template = pod.spec([snapshot], configured=[pod.task_volume()], restart="Never", grace_seconds=10)
+    text = task(dataset, previous, platform).to_json()
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata.child("Dataset", dataset.metadata, name, labels),
-        "spec": job_spec(
-            BACKOFF_LIMIT, DEADLINE_SECONDS, labels, pod.spec([snapshot], restart="Never", grace_seconds=10)
-        ),
+        "spec": job_spec(BACKOFF_LIMIT, DEADLINE_SECONDS, labels, template, text),
     }
 
 
@@ -56,9 +60,11 @@ def task(dataset: Dataset, previous: DatasetVersion | None, platform: Platform) 
 
 
 def job_spec(
-    backoff_limit: int, deadline_seconds: int, labels: dict[str, str], template: dict[str, Any]
+    backoff_limit: int, deadline_seconds: int, labels: dict[str, str], template: dict[str, Any], text: str
 ) -> dict[str, Any]:
     """A Job that runs one pod at a time, forgives disruptions and does not repeat what cannot end otherwise.
+
+    `text` is the task's JSON, `template` a pod spec with `pod.task_volume()`.
 
     No ttlSecondsAfterFinished: the answer must outlive an operator that is down.
     """
@@ -73,5 +79,8 @@ def job_spec(
                 {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [report.EXIT_INFRASTRUCTURE]}},
             ]
         },
-        "template": {"metadata": {"labels": labels}, "spec": template},
+        "template": {
+            "metadata": {"labels": labels, "annotations": {told.ANNOTATION: told.pack(text)}},
+            "spec": template,
+        },
     }

@@ -6,39 +6,54 @@ from typing import Any
 
 from millrace.api.training_run import Resolved, TrainingRun
 from millrace.contract import environment
+from millrace.contract import task as told
 from millrace.contract.training import TrainingSpec
 from millrace.render import metadata, pod, snapshot_job
 from millrace.render.pod import Platform
 
 FETCH, TRAIN, EVALUATE = "fetch", "train", "evaluate"
 WORK_VOLUME = "work"
+TRAINER_TMP_VOLUME = "trainer-tmp"
+"""The trainer's own /tmp: /tmp is also home, where libraries look for settings, and `evaluate` holds keys."""
 
 
 def render(run: TrainingRun, resolved: Resolved, name: str, platform: Platform) -> dict[str, Any]:
     """The Job `name`, made of what was resolved and of nothing that may have changed since."""
     labels = metadata.labels("training", training_run=run.metadata.name, training_run_uid=run.metadata.uid)
-    fetch, train, evaluate = (_container(stage, run, resolved, platform) for stage in (FETCH, TRAIN, EVALUATE))
-    template = pod.spec([evaluate], init=[fetch, train], volumes=[WORK_VOLUME], restart="Never", grace_seconds=10)
+    fetch, train, evaluate = (_container(stage, run, platform) for stage in (FETCH, TRAIN, EVALUATE))
+    template = pod.spec(
+        [evaluate],
+        init=[fetch, train],
+        volumes=[WORK_VOLUME, TRAINER_TMP_VOLUME],
+        configured=[pod.task_volume()],
+        restart="Never",
+        grace_seconds=10,
+    )
+    text = task(run, resolved, platform).to_json()
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata.child("TrainingRun", run.metadata, name, labels),
-        "spec": snapshot_job.job_spec(run.spec.backoff_limit, run.spec.active_deadline_seconds, labels, template),
+        "spec": snapshot_job.job_spec(run.spec.backoff_limit, run.spec.active_deadline_seconds, labels, template, text),
     }
 
 
-def _container(stage: str, run: TrainingRun, resolved: Resolved, platform: Platform) -> pod.Part:
+def _container(stage: str, run: TrainingRun, platform: Platform) -> pod.Part:
     trains = stage == TRAIN
     return pod.container(
         stage,
         platform.trainer_image,
         ("python", "-m", "millrace_runtime.training", stage),
         platform=platform,
-        env={environment.SPEC: task(run, resolved, platform).to_json(), **environment.PROTECTIVE},
+        env=pod.told(platform),
         # The trainer runs whatever a user names: it never holds a key to the store.
         secrets=() if trains else (pod.secret(platform.store_secret),),
-        mounts={WORK_VOLUME: environment.WORK_DIR},
-        resources=run.spec.trainer.resources_per_node if trains else None,
+        mounts={
+            WORK_VOLUME: environment.WORK_DIR,
+            pod.TASK_VOLUME: told.DIRECTORY,
+            **({TRAINER_TMP_VOLUME: pod.TMP} if trains else {}),
+        },
+        resources=run.spec.trainer.resources_per_node if trains else run.spec.worker.resources,
     )
 
 

@@ -71,20 +71,18 @@ class DriftCounters:
             if column.tensor in joined:
                 column.count(joined[column.tensor])
 
-    def live(self) -> Iterator[tuple[str, str, int, int]]:
-        """(`feature` or `output`, its name, bin, served rows), flushed first."""
+    def live(self) -> Iterator[tuple[str, str, Sequence[int]]]:
+        """(`feature` or `output`, its name, served rows per bin), flushed first."""
         self.flush()
         for role, columns in (("feature", self.features), ("output", self.outputs)):
             for column in columns:
-                for index, count in enumerate(column.counts.tolist()):
-                    yield role, column.reference.name, index, count
+                yield role, column.reference.name, column.counts.tolist()
 
-    def reference(self) -> Iterator[tuple[str, str, int, int]]:
+    def reference(self) -> Iterator[tuple[str, str, Sequence[int]]]:
         """The same for the training rows."""
         for role, columns in (("feature", self.features), ("output", self.outputs)):
             for column in columns:
-                for index, count in enumerate(column.reference.counts):
-                    yield role, column.reference.name, index, count
+                yield role, column.reference.name, column.reference.counts
 
 
 def _column(reference: FeatureHistogram | OutputHistogram, tensor: str, specs: Sequence[TensorSpec]) -> _Column:

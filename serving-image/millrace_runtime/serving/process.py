@@ -16,7 +16,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from millrace.contract.environment import GRACEFUL_SECONDS, ServerEnvironment
+from millrace.contract.golden import RUN_BYTES, loading_bytes
 from millrace.contract.reasons import Reason
+from millrace_runtime import memory
 from millrace_runtime.serving import artifact, log, verification
 from millrace_runtime.serving.app import App
 from millrace_runtime.serving.dataplane import DataPlane
@@ -149,9 +151,31 @@ class _Server(uvicorn.Server):
 
 
 def load(settings: ServerEnvironment, telemetry: Telemetry) -> tuple[DataPlane, int]:
-    """Read, check and verify the model; return its data plane and the number of golden rows. Raises ServerFailed."""
-    session = Session(artifact.read_model(settings))
-    found = verification.reproduce(session, artifact.read_golden(settings))
+    """Read, check and verify the model; return its data plane and the number of golden rows. Raises ServerFailed.
+
+    Loading, the golden run and every later one may take so much memory and no more: what a run asks for beyond that is
+    refused by the kernel, and is a failed run and not the end of the server.
+    """
+    model = artifact.read_model(settings)
+    with memory.allowed(loading_bytes(len(model))):
+        session = Session(model)
+    golden = artifact.read_golden(settings)
+    with memory.allowed(RUN_BYTES):
+        found = verification.reproduce(session, golden)
     plane = DataPlane(settings, session, artifact.read_profile(settings), telemetry, joins=found.joins)
     telemetry.golden_rows = found.rows
+    memory.allow(_for_requests(settings))
     return plane, found.rows
+
+
+def _for_requests(settings: ServerEnvironment) -> int:
+    """Bytes beside those of the idle server: what is left of the container's, else a run and the bodies under way."""
+    limit = memory.of_container()
+    if limit is not None:
+        return max(_LEAST_BYTES, limit * 95 // 100 - memory.resident())
+    return RUN_BYTES + _PER_BODY_BYTE * settings.max_bytes
+
+
+_LEAST_BYTES = 64 * 1024 * 1024
+_PER_BODY_BYTE = 16
+"""A number of JSON is two or more bytes on the wire, and eight to forty here."""

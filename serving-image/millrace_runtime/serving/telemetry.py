@@ -33,6 +33,8 @@ class Telemetry:
         self.golden_rows = 0
         self.ready = False
         self.drift: DriftCounters | None = None
+        self._heads: dict[tuple[str, str, int], list[str]] = {}
+        """Series of a feature or output, bin by bin, as far as they never change: there may be tens of thousands."""
 
     def answered(self, code: int, seconds: float) -> None:
         """Count one inference request."""
@@ -63,8 +65,17 @@ class Telemetry:
         live, reference = list(self.drift.live()), list(self.drift.reference())
         for role, (counted, trained) in _ROLES.items():
             for family, found in ((counted, live), (trained, reference)):
-                samples = [({role: name, "bin": index}, count) for kind, name, index, count in found if kind == role]
-                self._family(lines, family, samples)
+                _head(lines, family)
+                for kind, name, counts in found:
+                    if kind == role:
+                        heads = self._bins(family, role, name, len(counts))
+                        lines.extend(map("%s %d".__mod__, zip(heads, counts, strict=True)))
+
+    def _bins(self, family: series.Series, role: str, name: str, count: int) -> list[str]:
+        key = (family.name, name, count)
+        if key not in self._heads:
+            self._heads[key] = [f"{family.name}{self._labels({role: name, 'bin': index})}" for index in range(count)]
+        return self._heads[key]
 
     def _latency(self, lines: list[str]) -> None:
         name = series.REQUEST_SECONDS.name

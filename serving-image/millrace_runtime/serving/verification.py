@@ -43,11 +43,11 @@ def reproduce(session: Session, golden: GoldenSet) -> Verified:
     for spec, result in zip(session.signature.outputs, results, strict=True):
         if spec.name not in expected:
             raise _mismatch(spec, "it is not in the golden set")
-        _compare(spec, result, expected[spec.name], golden.tolerance)
-    return Verified(rows, _joins(session, feeds, rows, results, golden.tolerance))
+        _compare(spec, result, expected[spec.name], golden)
+    return Verified(rows, _joins(session, feeds, rows, results, golden))
 
 
-def _joins(session: Session, feeds: dict[str, Array], rows: int, together: list[Array], tolerance: float) -> bool:
+def _joins(session: Session, feeds: dict[str, Array], rows: int, together: list[Array], golden: GoldenSet) -> bool:
     if not session.signature.has_free_rows or rows < 2:
         return False
     try:
@@ -55,38 +55,39 @@ def _joins(session: Session, feeds: dict[str, Array], rows: int, together: list[
         others = session.run({name: array[1:] for name, array in feeds.items()})
     except ModelFailed:
         return False
-    parts = zip(first, others, together, strict=True)
-    return all(_same_rows(one, rest, whole, tolerance) for one, rest, whole in parts)
+    parts = zip(session.signature.outputs, first, others, together, strict=True)
+    return all(_same_rows(spec, one, rest, whole, golden) for spec, one, rest, whole in parts)
 
 
-def _same_rows(first: Array, others: Array, whole: Array, tolerance: float) -> bool:
+def _same_rows(spec: tensors.TensorSpec, first: Array, others: Array, whole: Array, golden: GoldenSet) -> bool:
     if len(first) != 1 or len(others) != len(whole) - 1:
         return False
     parts = np.concatenate([first, others])
-    return parts.shape == whole.shape and bool(_agree(parts, whole, tolerance).all())
+    return parts.shape == whole.shape and bool(_agree(spec, parts, whole, golden).all())
 
 
-def _compare(spec: tensors.TensorSpec, got: Array, tensor: dict[str, Any], tolerance: float) -> None:
+def _compare(spec: tensors.TensorSpec, got: Array, tensor: dict[str, Any], golden: GoldenSet) -> None:
     if list(got.shape) != tensor.get("shape"):
         raise _mismatch(spec, f"expected shape {tensor.get('shape')}, got {list(got.shape)}")
     try:
         want = tensors.decode(tensors.TensorSpec(spec.name, spec.datatype, tuple(got.shape)), tensor)
     except RequestFailed as error:
         raise _mismatch(spec, f"the golden set's values cannot be read: {error}") from error
-    same = _agree(got, want, tolerance)
+    same = _agree(spec, got, want, golden)
     if not same.all():
         index = int(np.argmin(same.reshape(-1)))
         values = f"expected {want.reshape(-1)[index]!s}, got {got.reshape(-1)[index]!s}"
         raise _mismatch(spec, f"{values} at element {index} ({int((~same).sum())} of {same.size} differ)")
 
 
-def _agree(got: Array, want: Array, tolerance: float) -> Array:
+def _agree(spec: tensors.TensorSpec, got: Array, want: Array, golden: GoldenSet) -> Array:
     """Element by element; a NaN that is wanted stands for every value that is not finite, as `null` does in JSON."""
     if want.dtype.kind != "f":
         return np.asarray(got == want)
-    bound = tolerance * np.maximum(1.0, np.abs(want.astype(np.float64)))
+    wide = want.astype(np.float64)
+    bounds = [golden.bound(spec.name, spec.datatype, value) for value in wide.ravel().tolist()]
     with np.errstate(invalid="ignore"):
-        close = np.abs(got.astype(np.float64) - want) <= bound
+        close = np.abs(got.astype(np.float64) - wide) <= np.reshape(bounds, wide.shape)
     return np.asarray(close | (np.isnan(want) & ~np.isfinite(got)) | (got == want))
 
 

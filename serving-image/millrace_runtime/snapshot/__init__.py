@@ -1,6 +1,9 @@
 """Freezes a Dataset's source into an immutable, content-addressed version.
 
-    read -> check schema -> check rules -> keep old rows' split, draw for new rows -> write
+    fetch -> read, check, account -> key order -> divide, write -> send
+             (csvfile, parquetfile,   (shuffle)   (divide, version)
+              types, columns, schema)
 
-The whole table is in memory once; `operator/decisions/0020-snapshots.md` states how much that is.
+Rows pass in blocks of a few megabytes and are brought into key order on disk: memory does not grow with the source
+(`operator/decisions/0025-rows-pass-in-blocks.md`).
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 
 from millrace.contract.reasons import Reason
@@ -12,19 +13,23 @@ from millrace_runtime.snapshot import spec
 
 
 def main() -> int:
-    """Read the task from the environment and write a SnapshotReport as the termination message."""
+    """Read the task and write a SnapshotReport as the termination message."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # rows are spilled to hundreds of files at a time
     try:
         task = spec.read(os.environ)
         from millrace_runtime.snapshot import run  # pyarrow only once the task is known to be good
 
         report, code = run.snapshot(task), 0
     except outcome.StageError as error:
+        outcome.traced(error)
         report = SnapshotReport(SnapshotOutcome.FAILED, error.reason, error.message)
         code = 1 if error.retry else 0
     except MemoryError:
         text = "The source does not fit into the container's memory."
         report, code = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_MEMORY, text), 0
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
+        outcome.traced(error)
         report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
         code = 1
     outcome.write_termination_message(report)

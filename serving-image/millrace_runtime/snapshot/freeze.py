@@ -1,83 +1,55 @@
-"""A divided table to the files of a version: the same rows give the same bytes."""
+"""What a version says of its rows: a digest of all of them, and a profile."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.compute as pc
 
 from millrace.contract.dataset import Field, FieldType, Role
-from millrace.contract.profile import CATEGORICAL, MAX_FEATURES, NUMERIC, FeatureHistogram, OutputHistogram, Profile
+from millrace.contract.profile import (
+    CATEGORICAL,
+    MAX_BINS,
+    MAX_FEATURES,
+    NUMERIC,
+    FeatureHistogram,
+    OutputHistogram,
+    Profile,
+)
 from millrace_runtime.snapshot import histograms
-from millrace_runtime.snapshot.identity import KEY_BYTES, Keys
-from millrace_runtime.snapshot.manifest import Part, of_bytes, schema_digest
-from millrace_runtime.snapshot.split import PARTS, Parts
+from millrace_runtime.snapshot.hashing import Numbers
+from millrace_runtime.snapshot.manifest import schema_digest
+from millrace_runtime.snapshot.split import Parts
+from millrace_runtime.snapshot.texts import ARROW
+
+__all__ = ["ARROW", "Content", "as_floats", "profile"]
 
 Table = Any
-ROW_GROUP_ROWS = 65_536
-DEPARTED_ROWS = 5_000_000
-"""Rows that left the source are remembered up to this many, so that one which comes back keeps its part."""
+PROFILE_ROWS = 100_000
+PROFILE_BYTES = 64 * 1024 * 1024
+"""The profile is of the first rows in key order, up to so many rows and bytes: keys are hashes, so it is a sample."""
 
 
-def files(table: Table, keys: Keys, parts: Parts) -> dict[str, bytes]:
-    """Return the Parquet bytes per part, rows in key order."""
-    order = np.argsort(keys)
-    chosen = {name: order[parts[order] == code] for code, name in enumerate(PARTS)}
-    return {name: parquet(table.take(pa.array(rows))) for name, rows in chosen.items()}
+class Content:
+    """`sha256:<hex>` over the schema and every row's content and part in key order, whatever wrote the files."""
 
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._total = hashlib.sha256(schema_digest(fields).encode())
 
-def parquet(table: Table) -> bytes:
-    """Return zstd Parquet without anything that depends on when or where it was written."""
-    buffer = io.BytesIO()
-    flat = table.combine_chunks().replace_schema_metadata(None)
-    pyarrow.parquet.write_table(flat, buffer, compression="zstd", row_group_size=ROW_GROUP_ROWS, store_schema=False)
-    return buffer.getvalue()
+    def add(self, keys: Numbers, parts: Parts) -> None:
+        """Take in the next rows: numbers of their contents, which are the keys of the order, and their parts."""
+        rows = np.empty(len(keys), [("key", "<u8"), ("part", "i1")])
+        rows["key"], rows["part"] = keys, parts
+        self._total.update(rows.tobytes())
 
-
-def describe(written: dict[str, bytes], parts: Parts) -> dict[str, Part]:
-    """Digest, rows and bytes per part."""
-    counts = np.bincount(parts, minlength=len(PARTS))
-    return {
-        name: Part(of_bytes(written[name]), int(counts[code]), len(written[name])) for code, name in enumerate(PARTS)
-    }
-
-
-def content_digest(fields: Sequence[Field], full: Keys, parts: Parts) -> str:
-    """`sha256:<hex>` over the schema and every row's content and part, whatever wrote the files."""
-    total = hashlib.sha256(schema_digest(fields).encode())
-    order = np.lexsort((parts, full))
-    total.update(full[order].tobytes())
-    total.update(parts[order].tobytes())
-    return f"sha256:{total.hexdigest()}"
-
-
-def index(keys: Keys, parts: Parts, known: tuple[Keys, Parts] | None) -> bytes:
-    """Return index.parquet: key and part of every row, then of rows that are no longer there."""
-    if known is not None:
-        departed = np.flatnonzero(~np.isin(known[0], keys))[:DEPARTED_ROWS]
-        keys = np.concatenate([keys, known[0][departed]])
-        parts = np.concatenate([parts, known[1][departed]])
-        present = len(keys) - len(departed)
-        order = np.concatenate([np.argsort(keys[:present]), present + np.arange(len(departed))])
-    else:
-        order = np.argsort(keys)
-    flat = pa.py_buffer(keys[order].tobytes())
-    column = pa.Array.from_buffers(pa.binary(KEY_BYTES), len(order), [None, flat])
-    return parquet(pa.table({"row": column, "part": pa.array(parts[order], pa.int8())}))
-
-
-def read_index(data: bytes) -> tuple[Keys, Parts]:
-    """Return the keys and parts of an index.parquet."""
-    table = pyarrow.parquet.read_table(io.BytesIO(data)).combine_chunks()
-    rows = table["row"].combine_chunks()
-    flat = rows.buffers()[1].to_pybytes() if len(rows) else b""
-    keys = np.frombuffer(flat, dtype=f"S{KEY_BYTES}", count=len(rows), offset=rows.offset * KEY_BYTES)
-    return keys, np.asarray(table["part"], dtype=np.int8)
+    @property
+    def digest(self) -> str:
+        """Of the rows so far."""
+        return f"sha256:{self._total.hexdigest()}"
 
 
 def profile(table: Table, fields: Sequence[Field]) -> Profile:
@@ -97,8 +69,21 @@ def profile(table: Table, fields: Sequence[Field]) -> Profile:
 
 def _histogram(column: Any, kind: FieldType) -> dict[str, Any]:
     if kind in (FieldType.STRING, FieldType.CATEGORY):
-        return histograms.categorical(column.to_pylist())
+        return _categorical(column)
     return histograms.numeric(as_floats(column, kind))
+
+
+def _categorical(column: Any) -> dict[str, Any]:
+    """As `histograms.categorical`, counted by Arrow: a column of codes has as many values as rows."""
+    counted = pc.value_counts(pc.fill_null(column, ""))
+    tally = pa.table([counted.field("values"), counted.field("counts")], ["label", "rows"])
+    named = tally.filter(pc.not_equal(tally["label"], ""))
+    keys = [("rows", "descending"), ("label", "ascending")]
+    frequent = named.take(pc.select_k_unstable(named, MAX_BINS - 2, keys)).sort_by("label")
+    labels, counts = tuple(frequent["label"].to_pylist()), tuple(frequent["rows"].to_pylist())
+    total = pc.sum(named["rows"]).as_py() or 0
+    missing = len(column) - total
+    return {"kind": CATEGORICAL, "labels": labels, "counts": (*counts, total - sum(counts), missing)}
 
 
 def as_floats(column: Any, kind: FieldType) -> Any:

@@ -1,88 +1,187 @@
-"""What makes a row the same row in the next version: a 16-byte key of its content, and its number among equal rows.
+"""What makes a row the same row in the next version: its Id, else its group, else its features; never its label.
 
-A value is hashed as what it says, not as how it is stored: the integer 1, the float 1.0 and True are one value, a text
-is its UTF-8. Columns are taken in name order, so neither the order of rows nor that of columns matters.
+Values are compared by what they say (`hashing.values` with `exact=False`), so neither a new type nor another order of
+columns makes a row a new one. Rows that share a key are one *unit*: they are never divided.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-Table = Any
-Keys = npt.NDArray[np.bytes_]
-KEY_BYTES = 16
-_BLOCK_ROWS = 65_536
-_ABSENT, _WHOLE, _FRACTION, _TEXT, _INSTANT = range(5)
+from millrace.contract.dataset import Field, Role
+from millrace_runtime.snapshot import hashing
+from millrace_runtime.snapshot.hashing import Hashes, Numbers
+from millrace_runtime.snapshot.manifest import Identity, Manifest
+from millrace_runtime.snapshot.records import Records, spans
 
-
-def contents(table: Table, columns: Sequence[str]) -> Keys:
-    """Return one `S16` hash per row over the named columns."""
-    names = sorted(columns)
-    person = hashlib.blake2b("\x00".join(names).encode(), digest_size=16).digest()
-    keys = np.empty(table.num_rows, dtype=f"S{KEY_BYTES}")
-    for start in range(0, table.num_rows, _BLOCK_ROWS):
-        block = table.slice(start, _BLOCK_ROWS)
-        bytes_ = np.concatenate([_encoded(block[name]) for name in names], axis=1)
-        hashes = (hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES, person=person).digest() for row in bytes_)
-        keys[start : start + block.num_rows] = np.fromiter(hashes, dtype=keys.dtype, count=block.num_rows)
-    return keys
+NO_KEY = np.uint64(0)
 
 
-def distinct(same: Keys, full: Keys) -> Keys:
-    """Return distinct keys: the n-th of the rows equal in `same`, in the order of `full`, gets a key of its own."""
-    order = np.lexsort((full, same))
-    ordered = same[order]
-    first = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.empty(0, bool)
-    starts = np.flatnonzero(first)
-    occurrence = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.append(starts, len(ordered))))
-    keys = ordered.copy()
-    for at in np.flatnonzero(occurrence):
-        padded = ordered[at].ljust(KEY_BYTES, b"\0")
-        keys[at] = hashlib.blake2b(padded + int(occurrence[at]).to_bytes(8, "big"), digest_size=KEY_BYTES).digest()
-    result = np.empty_like(keys)
-    result[order] = keys
-    return result
+@dataclass(frozen=True)
+class RowKeys:
+    """One key per row and kind: Ids, then groups, whichever are meant, else features alone. 0 stands for no key."""
+
+    kinds: tuple[Numbers, ...]
+    by_features: bool
+    """Whether there is a row that has neither an Id nor a group: the key of its features stands for that."""
 
 
-def _encoded(column: Any) -> npt.NDArray[np.uint8]:
-    """Nine bytes a value for numbers and instants, seventeen for text: a tag, then the value."""
-    kind = column.type
-    present = ~np.asarray(column.is_null())
-    if pa.types.is_string(kind):
-        return _texts(column, present)
-    if pa.types.is_timestamp(kind):
-        return _tagged(np.where(present, _INSTANT, _ABSENT), _int64(column.cast(pa.int64())))
-    if pa.types.is_floating(kind):
-        numbers = np.asarray(pc.fill_null(column, 0.0), dtype=np.float64)
-        whole = (numbers == np.floor(numbers)) & (np.abs(numbers) < 2.0**63)
-        bits = np.where(whole, np.where(whole, numbers, 0).astype(np.int64), numbers.view(np.int64))
-        return _tagged(np.where(present, np.where(whole, _WHOLE, _FRACTION), _ABSENT), bits)
-    return _tagged(np.where(present, _WHOLE, _ABSENT), _int64(column.cast(pa.int64())))
+def of(fields: Sequence[Field], group_by: Sequence[str], past: Manifest | None = None) -> Identity:
+    """Return how rows with these frozen fields are told apart, after a version that may have done it otherwise.
+
+    Features stay those that the Dataset began with, so that a new column does not make every row a new one; one that is
+    no longer a Feature is left out. Id columns that only got another name go on as if they had the old one. An Id that
+    rows are grouped by is the group's, not the row's.
+    """
+    features = tuple(sorted(field.name for field in fields if field.role is Role.FEATURE))
+    ids = tuple(sorted(field.name for field in fields if field.role is Role.ID and field.name not in group_by))
+    began = _kept(features, past) or features
+    now = Identity(ids=ids, groups=tuple(sorted(group_by)), features=began, salts=ids)
+    if past is None or not past.eras:
+        return now
+    last, old, new = past.eras[0], {one.name for one in past.fields}, {one.name for one in fields}
+    is_renamed = len(ids) == len(last.ids) and not set(ids) & old and not set(last.ids) & new
+    return replace(now, salts=last.salts) if ids == last.ids or is_renamed else now
 
 
-def _int64(column: Any) -> npt.NDArray[np.int64]:
-    return np.asarray(pc.fill_null(column, 0), dtype=np.int64)
+def _kept(features: tuple[str, ...], past: Manifest | None) -> tuple[str, ...]:
+    """Those of the features that the last version told rows apart by."""
+    if past is None:
+        return ()
+    before = past.eras[0].features if past.eras else past.identity
+    return tuple(name for name in features if name in before)
 
 
-def _tagged(tags: npt.NDArray[Any], bits: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    value = bits.astype(">i8").view(np.uint8).reshape(-1, 8)
-    return np.concatenate([tags.astype(np.uint8).reshape(-1, 1), value], axis=1)
+def keys(rows: Hashes, identity: Identity) -> RowKeys:
+    """Return every row's keys; each has at least one. The table has all columns of the identity."""
+    made = [_joint(rows, identity.ids, "id", identity.salts)] if identity.ids else []
+    if identity.groups:
+        made.append(_joint(rows, identity.groups, "group", identity.groups))
+    if not made:
+        return RowKeys((_of_features(rows, identity),), by_features=True)
+    bare = np.logical_and.reduce([each == NO_KEY for each in made])
+    if bare.any():
+        made[0] = np.where(bare, _of_features(rows, identity), made[0])
+    return RowKeys(tuple(made), by_features=bool(bare.any()))
 
 
-def _texts(column: Any, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0) if encoded.num_chunks else encoded.combine_chunks()
-    hashes = b"".join(
-        hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest() for text in encoded.dictionary.to_pylist()
+def keys_left(rows: Hashes, identity: Identity) -> tuple[Numbers, ...]:
+    """Return the keys of an identity of old that can still be made: a column may be gone."""
+    names = set(rows.names)
+    if set(identity.columns) <= names:
+        return keys(rows, identity).kinds
+    made = [_joint(rows, identity.ids, "id", identity.salts)] if identity.ids and set(identity.ids) <= names else []
+    if identity.groups and set(identity.groups) <= names:
+        made.append(_joint(rows, identity.groups, "group", identity.groups))
+    return tuple(made)
+
+
+class Keyed:
+    """Rows' numbers by their keys, one set of records for each kind of key. Iterates over these."""
+
+    def __init__(self, scratch: pathlib.Path) -> None:
+        self._scratch = scratch
+        self._kinds: list[Records] = []
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __iter__(self) -> Iterator[Records]:
+        return iter(self._kinds)
+
+    def add(self, kinds: Sequence[Numbers], rows: npt.NDArray[np.int64]) -> None:
+        """Take in rows with their numbers; what stands for no key is left out."""
+        while len(self._kinds) < len(kinds):
+            self._kinds.append(Records(self._scratch / str(len(self._kinds)), row="i8"))
+        for held, keys in zip(self._kinds, kinds, strict=True):
+            has_key = keys != NO_KEY
+            whole = bool(has_key.all())
+            held.add(keys if whole else keys[has_key], rows if whole else rows[has_key])
+
+
+class Units:
+    """Finds out which rows with two kinds of keys are one unit: those that share a key of either kind."""
+
+    def __init__(self, scratch: pathlib.Path) -> None:
+        self._scratch = scratch
+        self._rows = Records(scratch / "rows", row="i8")
+        self._pairs = Records(scratch / "pairs", group="u8", row="i8")
+
+    def see(self, row_keys: RowKeys, rows: npt.NDArray[np.int64]) -> None:
+        """Take in rows with their numbers."""
+        ids, groups = row_keys.kinds
+        has_id = ids != NO_KEY
+        self._rows.add(groups[~has_id], rows[~has_id])
+        self._pairs.add(ids[has_id], groups[has_id], rows[has_id])
+
+    def found(self) -> Records:
+        """Return the `row` numbers by the key of their unit: the smallest of its groups, else of its Ids."""
+        edges: list[Numbers] = [np.empty((0, 2), np.uint64)]
+        for (held,) in spans(self._pairs):
+            keys, joined = _by_id(held)
+            self._rows.add(keys, held["row"])
+            edges.append(joined)
+        nodes, roots = _components(np.concatenate(edges))
+        if not len(nodes):
+            return self._rows
+        made = Records(self._scratch / "units", row="i8")
+        for (held,) in spans(self._rows):
+            at = np.minimum(np.searchsorted(nodes, held["key"]), len(nodes) - 1)
+            made.add(np.where(nodes[at] == held["key"], roots[at], held["key"]), held["row"])
+        return made
+
+
+def _by_id(held: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
+    """The group of each row, or of another with its Id, or else the Id; and pairs of groups that an Id joins."""
+    order = np.lexsort((held["group"], held["key"]))
+    ids, groups = held["key"][order], held["group"][order]
+    same = ids[1:] == ids[:-1]
+    # The last of an Id's rows has a group if any has.
+    last = np.flatnonzero(np.append(~same, np.ones(min(1, len(ids)), bool)))
+    of_id = np.repeat(groups[last], np.diff(last, prepend=-1))
+    keys = np.empty(len(ids), np.uint64)
+    keys[order] = np.where(groups != NO_KEY, groups, np.where(of_id != NO_KEY, of_id, ids))
+    torn = np.flatnonzero(same & (groups[:-1] != NO_KEY) & (groups[1:] != groups[:-1]))
+    return keys, np.stack([groups[torn], groups[torn + 1]], axis=1)
+
+
+def _components(edges: Numbers) -> tuple[Numbers, Numbers]:
+    """Every key of the pairs, sorted, and the smallest of those that it is joined with."""
+    if not len(edges):
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    nodes = hashing.distinct(edges.ravel())
+    ends = np.searchsorted(nodes, edges)
+    shape = (len(nodes), len(nodes))
+    count, part = connected_components(
+        coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=shape), directed=False
     )
-    table = np.frombuffer(hashes, np.uint8).reshape(-1, KEY_BYTES)
-    values = table[np.asarray(encoded.indices)] * present.reshape(-1, 1).astype(np.uint8)
-    return np.concatenate([np.where(present, _TEXT, _ABSENT).astype(np.uint8).reshape(-1, 1), values], axis=1)
+    smallest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(smallest, part, nodes)
+    return nodes, smallest[part]
+
+
+def _of_features(rows: Hashes, identity: Identity) -> Numbers:
+    return _salted(rows.rows(identity.features, exact=False), "features")
+
+
+def _joint(rows: Hashes, names: tuple[str, ...], kind: str, salts: tuple[str, ...]) -> Numbers:
+    """One key over several columns; none where all of them are missing."""
+    total = np.zeros(len(rows), dtype=np.uint64)
+    for name, salt in zip(names, salts, strict=True):
+        total += rows.cells(name, salt, exact=False)
+    return np.where(total == hashing.MISSING, NO_KEY, _salted(total, kind))
+
+
+def _salted(numbers: Numbers, kind: str) -> Numbers:
+    made = hashing.mixed(numbers + hashing.named(kind))
+    made[made == NO_KEY] = np.uint64(1)
+    return made

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from millrace.contract.dataset import Field, Role, Split
@@ -15,7 +17,31 @@ from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
 
 FILE = "manifest.json"
-INDEX_FILE = "index.parquet"
+_CHUNK_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Identity(Record):
+    """Columns that tell a row from others. Where the `ids` of a row are all missing, its other columns count."""
+
+    ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    salts: tuple[str, ...] = ()
+    """What `ids` were called when they were first used: an Id column may be given another name."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that keys are made of."""
+        return tuple(dict.fromkeys((*self.ids, *self.groups, *self.features)))
+
+
+@dataclass(frozen=True)
+class Ancestor(Record):
+    """An earlier version."""
+
+    uri: str
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,16 @@ class Manifest(Record):
     source_digest: str
     spec_digest: str
     """Over everything else that decides what is frozen."""
+    eras: tuple[Identity, ...] = ()
+    """How rows are told apart, then how they were. Empty: an older operator divided rows, equal ones apart."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """File name to digest of what `history` keeps."""
+    departed: int = 0
+    """Units of the memory that no row belongs to any more: the last of its file."""
+    by_features: bool = True
+    """Whether a unit of the memory has neither an Id nor a group."""
+    lineage: tuple[Ancestor, ...] = ()
+    """Versions before whose rows are not all in the memory under the present identity, the oldest first."""
 
     @property
     def digest(self) -> str:
@@ -114,10 +150,33 @@ def read(uri: str, missing: Reason = Reason.STORE_UNAVAILABLE) -> bytes:
         raise store_error(error, missing, "the store's Secret") from error
 
 
-def read_part(folder: str, name: str, part: Part) -> bytes:
-    """Read one of the version's Parquet files and check its bytes. Raises StageError."""
+def download(uri: str, path: pathlib.Path, missing: Reason = Reason.STORE_UNAVAILABLE) -> str:
+    """Bring one object of the store to this disk, a few megabytes at a time. Returns its digest. Raises StageError."""
+    for pause in (*store.PAUSES_SECONDS, None):
+        try:
+            return _downloaded(uri, path)
+        except store.StoreError as error:
+            if pause is None or not isinstance(error, store.StoreUnavailable):
+                raise store_error(error, missing, "the store's Secret") from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def _downloaded(uri: str, path: pathlib.Path) -> str:
+    total = hashlib.sha256()
+    with store.open(uri) as remote, path.open("wb") as local:
+        while data := remote.read(_CHUNK_BYTES):
+            total.update(data)
+            local.write(data)
+    return f"sha256:{total.hexdigest()}"
+
+
+def download_part(folder: str, name: str, part: Part, path: pathlib.Path) -> None:
+    """Bring one of the version's Parquet files to this disk and check its bytes. Raises StageError."""
     uri = join(folder, f"{name}.parquet")
-    data = read(uri, Reason.SOURCE_NOT_FOUND)
-    if of_bytes(data) != part.digest:
-        raise StageError(Reason.DIGEST_MISMATCH, f"{uri} was changed after it was frozen. Restore it from a backup.")
-    return data
+    if download(uri, path, Reason.SOURCE_NOT_FOUND) != part.digest:
+        raise _changed(uri)
+
+
+def _changed(uri: str) -> StageError:
+    return StageError(Reason.DIGEST_MISMATCH, f"{uri} was changed after it was frozen. Restore it from a backup.")

@@ -1,68 +1,134 @@
-"""Rules over the whole table: which hold, and what was seen where one does not."""
+"""Rules over all rows, block by block: which hold, and what was seen where one does not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 
 from millrace.contract.dataset import NullFraction, RowCount, Rule, Unique
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule
 from millrace_runtime.outcome import StageError
+from millrace_runtime.snapshot import hashing
+from millrace_runtime.snapshot.hashing import Hashes, Numbers
+from millrace_runtime.snapshot.records import Records, spans
 
 Table = Any
+_COMPARED = 10_000
+"""So many rows that look equal are compared by their values."""
 
 
-def failed(rules: Sequence[Rule], table: Table) -> tuple[FailedRule, ...]:
-    """Return the rules that do not hold. Raises StageError(SchemaMismatch) for a rule about a column that is absent."""
-    findings = []
-    for rule in rules:
-        finding = None
+class Check(Protocol):
+    """One rule, and what it has seen."""
+
+    def see(self, table: Table) -> None:
+        """Take in a block of rows."""
+
+    def failed(self, rows: Iterator[Table]) -> FailedRule | None:
+        """The rule, if it does not hold; `rows` are all rows once more, to find an example in."""
+
+
+def checks(rules: Sequence[Rule], names: Sequence[str], scratch: pathlib.Path) -> list[Check]:
+    """One check a rule. Raises StageError(SchemaMismatch) for a rule about a column that is not frozen."""
+    found: list[Check] = []
+    for number, rule in enumerate(rules):
         if rule.row_count is not None:
-            finding = _row_count(rule.name, rule.row_count, table)
+            found.append(_Counted(rule.name, rule.row_count))
         elif rule.null_fraction is not None:
-            finding = _null_fraction(rule.name, rule.null_fraction, table)
+            _present(rule.name, (rule.null_fraction.field,), names)
+            found.append(_Missing(rule.name, rule.null_fraction))
         elif rule.unique is not None:
-            finding = _unique(rule.name, rule.unique, table)
-        if finding is not None:
-            findings.append(finding)
-    return tuple(findings)
+            _present(rule.name, rule.unique.fields, names)
+            found.append(_Repeated(rule.name, rule.unique, scratch / f"unique-{number}"))
+    return found
 
 
-def _row_count(name: str, wanted: RowCount, table: Table) -> FailedRule | None:
-    rows = table.num_rows
-    if wanted.min is not None and rows < wanted.min:
-        return FailedRule(name, str(rows), f"{rows} rows, at least {wanted.min} are wanted")
-    if wanted.max is not None and rows > wanted.max:
-        return FailedRule(name, str(rows), f"{rows} rows, at most {wanted.max} are wanted")
-    return None
+class _Counted:
+    def __init__(self, name: str, wanted: RowCount) -> None:
+        self.name, self.wanted, self.rows = name, wanted, 0
 
+    def see(self, table: Table) -> None:
+        self.rows += table.num_rows
 
-def _null_fraction(name: str, wanted: NullFraction, table: Table) -> FailedRule | None:
-    _present(name, (wanted.field,), table)
-    share = table[wanted.field].null_count / max(1, table.num_rows)
-    if share <= wanted.max:
+    def failed(self, _: Iterator[Table]) -> FailedRule | None:
+        rows, wanted = self.rows, self.wanted
+        if wanted.min is not None and rows < wanted.min:
+            return FailedRule(self.name, str(rows), f"{rows} rows, at least {wanted.min} are wanted")
+        if wanted.max is not None and rows > wanted.max:
+            return FailedRule(self.name, str(rows), f"{rows} rows, at most {wanted.max} are wanted")
         return None
-    return FailedRule(
-        name, f"{share:.6g}", f'{share:.2%} of column "{wanted.field}" is missing, at most {wanted.max:.2%} may be'
-    )
 
 
-def _unique(name: str, wanted: Unique, table: Table) -> FailedRule | None:
-    _present(name, wanted.fields, table)
-    counts = table.select(wanted.fields).group_by(list(wanted.fields)).aggregate([([], "count_all")])
-    excess = table.num_rows - counts.num_rows
-    if excess == 0:
-        return None
-    example = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).select(wanted.fields).to_pylist()[0]
-    shown = ", ".join(f"{key}={value}" for key, value in example.items())[:120]
-    return FailedRule(name, str(excess), f"{excess} rows repeat the key ({', '.join(wanted.fields)}), such as {shown}")
+class _Missing:
+    def __init__(self, name: str, wanted: NullFraction) -> None:
+        self.name, self.wanted, self.rows, self.missing = name, wanted, 0, 0
+
+    def see(self, table: Table) -> None:
+        self.rows += table.num_rows
+        self.missing += table[self.wanted.field].null_count
+
+    def failed(self, _: Iterator[Table]) -> FailedRule | None:
+        share = self.missing / max(1, self.rows)
+        if share <= self.wanted.max:
+            return None
+        text = f'{share:.2%} of column "{self.wanted.field}" is missing, at most {self.wanted.max:.2%} may be'
+        return FailedRule(self.name, f"{share:.6g}", text)
 
 
-def _present(rule: str, fields: Sequence[str], table: Table) -> None:
-    absent = [field for field in fields if field not in table.column_names]
+class _Repeated:
+    """Rows by a number of the columns: equal rows are in one range. Those that look equal are compared once more."""
+
+    def __init__(self, name: str, wanted: Unique, scratch: pathlib.Path) -> None:
+        self.name, self.wanted, self._keys = name, wanted, Records(scratch)
+
+    def see(self, table: Table) -> None:
+        self._keys.add(self._numbers(table))
+
+    def failed(self, rows: Iterator[Table]) -> FailedRule | None:
+        excess, again = 0, np.empty(0, np.uint64)
+        for (held,) in spans(self._keys):
+            ordered = np.sort(held["key"])
+            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+            excess += len(repeated)
+            again = np.concatenate([again, repeated[: _COMPARED - len(again)]])
+        if not excess:
+            return None
+        # Numbers of 64 bits are equal by chance once in a thousand tables of 200 million rows.
+        proven, example = self._compared(rows, again, all_of_them=excess <= _COMPARED)
+        if example is None:
+            return None
+        excess = proven if excess <= _COMPARED else excess
+        shown = ", ".join(f"{name}={value}" for name, value in zip(self.wanted.fields, example, strict=True))[:120]
+        listed = ", ".join(self.wanted.fields)
+        return FailedRule(self.name, str(excess), f"{excess} rows repeat the key ({listed}), such as {shown}")
+
+    def _compared(
+        self, rows: Iterator[Table], alike: Numbers, *, all_of_them: bool
+    ) -> tuple[int, tuple[Any, ...] | None]:
+        """How many rows repeat another one, of those whose numbers are in `alike`, and one of them."""
+        seen: set[tuple[Any, ...]] = set()
+        count, example = 0, None
+        for table in rows:
+            chosen = table.filter(pa.array(hashing.among(self._numbers(table), alike)))
+            for row in chosen.select(self.wanted.fields).to_pylist():
+                values = tuple(row.values())
+                if values in seen:
+                    count, example = count + 1, example or values
+                    if not all_of_them:
+                        return count, example
+                seen.add(values)
+        return count, example
+
+    def _numbers(self, table: Table) -> Numbers:
+        return hashing.mixed(Hashes(table).rows(self.wanted.fields, exact=True))
+
+
+def _present(rule: str, fields: Sequence[str], names: Sequence[str]) -> None:
+    absent = [field for field in fields if field not in names]
     if absent:
         text = f'Rule {rule} is about column "{absent[0]}", which is not frozen. Correct spec.validation.rules.'
         raise StageError(Reason.SCHEMA_MISMATCH, text)

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import pathlib
 import tempfile
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-from millrace.contract.dataset import DatasetSpec, Method
+from millrace.contract import quality as recorded
+from millrace.contract.dataset import DatasetSpec
 from millrace.contract.environment import SnapshotTask
+from millrace.contract.quality import Quality
+from millrace.contract.reading import Reading
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
-from millrace_runtime import store
-from millrace_runtime.outcome import StageError, say, store_error
-from millrace_runtime.snapshot import freeze, identity, manifest, rules, schema, source, split, tables
+from millrace_runtime.outcome import StageError, say
+from millrace_runtime.snapshot import division, intake, manifest, schema, source, tables, version
+from millrace_runtime.snapshot.history import Previous
+from millrace_runtime.snapshot.intake import Dividing, Intake
+from millrace_runtime.snapshot.source import File
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
 )
-
-
-@dataclass(frozen=True)
-class _Previous:
-    """The version before: what it holds, and every row's part."""
-
-    folder: str
-    manifest: manifest.Manifest
 
 
 def snapshot(task: SnapshotTask) -> SnapshotReport:
@@ -39,21 +36,25 @@ def snapshot(task: SnapshotTask) -> SnapshotReport:
             source_digest = source.digest(files)
             if previous and _is_same_reading(previous.manifest, source_digest, task.spec):
                 return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
-            held = [(file.name, tables.read(file, task.spec.format)) for file in files]
-        return _freeze(task, held, source_digest, previous)
+            return _freeze(task, files, source_digest, previous, pathlib.Path(scratch))
     except StageError as error:
         if error.retry:
             raise
         refused = error.reason in _FAULTS_OF_THE_SOURCE
         outcome = SnapshotOutcome.REJECTED if refused else SnapshotOutcome.FAILED
         return SnapshotReport(outcome, error.reason, error.message, source_digest=source_digest)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        text = "The disk of the snapshot's container is full: it holds the source, its rows and the frozen files"
+        return SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_DISK, f"{text}. Make room on the nodes.")
 
 
-def _load_previous(task: SnapshotTask) -> _Previous | None:
+def _load_previous(task: SnapshotTask) -> Previous | None:
     if task.previous is None:
         return None
     try:
-        return _Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
+        return Previous(task.previous.uri, manifest.load(task.previous.uri, task.previous.digest))
     except StageError as error:
         if error.retry or error.reason == Reason.STORE_DENIED:
             raise
@@ -63,80 +64,67 @@ def _load_previous(task: SnapshotTask) -> _Previous | None:
 
 
 def _freeze(
-    task: SnapshotTask, held: schema.NamedTables, source_digest: str, previous: _Previous | None
+    task: SnapshotTask, files: Sequence[File], source_digest: str, previous: Previous | None, scratch: pathlib.Path
 ) -> SnapshotReport:
-    known_fields = previous.manifest.fields if previous else ()
-    fields = schema.resolve(task.spec.schema, held, known_fields)
-    table = schema.typed(fields, held)
-    if table.num_rows == 0:
-        raise StageError(Reason.SOURCE_EMPTY, f"{task.spec.source.storage_uri} has columns but no rows. Upload rows.")
-    say(f"checked {table.num_rows} rows of {len(fields)} columns")
-    failed = rules.failed(task.spec.validation.rules, table)
+    before = previous.manifest.fields if previous else ()
+    spec = task.spec
+    sheets = tables.opened(files, spec.format, spec.csv, (*spec.schema.fields, *before))
+    contract = schema.resolve(spec.schema, sheets, before)
+    taken = intake.read(contract, sheets, spec.validation.rules, Dividing(spec.split, previous), scratch)
+    if taken.rows.rows == 0:
+        raise StageError(Reason.SOURCE_EMPTY, f"{spec.source.storage_uri} has columns but no rows. Upload rows.")
+    for file in files:
+        file.path.unlink()  # the disk has room for the rows once less
+    say(f"checked {taken.rows.rows} rows of {len(taken.fields)} columns")
+    failed = tuple(found for one in taken.checks if (found := one.failed(taken.rows.blocks())) is not None)
     if failed:
-        return _rejected(task, failed, source_digest, table.num_rows)
-    fields = tuple(field for field in fields if field.name in table.column_names)
-    return _write(task, table, fields, source_digest, previous)
+        return _rejected(task, failed, source_digest, taken.rows.rows)
+    reading = taken.account.reading(taken.contract, sheets)
+    return _write(task, taken, reading, source_digest, previous, scratch)
 
 
 def _write(
-    task: SnapshotTask, table: Any, fields: Any, source_digest: str, previous: _Previous | None
+    task: SnapshotTask,
+    taken: Intake,
+    reading: Reading,
+    source_digest: str,
+    previous: Previous | None,
+    scratch: pathlib.Path,
 ) -> SnapshotReport:
-    names = tuple(field.name for field in fields)
-    same = previous.manifest.identity if previous else names
-    # A new column must not make every row a new row; without one of the old columns there is no telling.
-    same = same if set(same) <= set(names) else names
-    full = identity.contents(table, names)
-    keys = identity.distinct(full if set(same) == set(names) else identity.contents(table, same), full)
-    known = freeze.read_index(_read_index(previous)) if previous else None
-    parts = split.assign(keys, task.spec.split, _strata(task.spec, table), known)
-    content = freeze.content_digest(fields, full, parts)
-    if previous and previous.manifest.content_digest == content:
-        return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
-    written = freeze.files(table, keys, parts)
+    how = task.spec.split
+    told = division.ways(taken.fields, how, previous)
+    divided = division.divide(taken.numbers, how, told, previous)
+    written = version.write(taken, divided, scratch / "version")
+    if previous and _is_same_version(previous.manifest, written.content_digest, task.spec):
+        return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest, reading)
+    eras = divided.recalled.eras
     made = manifest.Manifest(
-        files=freeze.describe(written, parts),
-        fields=fields,
-        split=task.spec.split,
-        identity=same,
-        content_digest=content,
+        files=written.parts,
+        fields=taken.fields,
+        split=how,
+        identity=eras[0].columns,
+        content_digest=written.content_digest,
         source_digest=source_digest,
         spec_digest=_spec_digest(task.spec),
+        eras=eras,
+        memory={name: part.digest for name, part in written.memory.items()},
+        departed=written.departed,
+        by_features=divided.recalled.by_features,
+        lineage=divided.recalled.lineage,
     )
     folder = manifest.location(task.store_uri, task.namespace, task.name, made.digest)
     say(f"writing {folder}")
-    objects = {f"{name}.parquet": data for name, data in written.items()}
-    objects[manifest.INDEX_FILE] = freeze.index(keys, parts, known)
-    objects["profile.json"] = freeze.profile(table, fields).to_json().encode()
-    objects[manifest.FILE] = made.to_json().encode()  # last: a version without it was never finished
-    _store(folder, objects)
-    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest)
+    version.send(written, made, reading, folder)
+    return _report(SnapshotOutcome.FROZEN, folder, made, task, source_digest, reading, recorded.told(written.quality))
 
 
-def _store(folder: str, objects: dict[str, bytes]) -> None:
-    try:
-        for name, data in objects.items():
-            store.write_bytes(manifest.join(folder, name), data)
-    except store.StoreMissing as error:
-        raise StageError(Reason.STORE_UNAVAILABLE, f"{error}. Create the bucket.", retry=True) from error
-    except store.StoreError as error:
-        raise store_error(error, Reason.STORE_UNAVAILABLE, "the store's Secret") from error
-
-
-def _read_index(previous: _Previous) -> bytes:
-    return manifest.read(manifest.join(previous.folder, manifest.INDEX_FILE))
-
-
-def _strata(spec: DatasetSpec, table: Any) -> list[Any] | None:
-    if spec.split.method is not Method.STRATIFIED or spec.split.field is None:
-        return None
-    if spec.split.field not in table.column_names:
-        text = f'Rows are divided by column "{spec.split.field}", which is not frozen. Correct spec.split.field.'
-        raise StageError(Reason.SCHEMA_MISMATCH, text)
-    return list(table[spec.split.field].to_pylist())
+def _is_same_version(previous: manifest.Manifest, content: str, spec: DatasetSpec) -> bool:
+    return bool(previous.eras) and previous.content_digest == content and previous.split == spec.split
 
 
 def _is_same_reading(previous: manifest.Manifest, source_digest: str, spec: DatasetSpec) -> bool:
-    return previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
+    is_ours = bool(previous.eras)  # else rows that are equal may be in two parts
+    return is_ours and previous.source_digest == source_digest and previous.spec_digest == _spec_digest(spec)
 
 
 def _spec_digest(spec: DatasetSpec) -> str:
@@ -161,7 +149,13 @@ def _rejected(task: SnapshotTask, failed: tuple[FailedRule, ...], source_digest:
 
 
 def _report(
-    outcome: SnapshotOutcome, folder: str, made: manifest.Manifest, task: SnapshotTask, source_digest: str
+    outcome: SnapshotOutcome,
+    folder: str,
+    made: manifest.Manifest,
+    task: SnapshotTask,
+    source_digest: str,
+    reading: Reading | None = None,
+    found: Quality | None = None,
 ) -> SnapshotReport:
     counts = {name: part.rows for name, part in made.files.items()}
     verb = "are frozen" if outcome is SnapshotOutcome.FROZEN else "are what the current version already holds"
@@ -177,4 +171,6 @@ def _report(
         profile_uri=manifest.join(folder, "profile.json"),
         rules_passed=len(task.spec.validation.rules),
         splits=Splits(**counts),
+        reading=reading.summary() if reading is not None else None,
+        quality=found,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
+import urllib.parse
 from dataclasses import dataclass
 
 from millrace.contract.dataset import Format, Source
@@ -11,9 +12,15 @@ from millrace.contract.environment import SOURCE_PREFIX
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError, store_error
+from millrace_runtime.snapshot.ahead import ahead
 
 CHUNK_BYTES = 8 * 1024 * 1024
-SUFFIXES = {Format.CSV: ".csv", Format.PARQUET: ".parquet"}
+_PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = {
+    Format.CSV: tuple(f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in _PACKED),
+    Format.PARQUET: (".parquet",),
+}
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,16 @@ class File:
     name: str
     path: pathlib.Path
     digest: str
+
+    @property
+    def partitions(self) -> dict[str, str | None]:
+        """Columns that the folders tell: `month=2026-01/part-0.parquet`, as Hive and Spark write them."""
+        pairs = [folder.split("=", 1) for folder in self.name.split("/")[:-1] if "=" in folder.strip("=")]
+        return {
+            urllib.parse.unquote(key): None if value == _NO_PARTITION else urllib.parse.unquote(value)
+            for key, value in pairs
+            if key
+        }
 
 
 def fetch(source: Source, kind: Format, into: pathlib.Path) -> tuple[File, ...]:
@@ -46,17 +63,16 @@ def matching(found: list[str], root: str, kind: Format) -> dict[str, str]:
     """
     if len(found) == 1 and not root.endswith("/") and _tail(found[0]) == _tail(root):
         return {_tail(root): found[0]}
-    suffix = SUFFIXES[kind]
     stem = "/".join(root.rstrip("/").split("/")[3:])
     chosen = {}
     for uri in found:
         name = uri.split(stem + "/", 1)[-1] if stem else uri.split("://", 1)[-1]
-        if name.lower().endswith(suffix) and not _tail(name).startswith(("_", ".")):
+        if name.lower().endswith(SUFFIXES[kind]) and not _tail(name).startswith(("_", ".")):
             chosen[name] = uri
     if not chosen:
         others = f"{len(found)} other file(s) are there, such as {_tail(found[0])}"
         raise StageError(
-            Reason.SOURCE_NOT_FOUND, f"No {suffix} file under {root}; {others}. Check format and storageUri."
+            Reason.SOURCE_NOT_FOUND, f"No {SUFFIXES[kind][0]} file under {root}; {others}. Check format and storageUri."
         )
     return chosen
 
@@ -72,7 +88,7 @@ def digest(files: tuple[File, ...]) -> str:
 def _download(uri: str, name: str, path: pathlib.Path) -> File:
     content = hashlib.sha256()
     with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
-        while chunk := remote.read(CHUNK_BYTES):
+        for chunk in ahead(iter(lambda: remote.read(CHUNK_BYTES), b"")):
             content.update(chunk)
             local.write(chunk)
     return File(name, path, content.hexdigest())

@@ -1,22 +1,20 @@
-"""The task of a snapshot, read from the pod's environment."""
+"""The task of a snapshot, read in the pod."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from millrace.contract import environment
 from millrace.contract.dataset import DatasetSpec, Method, Mode
 from millrace.contract.environment import SnapshotTask
 from millrace.contract.record import MalformedRecord
-from millrace_runtime.outcome import TaskError
+from millrace_runtime.outcome import TaskError, task_text
 
 
 def read(environ: Mapping[str, str]) -> SnapshotTask:
     """Raises TaskError naming the field at fault."""
-    if environment.SPEC not in environ:
-        raise TaskError("not set")
+    text = task_text(environ)
     try:
-        task = SnapshotTask.from_json(environ[environment.SPEC])
+        task = SnapshotTask.from_json(text)
     except MalformedRecord as error:
         raise TaskError(str(error)) from error
     _check(task.spec)
@@ -30,6 +28,8 @@ def _check(spec: DatasetSpec) -> None:
         raise TaskError(f"split.fractions: expected shares that add up to 1, got {total:g}")
     if spec.split.method is Method.STRATIFIED and not spec.split.field:
         raise TaskError("split.field: required with Stratified")
+    if spec.split.method is Method.TIME and spec.split.group_by:
+        raise TaskError("split.groupBy: Time divides by when a row happened, not by whose it is")
     if spec.schema.mode is not Mode.INFER and not spec.schema.fields:
         raise TaskError(f"schema.fields: required with mode {spec.schema.mode}")
     names = [field.name for field in spec.schema.fields]

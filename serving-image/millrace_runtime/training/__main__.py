@@ -6,6 +6,7 @@ and trying again may help. 2 (`fetch`, `train`): it would end the same way again
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
 from millrace.contract.report import EXIT_INFRASTRUCTURE, EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
-from millrace_runtime.outcome import StageError, last_line, write_termination_message
+from millrace_runtime import secrecy
+from millrace_runtime.outcome import StageError, last_line, traced, write_termination_message
 from millrace_runtime.training import spec
 
 STAGES = {
@@ -34,12 +36,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         done = _run(stage)
     except StageError as error:
+        traced(error)
         write_termination_message(_failure(stage, error))
         if error.retry:
             return EXIT_INFRASTRUCTURE
         return 0 if stage == "evaluate" else EXIT_VERDICT
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
-        write_termination_message(_failure(stage, StageError(STAGES[stage], f"{last_line(error)}.")))
+        traced(error)
+        write_termination_message(_failure(stage, StageError(STAGES[stage], f"{_defect(error)}.")))
         return 1
     if done is not None:
         write_termination_message(done)
@@ -58,11 +62,18 @@ def _run(stage: str) -> Record | None:
 
         train.train(task, volume)
         return None
-    # A trainer's pod may have a read-only home, and matplotlib warns when it cannot keep its font list.
-    os.environ.setdefault("MPLCONFIGDIR", tempfile.gettempdir())
-    from millrace_runtime.training import evaluate
+    with tempfile.TemporaryDirectory() as scratch:
+        # matplotlib keeps its font list and reads its settings there; what others left is neither.
+        os.environ["MPLCONFIGDIR"] = scratch
+        from millrace_runtime.training import evaluate
 
-    return evaluate.evaluate(task, volume)
+        return evaluate.evaluate(task, volume)
+
+
+def _defect(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The pod's own disk is full ({last_line(error)}). Make room on the node, or use a smaller Dataset"
+    return last_line(error)
 
 
 def _failure(stage: str, error: StageError) -> Record:
@@ -72,4 +83,6 @@ def _failure(stage: str, error: StageError) -> Record:
 
 
 if __name__ == "__main__":
+    # First of all: what runs a stranger's model later runs as this user, and must not read this process.
+    secrecy.keep()
     sys.exit(main(sys.argv[1:]))

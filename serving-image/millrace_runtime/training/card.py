@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -30,6 +32,7 @@ class Card:
     report: TrainingReport
     facts: dict[str, Any]
     truth: npt.NDArray[Any]
+    """Labels of the test rows; classes as they are compared."""
     outputs: Tensors
     classes: list[Any]
     profile: Profile
@@ -37,8 +40,11 @@ class Card:
 
 def render(card: Card) -> bytes:
     """Return the page in UTF-8."""
-    plots = _class_plots(card) if card.classes else _number_plots(card)
-    plots.append(("What the model was trained on", _histograms(card.profile)))
+    # Names are the user's: a $ begins no formula, and a letter that the plots' font has not got is no warning.
+    with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plots = _class_plots(card) if card.classes else _number_plots(card)
+        plots.append(("What the model was trained on", _histograms(card.profile)))
     figures = "".join(
         f"<h2>{html.escape(title)}</h2><img alt='{html.escape(title)}' src='{src}'>" for title, src in plots
     )
@@ -98,12 +104,12 @@ def _class_plots(card: Card) -> list[tuple[str, str]]:
         if positive.all() or not positive.any():
             continue
         wrong, right, _ = metrics.roc_curve(positive, probabilities[:, column])
-        curve.plot(wrong, right, label=str(card.classes[column])[:24])
-        reliable.plot(
-            *_reliability(positive, probabilities[:, column]), marker="o", label=str(card.classes[column])[:24]
-        )
-    curve.legend(loc="lower right")
-    reliable.legend(loc="upper left")
+        name = _shown(str(card.classes[column]), 24)
+        curve.plot(wrong, right, label=name)
+        reliable.plot(*_reliability(positive, probabilities[:, column]), marker="o", label=name)
+    if curve.get_legend_handles_labels()[1]:
+        curve.legend(loc="lower right")
+        reliable.legend(loc="upper left")
     return [("ROC curve", _png(roc)), ("Calibration", _png(calibration))]
 
 
@@ -134,10 +140,17 @@ def _histograms(profile: Profile) -> str:
         special = 1 if histogram.kind == NUMERIC else 2
         colours = [_BLUE] * (histogram.bins - special) + [_GREY] * special
         axes.bar(range(histogram.bins), histogram.counts, color=colours)
-        axes.set_title(histogram.name[:28], fontsize=9)
+        axes.set_title(_shown(histogram.name, 28), fontsize=9)
         axes.set_xticks([])
         axes.tick_params(labelsize=7)
     return _png(figure)
+
+
+def _shown(name: str, most: int) -> str:
+    """A name as one line of text; matplotlib leaves out of a legend what begins with an underscore."""
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
 
 
 def _axes(horizontal: str, vertical: str) -> tuple[Figure, Any]:

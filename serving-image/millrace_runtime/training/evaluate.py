@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import pathlib
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from millrace.contract.reasons import Reason
-from millrace.contract.report import Artifact, Measurement, Signature, TrainingOutcome, TrainingReport
-from millrace_runtime import store
+from millrace.contract.report import Artifact, Signature, TrainingOutcome, TrainingReport
+from millrace_runtime import files, store
 from millrace_runtime.outcome import StageError, say, store_error
 from millrace_runtime.snapshot import manifest
-from millrace_runtime.training import card, features, golden, metrics, reference, scoring, subject, vetting
+from millrace_runtime.training import (
+    card,
+    features,
+    golden,
+    measure,
+    precision,
+    reference,
+    scoring,
+    separation,
+    subject,
+    vetting,
+)
 from millrace_runtime.training.spec import Task, Volume
 
 MAX_FACTS_BYTES = 64 * 1024
@@ -31,36 +45,28 @@ class Held:
     classes: list[Any]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One model on the test rows."""
-
-    values: dict[str, float]
-    outputs: features.Tensors
-
-    def measurements(self) -> tuple[Measurement, ...]:
-        """As the report carries them."""
-        return tuple(Measurement(name, metrics.decimal(value)) for name, value in self.values.items())
-
-
 def evaluate(task: Task, volume: Volume) -> TrainingReport:
     """Return the report of a run that succeeded. Raises StageError for every other end."""
     data = vetting.read(volume.model / "model.onnx")
     held = _fetch(task)
     candidate = subject.from_bytes(data, held.layout, held.classes)
+    if candidate.dtype != np.float64:
+        precision.refuse_narrow(held.train, candidate.layout)
+    champion = _champion(task, held)
     say(f"vetted {len(data)} bytes, opset {candidate.opset}; measuring on {held.test.num_rows} test rows")
+    by = measure.scale(held.truth, candidate, champion, classification=task.is_classification)
     train_rows = candidate.rows(held.train)
     golden_rows = golden.rows(train_rows)
     answers = _answers(candidate, held, {"train": train_rows, "golden": golden_rows})
-    measured = _measure(task, candidate, held, answers.outputs["test"])
-    champion = _measure_champion(task, held)
-    say(f"candidate {measured.values}" + (f", champion {champion.values}" if champion else ""))
+    measured = _measure(task, candidate, by, answers.outputs["test"])
+    compared = _measure_champion(task, held, by, champion)
+    say(f"candidate {measured.values}" + (f", champion {compared.values}" if compared else ""))
     profile = reference.profile(
         train_rows, answers.outputs["train"], candidate.layout, answers.signature, candidate.classes
     )
-    made = golden.make(golden_rows, answers.outputs["golden"], answers.signature)
-    report = _report(task, candidate, answers.signature, measured, champion)
-    page = card.Card(task, report, _facts(volume), held.truth, measured.outputs, candidate.classes, profile)
+    made = golden.make(golden_rows, answers.outputs["golden"], answers.signature, answers.outputs["train"])
+    report = _report(task, candidate, answers.signature, measured, compared)
+    page = card.Card(task, report, _facts(volume), by.truth, measured.outputs, by.written(candidate.classes), profile)
     objects = {
         "model.onnx": data,
         "golden.json": made.to_json().encode(),
@@ -76,12 +82,12 @@ def _fetch(task: Task) -> Held:
     dataset = task.raw.dataset
     version = manifest.load(dataset.uri, dataset.digest, Reason.SOURCE_NOT_FOUND)
     layout = features.layout(version.fields, classification=task.is_classification)
-    parts = {
-        name: features.labelled(
-            features.read(manifest.read_part(dataset.uri, name, version.files[name])), layout.label.name
-        )
-        for name in ("train", "test")
-    }
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = {name: pathlib.Path(scratch) / f"{name}.parquet" for name in version.files}
+        for name, file in version.files.items():
+            manifest.download_part(dataset.uri, name, file, paths[name])
+        separation.check(dataset, version, paths)
+        parts = {name: features.labelled(features.read(paths[name], layout), layout) for name in ("train", "test")}
     for name, table in parts.items():
         if table.num_rows == 0:
             text = f"Version {dataset.version} of {dataset.name} has no labelled {name} rows. Add rows to its source."
@@ -102,55 +108,30 @@ def _answers(model: subject.Subject, held: Held, more: dict[str, features.Tensor
         raise StageError(reason, f"The model could not be run: {error}. Correct its export.") from error
 
 
-def _measure(task: Task, model: subject.Subject, held: Held, outputs: features.Tensors) -> Scores:
-    try:
-        if task.is_classification:
-            labels, probabilities = _class_outputs(model, outputs)
-            values = metrics.classification(task.metrics, held.truth, labels, probabilities, model.classes)
-        else:
-            values = metrics.regression(task.metrics, held.truth, _prediction(outputs))
-    except metrics.Undefined as error:
-        raise StageError(Reason.EVALUATION_FAILED, f"{error}. Add rows to the Dataset, or drop the metric.") from error
-    return Scores(values, outputs)
+def _measure(task: Task, model: subject.Subject, by: measure.Scale, outputs: features.Tensors) -> measure.Scores:
+    return measure.measure(task.metrics, model, by, outputs, classification=task.is_classification)
 
 
-def _class_outputs(model: subject.Subject, outputs: features.Tensors) -> tuple[Any, Any]:
-    labels, probabilities = outputs.get("label"), outputs.get("probabilities")
-    if labels is None or probabilities is None or labels.ndim != 1 or probabilities.ndim != 2:
-        text = "A classifier must have the outputs label [-1] and probabilities [-1, classes]. Correct its export."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    if probabilities.shape[1] != len(model.classes):
-        text = f"The model gives {probabilities.shape[1]} probabilities for {len(model.classes)} classes."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    if not np.isfinite(probabilities).all():
-        raise StageError(
-            Reason.EVALUATION_FAILED, "The model answers test rows with NaN or infinity. Correct its export."
-        )
-    return labels, probabilities.astype(np.float64)
+def _champion(task: Task, held: Held) -> subject.Subject | None:
+    named = task.raw.champion
+    return subject.champion(named, held.layout, held.classes) if named is not None else None
 
 
-def _prediction(outputs: features.Tensors) -> npt.NDArray[np.float64]:
-    prediction = outputs.get("prediction")
-    if prediction is None or prediction.size != len(prediction):
-        text = "A regressor must have the output prediction [-1, 1]. Correct its export."
-        raise StageError(Reason.EVALUATION_FAILED, text)
-    return np.asarray(prediction, dtype=np.float64).ravel()
-
-
-def _measure_champion(task: Task, held: Held) -> Scores | None:
+def _measure_champion(
+    task: Task, held: Held, by: measure.Scale, champion: subject.Subject | None
+) -> measure.Scores | None:
     """On the same test rows, read in the champion's own order of columns."""
-    if task.raw.champion is None:
+    if task.raw.champion is None or champion is None:
         return None
-    champion = subject.champion(task.raw.champion, held.layout, held.classes)
     try:
-        return _measure(task, champion, held, _answers(champion, held, {}).outputs["test"])
+        return _measure(task, champion, by, _answers(champion, held, {}).outputs["test"])
     except StageError as error:
         text = f"The champion {task.raw.champion.name} cannot be measured: {error.message}"
         raise StageError(Reason.EVALUATION_FAILED, text) from error
 
 
 def _report(
-    task: Task, model: subject.Subject, signature: Signature, own: Scores, champion: Scores | None
+    task: Task, model: subject.Subject, signature: Signature, own: measure.Scores, champion: measure.Scores | None
 ) -> TrainingReport:
     folder = task.folder
     said = ", ".join(f"{each.name} {each.value}" for each in own.measurements())
@@ -171,11 +152,25 @@ def _report(
 def _facts(volume: Volume) -> dict[str, Any]:
     """What the trainer reports about itself: shown on the card, and used for nothing else."""
     try:
-        with (volume.model / "train.json").open("rb") as file:
-            facts = json.loads(file.read(MAX_FACTS_BYTES))
-    except (OSError, ValueError, RecursionError):
+        facts = files.parsed(files.read(volume.model / "train.json", MAX_FACTS_BYTES))
+    except (OSError, ValueError, files.NotPlainError, files.TooLargeError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return {name[:_LONGEST]: _fact(value) for name, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+_LONGEST, _DEEPEST = 200, 2
+
+
+def _fact(value: Any, depth: int = 0) -> Any:
+    """What can be shown of it: no endless text, nor parts within parts, nor numbers that JSON has not got."""
+    if isinstance(value, (dict, list)) and depth == _DEEPEST:
+        return "…"
+    if isinstance(value, dict):
+        return {name[:_LONGEST]: _fact(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_fact(item, depth + 1) for item in value]
+    is_odd = isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
+    return str(value)[:_LONGEST] if is_odd else value
 
 
 def _details(page: card.Card, held: Held) -> bytes:

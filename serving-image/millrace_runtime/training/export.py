@@ -1,32 +1,47 @@
-"""A fitted pipeline to ONNX bytes, and the proof that both answer alike."""
+"""A fitted pipeline to ONNX bytes. That both answer alike is for `parity` to prove."""
 
 from __future__ import annotations
 
 import json
-import os
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-from millrace.contract.environment import PROTECTIVE
 from millrace.contract.profile import CATEGORICAL, NUMERIC
-from millrace.contract.reasons import Reason
-from millrace_runtime.outcome import StageError
-from millrace_runtime.training import fit
-from millrace_runtime.training.features import METADATA, Layout, Tensors
+from millrace_runtime.training import fit, narrow
+from millrace_runtime.training.coding import PLAIN, Coding
+from millrace_runtime.training.features import Layout, Tensors
+from millrace_runtime.training.narrow import Narrow
+from millrace_runtime.training.spec import METADATA
 
 OPSET = 18
 ML_OPSET = 3
-TOLERANCE = 1e-4
-PARITY_ROWS = 4096
 
 
-def to_onnx(fitted: Any, model: Layout, *, classification: bool) -> bytes:
+@dataclass(frozen=True)
+class Served:
+    """A fitted pipeline, and what stands before and behind it in the graph."""
+
+    fitted: Any
+    narrow: Narrow | None = None
+    coding: Coding = PLAIN
+
+    def frame(self, rows: Tensors) -> Any:
+        """The rows as the pipeline reads them, from those that the graph reads."""
+        return fit.frame(self.narrow.tensors(rows) if self.narrow is not None else rows)
+
+    @property
+    def classes(self) -> list[Any]:
+        """In the order of the probabilities' columns."""
+        return list(self.coding.labels(self.fitted.classes_).tolist())
+
+
+def to_onnx(served: Served, model: Layout, *, classification: bool) -> bytes:
     """Return the serialized model: inputs `numeric` and `categorical`, outputs by the serving convention."""
+    fitted = served.fitted
     inputs = []
     if model.numeric:
         inputs.append((NUMERIC, FloatTensorType([None, len(model.numeric)])))
@@ -44,46 +59,18 @@ def to_onnx(fitted: Any, model: Layout, *, classification: bool) -> bytes:
         )
     if not classification:
         _rename(proto.graph, proto.graph.output[0].name, "prediction")
+    if served.narrow is not None:
+        narrow.put_in_front(proto, served.narrow, OPSET)
+    if classification:
+        served.coding.put_behind(proto.graph)
     _import_once(proto)
     facts: dict[str, Any] = {"numeric": list(model.numeric), "categorical": list(model.categorical)}
     if classification:
-        facts["classes"] = fitted.classes_.tolist()
+        facts["classes"] = served.classes
     for key, value in facts.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = METADATA + key, json.dumps(value)
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def check_parity(fitted: Any, model: bytes, rows: Tensors, *, classification: bool) -> float:
-    """Return the largest difference, relative to max(1, |value|). Raises StageError(ParityFailed) above 1e-4."""
-    sample = {name: tensor[:PARITY_ROWS] for name, tensor in rows.items()}
-    outputs = _run(model, sample)
-    if classification:
-        want, got = fitted.predict_proba(fit.frame(sample)), outputs["probabilities"]
-    else:
-        want, got = fitted.predict(fit.frame(sample)), outputs["prediction"].ravel()
-    difference = _difference(np.asarray(want), np.asarray(got))
-    if not difference <= TOLERANCE:
-        text = f"The export differs from the estimator by {difference:.3g}, at most {TOLERANCE:g} is allowed"
-        raise StageError(Reason.PARITY_FAILED, f"{text}. Choose another estimator or other parameters.")
-    return difference
-
-
-def _difference(want: npt.NDArray[Any], got: npt.NDArray[Any]) -> float:
-    if want.shape != got.shape:
-        return float("inf")
-    return float(np.max(np.abs(want - got) / np.maximum(1.0, np.abs(want)), initial=0.0))
-
-
-def _run(model: bytes, rows: Tensors) -> dict[str, npt.NDArray[Any]]:
-    os.environ.update(PROTECTIVE)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, rows), strict=True))
 
 
 def _import_once(proto: Any) -> None:

@@ -1,29 +1,27 @@
 """A frozen table as the two input tensors of a model, and its labels.
 
-`numeric` FP32 [n, k]: Int64, Float, Bool (0 or 1) and Timestamp (days since 1970-01-01) features in schema order, NaN
-where missing. `categorical` text [n, m]: String and Category features in schema order, "" where missing.
-A tensor without columns is left out.
+`numeric` FP32 or FP64 (`precision`) [n, k]: Int64, Float, Bool (0 or 1) and Timestamp (days since 1970-01-01) features
+in schema order, NaN where missing. `categorical` text [n, m]: String and Category features in schema order, "" where
+missing. A tensor without columns is left out.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet
 
 from millrace.contract.dataset import Field, FieldType, Role
-from millrace.contract.profile import CATEGORICAL, NUMERIC
+from millrace.contract.profile import CATEGORICAL, MAX_FEATURES, NUMERIC
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.freeze import as_floats
-
-METADATA = "millrace."
-"""Prefix of a model's metadata properties: JSON lists `numeric`, `categorical`, `classes`."""
 
 Table = Any
 Tensors = dict[str, npt.NDArray[Any]]
@@ -32,12 +30,16 @@ _TEXT = (FieldType.STRING, FieldType.CATEGORY)
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns a model reads, in which order, and which one it predicts."""
+    """Which columns a model reads, in which order, and which one it predicts.
+
+    `types` are those of the features: nothing else is ever fed. `roles` say what all columns of the version are for.
+    """
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     label: Field
-    types: dict[str, FieldType]
+    types: Mapping[str, FieldType]
+    roles: Mapping[str, Role] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[tuple[str, str, int], ...]:
@@ -50,9 +52,9 @@ class Layout:
 
 
 def layout(fields: Sequence[Field], *, classification: bool) -> Layout:
-    """Raises StageError(LabelMissing) when there is no label, no feature, or a label that the task cannot predict."""
-    labels = [field for field in fields if field.role is Role.LABEL]
-    used = [field for field in fields if field.role is Role.FEATURE]
+    """Raises StageError: LabelMissing, LabelNotSuitable, FeatureMissing, TooManyFeatures."""
+    labels = [each for each in fields if each.role is Role.LABEL]
+    used = [each for each in fields if each.role is Role.FEATURE]
     if not labels:
         text = "The Dataset has no field with role Label. Give the column to predict role: Label in spec.schema.fields."
         raise StageError(Reason.LABEL_MISSING, text)
@@ -60,44 +62,77 @@ def layout(fields: Sequence[Field], *, classification: bool) -> Layout:
     if labels[0].type not in suitable:
         task = "Classification" if classification else "Regression"
         text = f'Label "{labels[0].name}" is {labels[0].type}, but {task} needs {", ".join(suitable)}. Change the task.'
-        raise StageError(Reason.LABEL_MISSING, text)
+        raise StageError(Reason.LABEL_NOT_SUITABLE, text)
     if not used:
-        raise StageError(Reason.LABEL_MISSING, "The Dataset has no field with role Feature. Declare at least one.")
+        raise StageError(Reason.FEATURE_MISSING, "The Dataset has no field with role Feature. Declare at least one.")
+    if len(used) > MAX_FEATURES:
+        text = f"The Dataset has {len(used)} features, a model is served and watched with at most {MAX_FEATURES}"
+        raise StageError(Reason.TOO_MANY_FEATURES, f"{text}. Give the rest role Ignore.")
     return Layout(
-        numeric=tuple(field.name for field in used if field.type not in _TEXT),
-        categorical=tuple(field.name for field in used if field.type in _TEXT),
+        numeric=tuple(each.name for each in used if each.type not in _TEXT),
+        categorical=tuple(each.name for each in used if each.type in _TEXT),
         label=labels[0],
-        types={field.name: field.type for field in fields},
+        types={each.name: each.type for each in used},
+        roles={each.name: each.role for each in fields},
     )
+
+
+def check(model: Layout) -> None:
+    """Raises StageError(NotAFeature) for a column that is none of the Dataset's features, of another type, or twice."""
+    if not model.columns:
+        raise StageError(Reason.NOT_A_FEATURE, "The model says that it reads no column. Train it on features.")
+    seen: set[str] = set()
+    for name, tensor, _ in model.columns:
+        kind = model.types.get(name)
+        if kind is None:
+            role = model.roles.get(name)
+            is_what = f"whose role is {role}" if role is not None else "which the dataset does not have"
+            text = f'The model reads column "{name[:80]}", {is_what}: only columns of role Feature are ever fed'
+            raise StageError(Reason.NOT_A_FEATURE, f"{text}. Train it on features alone.")
+        if (kind in _TEXT) != (tensor == CATEGORICAL):
+            text = f'The model reads column "{name[:80]}" in its input {tensor}, but the column is {kind}'
+            raise StageError(Reason.NOT_A_FEATURE, f"{text}. Train it on the Dataset as it is now.")
+        if name in seen:
+            # Every count of a feature is by its name.
+            text = f'The model reads column "{name[:80]}" twice'
+            raise StageError(Reason.NOT_A_FEATURE, f"{text}. Train it on each feature once.")
+        seen.add(name)
 
 
 _CLASSES = (FieldType.BOOL, FieldType.INT64, FieldType.STRING, FieldType.CATEGORY)
 _NUMBERS = (FieldType.FLOAT64, FieldType.FLOAT32, FieldType.INT64)
 
 
-def read(data: bytes) -> Table:
-    """Return the pyarrow.Table of a Parquet file's bytes."""
-    return pyarrow.parquet.read_table(io.BytesIO(data))
+def read(path: pathlib.Path, used: Layout) -> Table:
+    """Return the features and the label of a frozen Parquet file, as a pyarrow.Table."""
+    return pyarrow.parquet.read_table(path, columns=[*used.types, used.label.name], partitioning=None)
 
 
-def labelled(table: Table, label: str) -> Table:
+def labelled(table: Table, used: Layout) -> Table:
     """Return the rows that have a label."""
-    return table.filter(table[label].is_valid())
+    return table.filter(table[used.label.name].is_valid())
 
 
-def tensors(table: Table, numeric: Sequence[str], categorical: Sequence[str], types: dict[str, FieldType]) -> Tensors:
-    """Return `numeric` and `categorical`, whichever have columns."""
+def tensors(
+    table: Table,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    types: Mapping[str, FieldType],
+    dtype: npt.DTypeLike = np.float32,
+) -> Tensors:
+    """Return `numeric`, of `dtype`, and `categorical`, whichever have columns."""
     made: Tensors = {}
     if numeric:
-        made[NUMERIC] = np.stack([as_floats(table[name], types[name]).astype(np.float32) for name in numeric], axis=1)
+        with np.errstate(over="ignore"):  # a value that FP32 has no room for is infinite in a model that reads FP32
+            made[NUMERIC] = np.stack([as_floats(table[name], types[name]).astype(dtype) for name in numeric], axis=1)
     if categorical:
         made[CATEGORICAL] = np.stack([_texts(table[name]) for name in categorical], axis=1)
     return made
 
 
-def of(table: Table, model: Layout) -> Tensors:
+def of(table: Table, model: Layout, dtype: npt.DTypeLike = np.float32) -> Tensors:
     """Return the tensors of a layout."""
-    return tensors(table, model.numeric, model.categorical, model.types)
+    return tensors(table, model.numeric, model.categorical, model.types, dtype)
 
 
 def targets(table: Table, label: Field, *, classification: bool) -> npt.NDArray[Any]:
@@ -111,4 +146,10 @@ def targets(table: Table, label: Field, *, classification: bool) -> npt.NDArray[
 
 
 def _texts(column: Any) -> npt.NDArray[Any]:
-    return np.asarray(["" if value is None else value for value in column.to_pylist()], dtype=object)
+    """One Python string for each different text, however many rows have it."""
+    encoded = column.combine_chunks().fill_null("").dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = np.empty(len(encoded.dictionary), dtype=object)
+    values[:] = encoded.dictionary.to_pylist()
+    return np.asarray(values[np.asarray(encoded.indices)])

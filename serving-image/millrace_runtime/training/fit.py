@@ -40,9 +40,14 @@ def pipeline(estimator: Any, train: Tensors, *, scaled: bool) -> Any:
 
 
 def frame(tensors: Tensors) -> Any:
-    """The tensors side by side, columns numbered, as the pipeline reads them."""
-    columns = [tensors[name][:, at] for name in (NUMERIC, CATEGORICAL) for at in range(_width(tensors, name))]
-    return pd.DataFrame(dict(enumerate(columns)))
+    """The tensors side by side, columns numbered, as the pipeline reads them.
+
+    What the graph reads in 32 bits is fitted in 64: scikit-learn computes in the precision it is given, and a linear
+    model that is nearly singular comes out as another one in 32.
+    """
+    numbers = [tensors[NUMERIC][:, at].astype(np.float64) for at in range(_width(tensors, NUMERIC))]
+    texts = [tensors[CATEGORICAL][:, at] for at in range(_width(tensors, CATEGORICAL))]
+    return pd.DataFrame(dict(enumerate([*numbers, *texts])))
 
 
 def fit(made: Any, tensors: Tensors, labels: npt.NDArray[Any]) -> Any:

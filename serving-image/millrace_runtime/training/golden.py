@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,22 @@ def rows(train: Tensors) -> Tensors:
     return made
 
 
-def make(inputs: Tensors, outputs: Tensors, signature: Signature) -> GoldenSet:
-    """Return the set; a missing number is `null`, a missing text `""`."""
+def make(inputs: Tensors, outputs: Tensors, signature: Signature, train: Tensors) -> GoldenSet:
+    """Return the set; a missing number is `null`, a missing text `""`. `train` are the answers on the train rows."""
     asked = [_tensor(each.name, each.datatype, inputs[each.name]) for each in signature.inputs]
     answered = [_tensor(each.name, each.datatype, outputs[each.name]) for each in signature.outputs]
-    return GoldenSet(request={"inputs": asked}, response={"outputs": answered})
+    return GoldenSet(request={"inputs": asked}, response={"outputs": answered}, spreads=_spreads(train))
+
+
+def _spreads(train: Tensors) -> dict[str, float]:
+    """Standard deviation of each output of numbers; of one with several columns, that of the widest."""
+    found: dict[str, float] = {}
+    for name, answers in train.items():
+        if answers.dtype.kind == "f":
+            columns = answers.reshape(len(answers), -1).astype(np.float64)
+            columns = np.where(np.isfinite(columns), columns, 0.0)
+            found[name] = float(columns.std(axis=0).max(initial=0.0))
+    return found
 
 
 def _extremes(train: Tensors) -> list[int]:
@@ -63,5 +75,7 @@ def _unseen(tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _tensor(name: str, datatype: str, values: npt.NDArray[Any]) -> dict[str, Any]:
-    data = [None if value != value else value for value in values.ravel().tolist()]  # noqa: PLR0124 - NaN
+    data = [
+        None if isinstance(value, float) and not math.isfinite(value) else value for value in values.ravel().tolist()
+    ]
     return {"name": name, "datatype": datatype, "shape": list(values.shape), "data": data}

@@ -1,8 +1,8 @@
 """Metrics of answers on rows with known labels.
 
-Two classes: the positive class is the second in sorted order (True, 1). More: roc_auc is one-versus-rest, f1 is per
-class, both averaged without weights; brier is the mean squared distance of the probabilities from the truth, summed
-over classes when there are more than two.
+Two classes: the positive class is the second (True, 1). More: roc_auc is one-versus-rest, f1 is per class, both
+averaged without weights; brier is the mean squared distance of the probabilities from the truth, summed over classes
+when there are more than two. Which classes those are is the caller's to say: the same for all models compared.
 """
 
 from __future__ import annotations
@@ -22,15 +22,23 @@ class Undefined(ValueError):
 
 
 def classification(
-    names: Sequence[str], truth: Array, labels: Array, probabilities: Array, classes: list[Any]
+    names: Sequence[str],
+    truth: Array,
+    labels: Array,
+    probabilities: Array,
+    classes: list[Any],
+    others: Array | None = None,
 ) -> dict[str, float]:
-    """Return name -> value. `probabilities` has one column per class, in the order of `classes`. Raises Undefined."""
+    """Return name -> value. `probabilities` has one column per class, in the order of `classes`.
+
+    `others` are the probabilities of further classes, which no row has. Raises Undefined.
+    """
     made: dict[str, Callable[[], float]] = {
         "accuracy": lambda: float(np.mean(truth == labels)),
         "f1": lambda: _f1(truth, labels, classes),
         "roc_auc": lambda: _roc_auc(truth, probabilities, classes),
         "log_loss": lambda: _log_loss(truth, probabilities, classes),
-        "brier": lambda: _brier(truth, probabilities, classes),
+        "brier": lambda: _brier(truth, probabilities, classes, others),
     }
     return {name: _finite(name, made[name]()) for name in names}
 
@@ -47,6 +55,7 @@ def regression(names: Sequence[str], truth: Array, predictions: Array) -> dict[s
 
 def decimal(value: float) -> str:
     """The value as status and report show it: six decimals, or six significant digits when it is small or large."""
+    value += 0.0  # there is one zero
     return f"{value:.6f}" if value == 0 or 1e-3 <= abs(value) < 1e9 else f"{value:.6g}"
 
 
@@ -78,9 +87,12 @@ def _log_loss(truth: Array, probabilities: Array, classes: list[Any]) -> float:
     return float(-np.mean(np.log(np.clip(of_truth, 1e-15, 1.0))))
 
 
-def _brier(truth: Array, probabilities: Array, classes: list[Any]) -> float:
+def _brier(truth: Array, probabilities: Array, classes: list[Any], others: Array | None) -> float:
     squares = (indicators(truth, classes) - probabilities) ** 2
-    return float(np.mean(squares[:, 1] if len(classes) == 2 else squares.sum(axis=1)))
+    if len(classes) == 2:
+        return float(np.mean(squares[:, 1]))
+    elsewhere = 0.0 if others is None else (others**2).sum(axis=1)
+    return float(np.mean(squares.sum(axis=1) + elsewhere))
 
 
 def _r2(truth: Array, predictions: Array) -> float:

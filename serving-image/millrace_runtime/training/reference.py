@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from millrace.contract.profile import CATEGORICAL, MAX_FEATURES, FeatureHistogram, OutputHistogram, Profile
+from millrace.contract.profile import CATEGORICAL, FeatureHistogram, OutputHistogram, Profile, bins_for
 from millrace.contract.report import Signature
 from millrace_runtime.snapshot import histograms
 from millrace_runtime.training.features import Layout, Tensors
@@ -17,9 +15,11 @@ MAX_OUTPUTS = 8
 def profile(rows: Tensors, answers: Tensors, model: Layout, signature: Signature, classes: list[Any]) -> Profile:
     """Return the profile of all train rows, features in tensor order."""
     features = []
-    for name, tensor, index in model.columns[:MAX_FEATURES]:
+    most = bins_for(len(model.columns))
+    for name, tensor, index in model.columns:
         values = rows[tensor][:, index]
-        shape = histograms.categorical(values.tolist()) if tensor == CATEGORICAL else histograms.numeric(values)
+        is_text = tensor == CATEGORICAL
+        shape = histograms.categorical(values.tolist(), most) if is_text else histograms.numeric(values, most)
         features.append(FeatureHistogram(name=name, input=tensor, index=index, **shape))
     count = len(next(iter(rows.values())))
     return Profile(rows=count, features=tuple(features), outputs=_outputs(answers, signature, classes))
@@ -44,4 +44,4 @@ def _outputs(answers: Tensors, signature: Signature, classes: list[Any]) -> tupl
 def _label(values: Any, classes: list[Any]) -> dict[str, Any]:
     if classes:
         return histograms.categorical(values.tolist())
-    return histograms.numeric(np.asarray(values, dtype=np.float64))
+    return histograms.numeric(values)

@@ -1,35 +1,38 @@
-"""Answers of an ONNX model, computed in a process of its own.
+"""Answers of an ONNX model, computed in a process of its own (`child`).
 
-A hostile or broken model can crash the runtime or eat all memory; the evaluator must live to say so. The process gets
-no credentials, a memory limit below the container's, and speaks by files: inputs and answers as .npz without pickles.
+A hostile or broken model can crash the runtime or eat all memory; the evaluator must live to say so. Inputs and
+answers travel as .npz files without pickles, texts as one block of UTF-8: numpy's own texts are all as wide as the
+widest, which makes 470 MiB of 1,500 rows one of which is long.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import pathlib
-import resource
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from millrace.contract.environment import PROTECTIVE
+from millrace.contract.golden import RUN_BYTES, loading_bytes
+from millrace.contract.record import MalformedRecord
 from millrace.contract.report import Signature, Tensor
-from millrace_runtime import datatypes
-from millrace_runtime.training.features import Tensors
+from millrace_runtime import datatypes, files, memory
+from millrace_runtime.training import child
 
-BATCH_ROWS = 1024
+Array = npt.NDArray[Any]
+Tensors = dict[str, Array]
+MODULE = "millrace_runtime.training.scoring"
+BATCH_ROWS = 256
+"""As many as the server runs together."""
 TIMEOUT_SECONDS = 600
-_FAILED = 3
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+MAX_ANSWER_BYTES = 1024 * 1024 * 1024
+_MAX_SIGNATURE_BYTES = 1024 * 1024
+_TEXT, _ENDS, _SHAPE = "#text", "#ends", "#shape"
 
 
 class ScoringError(Exception):
@@ -53,59 +56,99 @@ def score(model: bytes, sets: Mapping[str, Tensors]) -> Answers:
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         (folder / "model.onnx").write_bytes(model)
-        flat = {f"{name}/{key}": _storable(tensor) for name, tensors in sets.items() for key, tensor in tensors.items()}
-        np.savez(folder / "inputs.npz", allow_pickle=False, **flat)
-        _run_child(folder)
-        signature = Signature.from_json((folder / "signature.json").read_bytes())
-        with np.load(folder / "outputs.npz", allow_pickle=False) as held:
-            loaded = {key: held[key] for key in held.files}
-    outputs: dict[str, Tensors] = {name: {} for name in sets}
-    for key, tensor in loaded.items():
-        name, output = key.split("/", 1)
-        outputs[name][output] = tensor.astype(object) if tensor.dtype.kind == "U" else tensor
+        flat = {f"{name}/{key}": tensor for name, tensors in sets.items() for key, tensor in tensors.items()}
+        np.savez(folder / "inputs.npz", allow_pickle=False, **stored(flat))
+        try:
+            child.run(MODULE, folder, TIMEOUT_SECONDS)
+        except child.ChildFailed as failure:
+            raise ScoringError(str(failure), loaded=bool(failure.said.get("loaded"))) from failure
+        signature, answers = _left_behind(folder)
+    wanted = {f"{name}/{place}" for name in sets for place in range(len(signature.outputs))}
+    if answers.keys() != wanted:
+        raise ScoringError("the model left other outputs than it declares")
+    outputs = {
+        name: {tensor.name: answers[f"{name}/{place}"] for place, tensor in enumerate(signature.outputs)}
+        for name in sets
+    }
     return Answers(signature, outputs)
 
 
-def _run_child(folder: pathlib.Path) -> None:
-    keep = {key: os.environ[key] for key in ("PATH", "PYTHONPATH", "LANG", "TMPDIR") if key in os.environ}
-    command = [sys.executable, "-m", "millrace_runtime.training.scoring", str(folder)]
+def stored(tensors: Tensors) -> Tensors:
+    """Arrays without objects in place of tensors of which some are text."""
+    made: Tensors = {}
+    for name, tensor in tensors.items():
+        if tensor.dtype != object:
+            made[name] = tensor
+            continue
+        encoded = [str(value).encode() for value in tensor.ravel().tolist()]
+        made[name + _TEXT] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+        made[name + _ENDS] = np.cumsum([len(value) for value in encoded], dtype=np.int64)
+        made[name + _SHAPE] = np.asarray(tensor.shape, dtype=np.int64)
+    return made
+
+
+def restored(arrays: Mapping[str, Array]) -> Tensors:
+    """The inverse of `stored`. Raises ValueError, KeyError for what `stored` did not make."""
+    made: Tensors = {name: array for name, array in arrays.items() if "#" not in name}
+    for name in arrays:
+        if name.endswith(_TEXT):
+            stem = name.removesuffix(_TEXT)
+            block, ends = arrays[name].tobytes(), arrays[stem + _ENDS].tolist()
+            shared: dict[bytes, str] = {}
+            texts = np.empty(len(ends), dtype=object)
+            for at, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+                part = block[start:end]
+                texts[at] = shared.setdefault(part, part.decode())
+            made[stem] = texts.reshape(arrays[stem + _SHAPE].tolist())
+    return made
+
+
+def _left_behind(folder: pathlib.Path) -> tuple[Signature, Tensors]:
+    """What the child wrote; it ran a stranger's model, so nothing of it is taken on trust but the numbers."""
     try:
-        done = subprocess.run(  # noqa: S603 - our own module, no shell, no user input
-            command, env=keep | PROTECTIVE, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ScoringError(f"the model did not answer within {TIMEOUT_SECONDS} s") from error
-    if done.returncode == 0:
-        return
-    if done.returncode == _FAILED:
-        said = json.loads((folder / "failure.json").read_bytes())
-        raise ScoringError(str(said["message"]), loaded=bool(said["loaded"]))
-    how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-    raise ScoringError(f"the model crashed the ONNX runtime ({how})", loaded=False)
+        signature = Signature.from_json(files.read(folder / "signature.json", _MAX_SIGNATURE_BYTES))
+        with files.opened(folder / "outputs.npz", MAX_ANSWER_BYTES + _MAX_SIGNATURE_BYTES) as file:
+            _check_stored(file)
+            with np.load(file, allow_pickle=False) as held:
+                return signature, restored({key: held[key] for key in held.files})
+    except (
+        OSError, ValueError, KeyError, MemoryError, MalformedRecord, zipfile.BadZipFile,
+        files.NotPlainError, files.TooLargeError,
+    ) as error:  # fmt: skip
+        raise ScoringError("the model left answers that cannot be read") from error
 
 
-def _storable(tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return tensor.astype(np.str_) if tensor.dtype == object else tensor
+def _check_stored(file: IO[bytes]) -> None:
+    """Raises ValueError for an archive that is more than its own size once it is read."""
+    with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed answers")
+    file.seek(0)
 
 
 def _child(folder: pathlib.Path) -> int:
     """The other process: loads the model, runs every set, writes signature.json and outputs.npz, or failure.json."""
-    _limit_memory()
+    path = folder / "model.onnx"
     loaded = False
     try:
-        session = _session(folder / "model.onnx")
+        session = _session(path)
         loaded = True
-        signature = _signature(session)
+        signature = Signature(tuple(map(_tensor, session.get_inputs())), tuple(map(_tensor, session.get_outputs())))
         (folder / "signature.json").write_text(signature.to_json(), encoding="utf-8")
         with np.load(folder / "inputs.npz", allow_pickle=False) as held:
-            answers = _answers(session, {key: held[key] for key in held.files}, signature)
+            inputs = restored({key: held[key] for key in held.files})
+        answers = stored(_answers(session, inputs, signature))
         np.savez(folder / "outputs.npz", allow_pickle=False, **answers)
+    except MemoryError:
+        return child.failed(folder, message=_TOO_MUCH, loaded=loaded)
     except Exception as error:  # noqa: BLE001 - whatever a hostile model makes the runtime raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        failure = {"message": lines[0][:300], "loaded": loaded}
-        (folder / "failure.json").write_text(json.dumps(failure), encoding="utf-8")
-        return _FAILED
+        said = _TOO_MUCH if "bad_alloc" in str(error) else lines[0][:300]
+        return child.failed(folder, message=said, loaded=loaded)
     return 0
+
+
+_TOO_MUCH = f"it takes more than {RUN_BYTES // 1024**2} MiB for {BATCH_ROWS} rows"
 
 
 def _session(path: pathlib.Path) -> Any:
@@ -113,11 +156,10 @@ def _session(path: pathlib.Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _signature(session: Any) -> Signature:
-    return Signature(tuple(map(_tensor, session.get_inputs())), tuple(map(_tensor, session.get_outputs())))
+    # As in the server: what a run took is given back before the next one.
+    options.enable_cpu_mem_arena = False
+    with memory.allowed(loading_bytes(path.stat().st_size)):
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _tensor(described: Any) -> Tensor:
@@ -131,40 +173,52 @@ def _tensor(described: Any) -> Tensor:
 def _answers(session: Any, inputs: Tensors, signature: Signature) -> Tensors:
     answers: Tensors = {}
     wanted = [tensor.name for tensor in signature.outputs]
+    held = 0
     for name in sorted({key.split("/", 1)[0] for key in inputs}):
         rows = {key.split("/", 1)[1]: value for key, value in inputs.items() if key.startswith(f"{name}/")}
         _check_inputs(signature, rows)
-        rows = {key: value.astype(object) if value.dtype.kind == "U" else value for key, value in rows.items()}
-        count = len(next(iter(rows.values())))
-        batches = [
-            session.run(wanted, {key: value[start : start + BATCH_ROWS] for key, value in rows.items()})
-            for start in range(0, max(count, 1), BATCH_ROWS)
-        ]
-        for at, output in enumerate(wanted):
-            joined = np.concatenate([batch[at] for batch in batches])
-            if len(joined) != count:
-                raise ValueError(f"output {output} has {len(joined)} rows for {count} rows of input")
-            answers[f"{name}/{output}"] = _storable(joined)
+        batches: list[list[Array]] = []
+        for answered in _run(session, wanted, rows):
+            held += sum(map(_size, answered))
+            if held > MAX_ANSWER_BYTES // 2:
+                raise ValueError(f"its answers take more than {MAX_ANSWER_BYTES // 2 // 1024**2} MiB")
+            batches.append(answered)
+        for place in range(len(wanted)):
+            # By place: a name is the model's to choose, and is no name of a file.
+            answers[f"{name}/{place}"] = np.concatenate([batch[place] for batch in batches])
     return answers
 
 
+def _size(output: Array) -> int:
+    """Bytes of the values themselves, texts included."""
+    texts = sum(map(len, output.ravel().tolist())) if output.dtype == object else 0
+    return int(output.nbytes) + texts
+
+
+def _run(session: Any, wanted: Sequence[str], rows: Tensors) -> Iterator[list[Array]]:
+    """Batch by batch, none of which may take more than RUN_BYTES."""
+    count = len(next(iter(rows.values())))
+    for start in range(0, max(count, 1), BATCH_ROWS):
+        batch = {key: value[start : start + BATCH_ROWS] for key, value in rows.items()}
+        size = min(BATCH_ROWS, count - start)
+        with memory.allowed(RUN_BYTES):
+            answered = session.run(wanted, batch)
+        for output, array in zip(wanted, answered, strict=True):
+            if not np.ndim(array) or len(array) != size:
+                raise ValueError(f"output {output} has {np.shape(array)[:1]} rows for {size} rows of input")
+        yield answered
+
+
 def _check_inputs(signature: Signature, rows: Tensors) -> None:
-    offered = {name: ("BYTES" if value.dtype.kind == "U" else "FP32", value.shape[1]) for name, value in rows.items()}
+    kinds = {"O": "BYTES", "f": "FP"}
+    offered = {
+        name: (kinds[value.dtype.kind] + ("" if value.dtype == object else str(8 * value.itemsize)), value.shape[1])
+        for name, value in rows.items()
+    }
     wanted = {tensor.name: (tensor.datatype, tensor.shape[-1] if tensor.shape else 0) for tensor in signature.inputs}
     for name in sorted(offered.keys() | wanted.keys()):
         if offered.get(name) != wanted.get(name) and (name not in wanted or wanted[name][1] != -1):
             raise ValueError(f"input {name}: the model wants {wanted.get(name)}, the dataset gives {offered.get(name)}")
-
-
-def _limit_memory() -> None:
-    """At most 80 % of the container's memory, so that the model's greed ends here and not the container."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for path in _LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limit = int(pathlib.Path(path).read_text(encoding="ascii"))
-            if limit < 2**50:  # cgroup v1 says "no limit" with a huge number
-                resource.setrlimit(resource.RLIMIT_DATA, (limit * 8 // 10, limit * 8 // 10))
-            return
 
 
 if __name__ == "__main__":

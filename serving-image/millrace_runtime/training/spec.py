@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from millrace.contract import environment
 from millrace.contract.record import MalformedRecord
 from millrace.contract.training import Builtin, TaskKind
-from millrace_runtime.outcome import TaskError
+from millrace_runtime.outcome import TaskError, task_text
 
 CLASSIFICATION_METRICS = ("roc_auc", "accuracy", "f1", "log_loss", "brier")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
+METADATA = "millrace."
+"""Prefix of a model's metadata properties: JSON lists `numeric`, `categorical`, `classes`."""
 WORK_DIR_VARIABLE = "MILLRACE_WORK_DIR"
 """Moves the shared volume outside Kubernetes."""
 
@@ -63,10 +65,9 @@ class Volume:
 
 def read(environ: Mapping[str, str]) -> Task:
     """Raises TaskError naming the field at fault."""
-    if environment.SPEC not in environ:
-        raise TaskError("not set")
+    text = task_text(environ)
     try:
-        raw = environment.TrainingTask.from_json(environ[environment.SPEC])
+        raw = environment.TrainingTask.from_json(text)
     except MalformedRecord as error:
         raise TaskError(str(error)) from error
     spec, builtin = raw.spec, raw.spec.trainer.builtin

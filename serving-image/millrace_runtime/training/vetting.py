@@ -1,15 +1,17 @@
 """What an ONNX file must be before any runtime loads it: checked on the parsed message, nothing is run or followed.
 
-One file, plain tensors, no graph inside a graph, and only operators of the list below. Why: onnx and onnxruntime have
-each had holes in exactly these places (external data paths, in-memory addresses, sparse tensors), and a runtime that
-already reads the hostile bytes is too late.
+One file, plain tensors, no graph inside a graph, only operators of the list below, and no size that a caller's values
+decide. Why: onnx and onnxruntime have each had holes in exactly these places (external data paths, in-memory addresses,
+sparse tensors), and a runtime that already reads the hostile bytes is too late.
+
+The parts are counted before they are parsed (`wire`), and the evaluator has all this done in a process of its own
+(`examine`): the one that holds the store's keys parses nothing.
 """
 
 from __future__ import annotations
 
-import os
+import collections
 import pathlib
-import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +19,15 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from millrace.contract.reasons import Reason
+from millrace_runtime import files
 from millrace_runtime.outcome import StageError
+from millrace_runtime.training import wire
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_NODES = 20_000
+MAX_MESSAGES = 250_000
+"""Parts of every kind, at some 320 bytes each once they are parsed."""
+MAX_STRINGS = 10_000_000
 MIN_OPSET, MAX_OPSET = 9, 21
 MIN_ML_OPSET, MAX_ML_OPSET = 1, 5
 _STANDARD = ("", "ai.onnx")
@@ -75,34 +82,29 @@ _TYPES = {
 def read(path: pathlib.Path) -> bytes:
     """Return the file a trainer wrote, following no link. Raises StageError: NoModelWritten, ModelTooLarge, NotOnnx."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return files.read(path, MAX_BYTES)
     except FileNotFoundError as error:
         raise StageError(Reason.NO_MODEL_WRITTEN, f"The trainer ended without writing {path}. Read its log.") from error
-    except OSError as error:
+    except files.TooLargeError as error:
+        raise _too_large() from error
+    except (OSError, files.NotPlainError) as error:
         raise StageError(Reason.NOT_ONNX, f"{path} is not a plain file. Write the model itself there.") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise StageError(Reason.NOT_ONNX, f"{path} is not a plain file. Write the model itself there.")
-    with os.fdopen(descriptor, "rb") as file:
-        return check_size(file.read(MAX_BYTES + 1))
 
 
-def check_size(data: bytes) -> bytes:
-    """Raises StageError(ModelTooLarge)."""
-    if len(data) > MAX_BYTES:
-        text = f"The model has more than {MAX_BYTES // 1024**2} MiB. Train a smaller one."
-        raise StageError(Reason.MODEL_TOO_LARGE, text)
-    return data
+def check_size(size: int) -> None:
+    """Raises StageError(ModelTooLarge) for more bytes than a model may have."""
+    if size > MAX_BYTES:
+        raise _too_large()
 
 
 def vet(data: bytes) -> Any:
     """Return the onnx.ModelProto. Raises StageError: ModelTooLarge, NotOnnx, ExternalData, OperatorNotAllowed."""
-    check_size(data)
+    check_size(len(data))
+    _check_parts(data)
     try:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, ValueError) as error:
-        text = "The file cannot be parsed as an ONNX model. Export with skl2onnx, torch.onnx or another ONNX exporter."
-        raise StageError(Reason.NOT_ONNX, text) from error
+        raise _unreadable() from error
     if not model.ir_version or not model.graph.node or not model.graph.output or not model.opset_import:
         text = "The file holds no ONNX graph with nodes and outputs. Export the model again."
         raise StageError(Reason.NOT_ONNX, text)
@@ -110,7 +112,21 @@ def vet(data: bytes) -> Any:
     for tensor in _tensors(model):
         _check_tensor(tensor)
     _check_nodes(model)
+    _check_sizes(model.graph)
     return model
+
+
+def _check_parts(data: bytes) -> None:
+    """How many messages a parser would make of it, before one does."""
+    limits = {"NodeProto": MAX_NODES, wire.STRINGS: MAX_STRINGS}
+    try:
+        wire.check(data, onnx.ModelProto.DESCRIPTOR, MAX_MESSAGES, limits)
+    except wire.TooManyError as error:
+        what = {"NodeProto": "nodes", wire.ALL: "parts"}.get(error.kind, error.kind)
+        text = f"The graph has more than {error.most} {what}. Train a smaller model."
+        raise StageError(Reason.MODEL_TOO_LARGE, text) from error
+    except wire.MalformedError as error:
+        raise _unreadable() from error
 
 
 def _check_opsets(model: Any) -> None:
@@ -140,6 +156,41 @@ def _check_nodes(model: Any) -> None:
             raise _forbidden(f"the operator {_shown(f'{domain}.{node.op_type}' if domain else node.op_type)}")
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise _forbidden(f"a graph inside operator {_shown(node.op_type)}")
+
+
+_SIZED_BY = {
+    "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
+    "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,),
+}  # fmt: skip
+"""Operators that make a tensor as large as some of their inputs say, and which inputs those are. Some only make it
+smaller; but what shape a slice of a large constant has would be a size that values decide, too."""
+_REDUCES, _AXES = "Reduce", (1,)
+_OF_SHAPE = ("Shape", "Size")
+
+
+def _check_sizes(graph: Any) -> None:
+    """Sizes may follow from constants and from other tensors' shapes; not from values, which come from callers.
+
+    A graph of 271 bytes otherwise takes what memory there is for one row.
+    """
+    readers: dict[str, list[Any]] = collections.defaultdict(list)
+    for node in graph.node:
+        for name in set(node.input):
+            readers[name].append(node)
+    fixed = {tensor.name for tensor in graph.initializer}
+    found = {value.name for value in graph.input} - fixed
+    left = list(found)
+    while left:
+        for node in readers[left.pop()]:
+            if node.op_type not in _OF_SHAPE:
+                new = set(node.output) - found
+                found |= new
+                left += new
+    for node in graph.node:
+        places = _AXES if node.op_type.startswith(_REDUCES) else _SIZED_BY.get(node.op_type, ())
+        sizes = [node.input[at] for at in places if at < len(node.input)]
+        if found.intersection(sizes):
+            raise _forbidden(f"an operator {node.op_type} whose size its input's values decide")
 
 
 def _tensors(model: Any) -> Iterator[Any]:
@@ -172,6 +223,16 @@ def _check_tensor(tensor: Any) -> None:
     held = len(tensor.raw_data) if tensor.HasField("raw_data") else len(getattr(tensor, field))
     if held != (elements * width if tensor.HasField("raw_data") else elements):
         raise _malformed(tensor, "does not hold what its shape says")
+
+
+def _too_large() -> StageError:
+    text = f"The model has more than {MAX_BYTES // 1024**2} MiB. Train a smaller one."
+    return StageError(Reason.MODEL_TOO_LARGE, text)
+
+
+def _unreadable() -> StageError:
+    text = "The file cannot be parsed as an ONNX model. Export with skl2onnx, torch.onnx or another ONNX exporter."
+    return StageError(Reason.NOT_ONNX, text)
 
 
 def _malformed(tensor: Any, what: str) -> StageError:

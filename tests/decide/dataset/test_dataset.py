@@ -23,7 +23,6 @@ from dataset_worlds import (
     refused,
     second_look,
     truth,
-    variables,
     world,
 )
 from job_stories import texts
@@ -104,7 +103,7 @@ def test_the_next_look_is_due_one_interval_after_the_last() -> None:
     assert decisions.decide(seen).children == ()
     due = decisions.decide(seen.model_copy(update={"now": NOW + timedelta(minutes=10)}))
     (job,) = due.children
-    spec = json.loads(next(e["value"] for e in variables(job) if e["name"] == "MILLRACE_SPEC"))
+    spec = json.loads(job["spec"]["template"]["metadata"]["annotations"]["millrace.dev/task"])
     assert spec["previous"]["digest"] == A
 
 

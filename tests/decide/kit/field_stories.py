@@ -39,7 +39,7 @@ from millrace import api
 from millrace.api import resources
 from millrace.api.base import Shape
 from millrace.api.crds import kinds
-from millrace.contract import environment
+from millrace.contract.task import ANNOTATION
 from millrace.decide import dataset as datasets
 from millrace.decide import deployment as deployments
 from millrace.decide import model as models
@@ -52,7 +52,6 @@ from millrace_kit.simulation import START
 from observed_worlds import CURRENT, DATASET, cache, model_manifest, observed, one, sample
 
 FOR_PEOPLE = frozenset({"message", "waitingFor", "waiting_for", "threshold", "lastVerdictReason", "annotations", "why"})
-TASK = "<the task of a pod>"
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,9 @@ def plain(value: Any, *, tasks: bool) -> Any:
     if isinstance(value, Shape):
         value = value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        if value.get("name") == environment.SPEC and not tasks:
-            return TASK
-        return {name: plain(one, tasks=tasks) for name, one in value.items() if name not in FOR_PEOPLE}
+        kept = {name: plain(one, tasks=tasks) for name, one in value.items() if name not in FOR_PEOPLE}
+        given = value.get("annotations")
+        return kept | {"task": given[ANNOTATION]} if tasks and given and ANNOTATION in given else kept
     return [plain(one, tasks=tasks) for one in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -165,7 +164,21 @@ def _with(base: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**copy.deepcopy(base), **more}
 
 
+WRITTEN = {
+    "source": {"storageUri": "s3://lake/churn/"},
+    "format": "CSV",
+    "csv": {
+        "delimiter": ";", "quote": '"', "nullValues": ["-", "none"], "decimal": ",", "encoding": "ISO-8859-1",
+        "compression": "Gzip",
+    },
+}  # fmt: skip
+"""A Dataset of CSV files, with all that may be said of them."""
+
 STORIES: tuple[Story, ...] = (
+    Story(
+        kinds.DATASET, "a first look at CSV", WRITTEN,
+        observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn"),
+    ),
     Story(
         kinds.DATASET, "a first look", sample("dataset"),
         observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn"),

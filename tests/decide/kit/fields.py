@@ -16,8 +16,8 @@ Place = tuple[str | int, ...]
 Node = dict[str, Any]
 
 TEXTS = (
-    "1s", "7m", "9h", "other", "other-2", "churn-1", "s3://elsewhere/thing", "13", "0b0b0b0b", "2026-01-01T00:00:00Z",
-    "300m", "3Gi", "sklearn.svm.SVC", "bob", "alice@example.com", f"sha256:{'e' * 64}", f"sha256:{'a' * 64}",
+    "|", "1s", "7m", "9h", "other", "other-2", "churn-1", "s3://elsewhere/thing", "13", "0b0b0b0b", "300m", "3Gi",
+    "2026-01-01T00:00:00Z", "sklearn.svm.SVC", "bob", "alice@example.com", f"sha256:{'e' * 64}", f"sha256:{'a' * 64}",
 )  # fmt: skip
 
 

@@ -59,8 +59,7 @@ def test_what_a_run_depends_on_is_written_down_before_there_is_a_job() -> None:
 def test_the_job_is_made_of_what_was_written_down_and_not_of_what_is_there_now() -> None:
     seen = resolved(dataset=make_dataset(VERSION | {"version": 4, "digest": B})).model_copy(update={"models": ()})
     (job,) = decisions.decide(seen).children
-    env = job["spec"]["template"]["spec"]["containers"][0]["env"]
-    spec = json.loads(next(entry["value"] for entry in env if entry["name"] == "MILLRACE_SPEC"))
+    spec = json.loads(job["spec"]["template"]["metadata"]["annotations"]["millrace.dev/task"])
     assert spec["dataset"]["version"] == 3
     assert spec["champion"]["digest"] == B
     assert job["metadata"]["name"] == seen.run.status.job_name

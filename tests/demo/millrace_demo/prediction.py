@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from millrace.contract.golden import GoldenSet
+
 from .kubectl import CommandFailed, Kubectl
 from .sources import Sources
 
@@ -23,25 +25,25 @@ class Expectation:
     version: str
     request: dict[str, Any]
     outputs: list[Tensor]
-    tolerance: float
+    golden: GoldenSet
 
     def met_by(self, answer: dict[str, Any]) -> bool:
         """Whether the answer is of this version and every output agrees (floats within the golden set's tolerance)."""
         given = {tensor["name"]: tensor for tensor in answer.get("outputs", [])}
         return answer.get("model_version") == self.version and all(
-            tensor["name"] in given and self._agree(given[tensor["name"]]["data"], tensor["data"])
-            for tensor in self.outputs
+            tensor["name"] in given and self._agree(tensor, given[tensor["name"]]["data"]) for tensor in self.outputs
         )
 
-    def _agree(self, got: Sequence[Any], want: Sequence[Any]) -> bool:
+    def _agree(self, tensor: Tensor, got: Sequence[Any]) -> bool:
+        want = tensor["data"]
         return len(got) == len(want) and all(
             one == other
-            or (isinstance(one, float) and isinstance(other, float) and abs(one - other) <= self._bound(other))
+            or (isinstance(one, float) and isinstance(other, float) and abs(one - other) <= self._bound(tensor, other))
             for one, other in zip(got, want, strict=True)
         )
 
-    def _bound(self, want: float) -> float:
-        return self.tolerance * max(1.0, abs(want))
+    def _bound(self, tensor: Tensor, want: float) -> float:
+        return self.golden.bound(tensor["name"], tensor["datatype"], want)
 
 
 def expectation(version: str, golden: dict[str, Any]) -> Expectation:
@@ -50,7 +52,7 @@ def expectation(version: str, golden: dict[str, Any]) -> Expectation:
         version=version,
         request={"inputs": [_last(tensor) for tensor in golden["request"]["inputs"]]},
         outputs=[_last(tensor) for tensor in golden["response"]["outputs"]],
-        tolerance=golden["tolerance"],
+        golden=GoldenSet.from_dict(golden),
     )
 
 

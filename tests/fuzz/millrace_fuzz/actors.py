@@ -17,7 +17,7 @@ import yaml
 from millrace.api import keys, resources
 from millrace.clients.scrape import ScrapeFailed
 from millrace.clients.store import Store
-from millrace.contract import environment, report
+from millrace.contract import environment, report, task
 from millrace.contract.report import Measurement, SnapshotOutcome, SnapshotReport, TrainingOutcome, TrainingReport
 
 from .client import Answer, Api
@@ -110,8 +110,7 @@ def _ended(pod: Manifest, message: str) -> Manifest:
 
 
 def _task(pod: Manifest) -> Manifest:
-    variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
-    found: Manifest = json.loads(variables[environment.SPEC])
+    found: Manifest = json.loads(task.unpack(pod["metadata"]["annotations"][task.ANNOTATION]))
     return found
 
 

@@ -46,7 +46,20 @@ _TOGETHER: dict[tuple[str, str, tuple[str | int, ...]], list[Changes]] = {
     ],
     ("Dataset", "full", ("schema", "fields", 1, "type")): [{("schema", "fields", 1, "type"): "String"}],
     ("Dataset", "full", (*_SPLIT, "method")): [{(*_SPLIT, "method"): "Random", (*_SPLIT, "field"): ABSENT}],
-    ("Dataset", "small", (*_SPLIT, "method")): [{_SPLIT: {"method": "Stratified", "field": "rent"}}],
+    ("Dataset", "full", (*_SPLIT, "field")): [
+        {(*_SPLIT, "field"): "tenure"},
+        {(*_SPLIT, "field"): "plan"},
+        {(*_SPLIT, "field"): "gone", ("schema", "fields", 2, "name"): "gone"},
+    ],
+    ("Dataset", "full", ("schema", "fields", 2, "name")): [
+        {("schema", "fields", 2, "name"): name, (*_SPLIT, "field"): name} for name in ("left", "a b", "x" * 128)
+    ],
+    ("Dataset", "full", ("schema", "fields", 2, "role")): [
+        {("schema", "fields", 2, "role"): "Ignore", (*_SPLIT, "field"): "plan"}
+    ],
+    ("Dataset", "small", (*_SPLIT, "method")): [
+        {_SPLIT: {"method": "Stratified", "field": "rent"}}, {_SPLIT: {"method": "Time", "field": "year"}}
+    ],
     ("TrainingRun", "full", ("trainer", "builtin", "task")): [
         {("trainer", "builtin", "task"): "Regression", ("evaluation",): _REGRESSION}
     ],

@@ -81,6 +81,8 @@ BY_PLACE: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("spec.schema.fields[[][]]", COLUMNS),
     ("spec.server.resources", RESOURCES),
     ("*.resourcesPerNode", RESOURCES),
+    ("spec.worker.resources", RESOURCES),
+    ("spec.csv.delimiter", ("a", "7", '"', "'", "\n", ";;", "\\t", "")),
 )
 
 

@@ -18,6 +18,7 @@ Transition = Callable[[Object, Object], bool]
 CLASSIFICATION = {"roc_auc", "accuracy", "f1", "log_loss", "brier"}
 REGRESSION = {"rmse", "mae", "r2"}
 NUMBERS = {"Int64", "Float32", "Float64"}
+ORDERED = {*NUMBERS, "Timestamp"}
 RESOURCES = {"cpu", "memory", "ephemeral-storage"}
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _SUFFIXES = {
@@ -49,8 +50,49 @@ def at_least(name: str, seconds: int) -> Predicate:
     return lambda self: milliseconds(self[name]) >= 1000 * seconds
 
 
-def _one_label(schema: Object) -> bool:
-    return bool(sum(field["role"] == "Label" for field in schema.get("fields", ())) <= 1)
+def at_most_one(role: str) -> Predicate:
+    return lambda self: sum(field["role"] == role for field in self.get("fields", ())) <= 1
+
+
+def _fields(dataset: Object) -> dict[str, Object]:
+    """The declared fields by name."""
+    return {field["name"]: field for field in dataset["schema"].get("fields", ())}
+
+
+def _all_declared(dataset: Object) -> bool:
+    return bool(_fields(dataset)) and dataset["schema"]["mode"] != "Infer"
+
+
+def _has_event_time(dataset: Object) -> bool:
+    split = dataset["split"]
+    told = "field" in split or any(field["role"] == "EventTime" for field in _fields(dataset).values())
+    return bool(split["method"] != "Time" or told)
+
+
+def _is_time(dataset: Object) -> bool:
+    split = dataset["split"]
+    field = _fields(dataset).get(split.get("field", ""))
+    return bool(split["method"] != "Time" or field is None or (field["role"] != "Label" and field["type"] in ORDERED))
+
+
+def _field_is_declared(dataset: Object) -> bool:
+    field = dataset["split"].get("field")
+    return field is None or not _all_declared(dataset) or field in _fields(dataset)
+
+
+def _field_is_frozen(dataset: Object) -> bool:
+    return bool(_fields(dataset).get(dataset["split"].get("field", ""), {"role": "Feature"})["role"] != "Ignore")
+
+
+def _groups_are_declared(dataset: Object) -> bool:
+    return not _all_declared(dataset) or set(dataset["split"].get("groupBy", ())) <= _fields(dataset).keys()
+
+
+def _groups_can_be(dataset: Object) -> bool:
+    fields = _fields(dataset)
+    return not any(
+        name in fields and fields[name]["role"] in ("Ignore", "Label") for name in dataset["split"].get("groupBy", ())
+    )
 
 
 def _adds_up(split: Object) -> bool:
@@ -119,11 +161,19 @@ def _gates_measured(evaluation: Object) -> bool:
 
 STATES: dict[str, Predicate] = {
     # Dataset
+    "csv is for format CSV: remove it, or set format: CSV": lambda self: "csv" not in self or self["format"] == "CSV",
+    "delimiter must be neither the quote nor the decimal mark": lambda self: (
+        "delimiter" not in self or self["delimiter"] not in (self.get("quote"), self.get("decimal"))
+    ),
     "minimum must not exceed maximum": ordered("minimum", "maximum"),
     "Strict and AllowNewFields need fields: list the columns, or set mode: Infer": lambda self: (
         self["mode"] == "Infer" or "fields" in self
     ),
-    "at most one field may have role Label": _one_label,
+    "at most one field may have role Label": at_most_one("Label"),
+    "at most one field may have role EventTime": at_most_one("EventTime"),
+    "role EventTime needs type Timestamp or a number: rows are put in its order": lambda self: (
+        self["role"] != "EventTime" or self["type"] in ORDERED
+    ),
     "minimum and maximum are for Int64, Float32 and Float64: nothing else is compared with them": lambda self: (
         self["type"] in NUMBERS or ("minimum" not in self and "maximum" not in self)
     ),
@@ -135,10 +185,19 @@ STATES: dict[str, Predicate] = {
     "train and test fractions must be above 0: a model is judged on rows it never saw": lambda self: (
         self["fractions"]["train"] > 0 and self["fractions"]["test"] > 0
     ),
-    "Stratified needs field": lambda self: self["method"] == "Random" or "field" in self,
-    "Random takes no field: remove it, or set method: Stratified": lambda self: (
+    "Stratified needs field": lambda self: self["method"] != "Stratified" or "field" in self,
+    "Random takes no field: remove it, or set method: Stratified or Time": lambda self: (
         self["method"] != "Random" or "field" not in self
     ),
+    "Time takes no groupBy, as a group has old rows and new ones: remove it, or set method: Random": lambda self: (
+        self["method"] != "Time" or "groupBy" not in self
+    ),
+    "Time needs an event time: name a column, or give one role EventTime in schema.fields": _has_event_time,
+    "Time needs a Timestamp or a number, and not the label": _is_time,
+    "split.field must be in schema.fields": _field_is_declared,
+    "split.field must not have role Ignore: such columns are not frozen": _field_is_frozen,
+    "every column of split.groupBy must be in schema.fields": _groups_are_declared,
+    "a column of split.groupBy must not have role Ignore or Label": _groups_can_be,
     # TrainingRun
     "a request must not exceed its limit": _within_limits,
     "a resource is cpu, memory, ephemeral-storage or an extended one such as nvidia.com/gpu": _known_resources,

@@ -64,12 +64,21 @@ _DATASET = {
         "seed": 7,
         "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1},
     },
+    "worker": {"resources": RESOURCES},
 }
 _DATASET_SMALL = {
     "source": {"storageUri": "s3://lake/rent.csv"},
     "format": "CSV",
+    "csv": {
+        "delimiter": ";",
+        "quote": "'",
+        "nullValues": ["-", "unknown"],
+        "decimal": ",",
+        "encoding": "Windows-1252",
+        "compression": "Gzip",
+    },
     "schema": {"mode": "Infer"},
-    "split": {"method": "Random", "fractions": {"train": 0.75, "test": 0.25}},
+    "split": {"method": "Random", "groupBy": ["street", "town"], "fractions": {"train": 0.75, "test": 0.25}},
 }
 _RUN = {
     "author": "alice@example.com",
@@ -92,6 +101,7 @@ _RUN = {
     "output": {"modelName": "trained", "approvalPolicy": {"required": 1, "distinctFromAuthor": True}},
     "backoffLimit": 2,
     "activeDeadlineSeconds": 3600,
+    "worker": {"resources": RESOURCES},
 }
 _RUN_SMALL = {
     "author": "admin",

@@ -154,7 +154,8 @@ def wrong(node: Node, value: Any) -> Iterator[tuple[str, Any]]:
 def _wrong_strings(node: Node, value: str) -> Iterator[tuple[str, Any]]:
     if "enum" in node:
         for text in ("", "Other", value.swapcase(), f"{value} "):
-            yield "not in the enum", text
+            if text not in node["enum"]:
+                yield "not in the enum", text
         return
     if "pattern" in node:
         tried = ("", "!", f" {value}", f"{value}\n", f"{value} ", f"{value}!", value[:-1] + "\u00e4")

@@ -35,10 +35,31 @@ _GATES, _CANARY, _RETRAIN = ("evaluation", "gates"), ("strategy", "canary"), ("r
 _APPROVALS = ("approvals",)
 _DEEP = (*_CANARY, "steps", 1, "analysis")
 _BASELINE, _TWO = {"maxRegression": 0.1}, {"maxRegression": 0.1, "minImprovement": 0.1}
+_TIME, _WHEN = {"method": "Time"}, {"name": "when", "type": "Timestamp", "role": "EventTime"}
 _LABELS = [{"name": name, "type": "Bool", "role": "Label"} for name in ("a", "b")]
 
 _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
     ("Dataset", "full"): {
+        "csv is for format CSV: remove it, or set format: CSV": [
+            {("csv",): {"delimiter": ";"}},
+            {("csv",): {}},
+        ],
+        "a request must not exceed its limit": [
+            {("worker", "resources"): {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+            {("worker", "resources", "requests", "memory"): "513Mi"},
+        ],
+        "a resource is cpu, memory, ephemeral-storage or an extended one such as nvidia.com/gpu": [
+            {("worker", "resources"): {"limits": {"gpu": "1"}}},
+            {("worker", "resources"): {"requests": {"Memory": "1Gi"}}},
+        ],
+        "an extended resource such as nvidia.com/gpu is counted in whole numbers": [
+            {("worker", "resources", "limits", "nvidia.com/gpu"): "500m"},
+            {("worker", "resources"): {"limits": {"example.com/fpga": "1.5"}}},
+        ],
+        "an extended resource such as nvidia.com/gpu has equal requests and limits: set limits alone": [
+            {("worker", "resources"): {"requests": {"nvidia.com/gpu": "1"}}},
+            {("worker", "resources"): {"requests": {"a.b/c": "1"}, "limits": {"a.b/c": "2"}}},
+        ],
         "minimum must not exceed maximum": [
             {(*_FIELDS, 0, "minimum"): 1200.5},
             {(*_FIELDS, 0, "maximum"): -1},
@@ -77,13 +98,56 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
             {(*_SPLIT, "fractions"): {"train": 0, "validation": 0.5, "test": 0.5}},
         ],
         "Stratified needs field": [{(*_SPLIT, "field"): ABSENT}],
-        "Random takes no field: remove it, or set method: Stratified": [
+        "Random takes no field: remove it, or set method: Stratified or Time": [
             {(*_SPLIT, "method"): "Random"},
             {(*_SPLIT, "method"): ABSENT},
         ],
+        "at most one field may have role EventTime": [
+            {(*_FIELDS, 0, "role"): "EventTime", (*_FIELDS, 1): _WHEN},
+            {_FIELDS: [_WHEN, {**_WHEN, "name": "churned"}], ("schema", "mode"): "Infer"},
+        ],
+        "role EventTime needs type Timestamp or a number: rows are put in its order": [
+            {(*_FIELDS, 1, "role"): "EventTime"},
+            {(*_FIELDS, 2, "role"): "EventTime"},
+        ],
+        "Time needs a Timestamp or a number, and not the label": [
+            {_SPLIT: {**_TIME, "field": "plan"}},
+            {_SPLIT: {**_TIME, "field": "churned"}},
+            {_SPLIT: {**_TIME, "field": "tenure"}, (*_FIELDS, 0, "role"): "Label", (*_FIELDS, 2, "role"): "Feature"},
+        ],
+        "split.field must be in schema.fields": [
+            {(*_SPLIT, "field"): "ghost"},
+            {(*_FIELDS, 2, "name"): "gone"},
+            {_SPLIT: {**_TIME, "field": "ghost"}},
+        ],
+        "split.field must not have role Ignore: such columns are not frozen": [
+            {(*_FIELDS, 2, "role"): "Ignore"},
+            {(*_SPLIT, "field"): "plan", (*_FIELDS, 1, "role"): "Ignore", ("schema", "mode"): "Infer"},
+        ],
+        "every column of split.groupBy must be in schema.fields": [
+            {(*_SPLIT, "groupBy"): ["ghost"]},
+            {(*_SPLIT, "groupBy"): ["plan", "ghost"], ("schema", "mode"): "AllowNewFields"},
+        ],
+        "a column of split.groupBy must not have role Ignore or Label": [
+            {(*_SPLIT, "groupBy"): ["plan", "churned"]},
+            {(*_SPLIT, "groupBy"): ["plan"], (*_FIELDS, 1, "role"): "Ignore", ("schema", "mode"): "Infer"},
+        ],
     },
     ("Dataset", "small"): {
+        "csv is for format CSV: remove it, or set format: CSV": [{("format",): "Parquet"}],
+        "delimiter must be neither the quote nor the decimal mark": [
+            {("csv", "delimiter"): ","},
+            {("csv",): {"delimiter": ".", "decimal": "."}},
+        ],
         "Stratified needs field": [{(*_SPLIT, "method"): "Stratified"}],
+        "Time takes no groupBy, as a group has old rows and new ones: remove it, or set method: Random": [
+            {(*_SPLIT, "method"): "Time"},
+            {(*_SPLIT, "method"): "Time", (*_SPLIT, "field"): "year"},
+        ],
+        "Time needs an event time: name a column, or give one role EventTime in schema.fields": [
+            {_SPLIT: _TIME},
+            {_SPLIT: _TIME, (*_FIELDS,): _LABELS[:1]},
+        ],
         "set min, max or both": [{("validation",): {"rules": [{"name": "r", "rowCount": {}}]}}],
     },
     ("TrainingRun", "full"): {

@@ -16,7 +16,7 @@ import yaml
 
 from millrace.api import keys
 from millrace.clients.scrape import ScrapeFailed
-from millrace.contract import environment, series
+from millrace.contract import environment, series, task
 from millrace.contract.router import LATENCY_BUCKETS_MS, ROUTE_SUFFIX
 from millrace.render.router_bootstrap import GENERATION_PATH
 from millrace.render.server import METRICS_PATH
@@ -227,6 +227,11 @@ class Envoys:
 def environment_of(pod: Manifest) -> dict[str, str]:
     """Variables of the pod's first container."""
     return {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0].get("env") or ()}
+
+
+def task_of(pod: Manifest) -> str:
+    """The JSON of a pod's task."""
+    return task.unpack(pod["metadata"]["annotations"][task.ANNOTATION])
 
 
 def is_ready(pod: Manifest) -> bool:

@@ -18,7 +18,7 @@ from millrace.api import keys, resources
 from millrace.clients.clock import Clock
 from millrace.clients.kube import JSON, MERGE, Kube
 from millrace.clients.store import Manifest
-from millrace.contract import environment, report
+from millrace.contract import report
 from millrace.contract.environment import SnapshotTask, TrainingTask
 from millrace.contract.report import (
     FailedRule,
@@ -30,7 +30,7 @@ from millrace.contract.report import (
     TrainingReport,
 )
 
-from .envoy import Behaviour, Envoys, environment_of
+from .envoy import Behaviour, Envoys, environment_of, task_of
 
 NODE: Final = "harness"
 MANAGED: Final = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
@@ -177,7 +177,7 @@ class Kubelet:
         return _job_pod(pod, states, names, "Succeeded"), True
 
     def _snapshot(self, pod: Manifest) -> dict[str, tuple[int, str, bool]]:
-        task = SnapshotTask.from_json(environment_of(pod)[environment.SPEC])
+        task = SnapshotTask.from_json(task_of(pod))
         source = self.script.sources.get(task.spec.source.storage_uri, Source(problem="SourceNotFound"))
         return {"snapshot": (0, self._snapshot_report(task, source).to_json(), source.hangs)}
 
@@ -199,7 +199,7 @@ class Kubelet:
         )
 
     def _training(self, pod: Manifest, pods: list[Manifest]) -> dict[str, tuple[int, str, bool]]:
-        task = TrainingTask.from_json(environment_of(pod)[environment.SPEC])
+        task = TrainingTask.from_json(task_of(pod))
         told = {name: str(value) for name, value in task.spec.parameters.items()}
         if "refuse" in told:
             words = StageFailure("train", told["refuse"], "The trainer refuses its parameters.").to_json()

@@ -39,7 +39,8 @@ def wine(tmp_path_factory) -> runs.Bench:
     """Three classes, named by text."""
     rows = data.bundled("wine")
     made = runs.Bench(tmp_path_factory.mktemp("wine"))
-    made.freeze(rows.assign(label=rows.label.map({0: "barolo", 1: "grignolino", 2: "barbera"})), label="Category")
+    named = rows.assign(label=rows.label.map({0: "barolo", 1: "grignolino", 2: "barbera"}))
+    made.freeze(named, label="Category", split={"method": "Stratified", "field": "label"})
     return made
 
 

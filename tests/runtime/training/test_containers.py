@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 
 import numpy as np
@@ -40,7 +41,10 @@ def look(store, folder, previous=None):
     task = {
         "namespace": "ml", "name": "visits", "storeUri": "s3://lake/millrace", "format": "CSV", "previous": previous,
         "source": {"storageUri": "s3://lake/visits/"}, "schema": {"mode": "Infer", "fields": fields},
-        "split": {"method": "Stratified", "field": "visited", "seed": 7},
+        "split": {
+            "method": "Stratified", "field": "visited", "seed": 7,
+            "fractions": {"train": 0.7, "validation": 0.1, "test": 0.2},
+        },
     }  # fmt: skip
     code, report, _ = tasks.contained(snapshot.main, task, folder, **store.environment())
     assert (code, report["outcome"]) == (0, "Frozen")
@@ -102,7 +106,7 @@ def test_the_trainer_never_has_a_test_row(store, tmp_path):
         ({"parameters": {"trees": "9"}}, "train", 2, "UnknownParameter"),
         ({"trainer": runs.builtin("sklearn.svm.SVC")}, "train", 2, "UnknownEstimator"),
         ({"trainer": runs.builtin("sklearn.linear_model.Ridge", "Regression"), "evaluation": {"metrics": ["r2"]}},
-         "fetch", 2, "LabelMissing"),
+         "fetch", 2, "LabelNotSuitable"),
         ({"parameters": {"min_samples_split": "10000000", "max_features": "0.0000001", "init": "zero"}}, "train", 2,
          "UnknownParameter"),
         ({"dataset": {"name": "v", "version": 1, "digest": "sha256:" + "0" * 64, "uri": "s3://lake/none/"}}, "fetch", 2,
@@ -142,12 +146,44 @@ def test_an_estimator_that_raises_leaves_its_last_line_and_no_traceback(tmp_path
     assert message["message"].startswith("ValueError: Some value(s) of y are out of the valid range")
 
 
+X = {"name": "x", "type": "Float64"}
+LABEL = {"name": "label", "type": "Int64", "role": "Label", "nullable": True}
+REGRESSION = {"trainer": runs.builtin("sklearn.linear_model.Ridge", "Regression")}
+
+
+@pytest.mark.parametrize(
+    "labels,fields,changes,reason",
+    [
+        ([0, 1], [X, {**LABEL, "role": "Feature"}], {}, "LabelMissing"),
+        ([0, 1], [X, {**LABEL, "role": "Ignore"}], {}, "LabelMissing"),
+        ([0, 1], [X, {**LABEL, "type": "Float64"}], {}, "LabelNotSuitable"),
+        (["2024-01-01", "2024-01-02"], [X, {**LABEL, "type": "Timestamp"}], {}, "LabelNotSuitable"),
+        (["a", "b"], [X, {**LABEL, "type": "Category"}], REGRESSION, "LabelNotSuitable"),
+        ([True, False], [X, {**LABEL, "type": "Bool"}], REGRESSION, "LabelNotSuitable"),
+        ([0, 1], [{**X, "role": "Id"}, LABEL], {}, "FeatureMissing"),
+        ([0, 1], [{**X, "role": "Ignore"}, LABEL], {}, "FeatureMissing"),
+        ([None, None], [X, LABEL], {}, "SourceEmpty"),
+        ([1, 1], [X, LABEL], {}, "OneClass"),
+        ([None, 1], [X, LABEL], {}, "OneClass"),
+    ],
+)
+def test_each_reason_has_one_meaning(tmp_path, labels, fields, changes, reason):
+    bench = runs.Bench(tmp_path)
+    rows = pd.DataFrame({"x": np.arange(100) + 0.5, "label": pd.Series(labels * 50, dtype=object)})
+    bench.freeze(rows, label="", schema={"mode": "Strict", "fields": fields})
+    for stage in ("fetch", "train"):
+        code, message, _ = tasks.contained(partial(training.main, [stage]), bench.task("a", **changes), tmp_path)
+        if code:
+            break
+    assert (code, message.get("reason")) == (2, reason)
+
+
 def test_one_class_is_nothing_to_learn(tmp_path):
     bench = runs.Bench(tmp_path)
     bench.freeze(pd.DataFrame({"x": range(100), "label": 1}), label="Int64")
     assert tasks.contained(partial(training.main, ["fetch"]), bench.task("one"), tmp_path)[0] == 0
     code, message, _ = tasks.contained(partial(training.main, ["train"]), bench.task("one"), tmp_path)
-    assert (code, message["reason"]) == (2, "LabelMissing")
+    assert (code, message["reason"]) == (2, "OneClass")
     assert "same value" in message["message"]
 
 
@@ -195,6 +231,23 @@ def test_the_three_containers_as_the_image_starts_them(tmp_path):
     assert [end[0] for end in ends] == [0, 0, 0]
     assert ends[2][1]["outcome"] == "Succeeded"
     assert "Warning" not in "".join(end[2] for end in ends)
+
+
+@pytest.mark.timeout(90)
+def test_what_others_left_where_scratch_files_go_is_no_setting(tmp_path):
+    """Pipes where matplotlib would look for its settings and its list of fonts: read, they are waited for."""
+    bench = runs.Bench(tmp_path)
+    bench.freeze(pd.DataFrame({"x": np.arange(200) + 0.5, "label": [0, 1] * 100}), label="Int64")
+    bench.train("own")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name in ("matplotlibrc", "fontlist-v390.json", "fontlist-v3110.json"):
+        os.mkfifo(scratch / name)
+    (tmp_path / "work").symlink_to(bench.volume("own").root)
+    code, message, log = tasks.in_a_process(
+        MODULE, bench.task("own"), tmp_path, "evaluate", TMPDIR=str(scratch), HOME=str(scratch)
+    )
+    assert (code, message.get("outcome")) == (0, "Succeeded"), log
 
 
 def test_an_unknown_stage_prints_the_usage(tmp_path):

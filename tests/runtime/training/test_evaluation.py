@@ -48,7 +48,7 @@ def test_the_metrics_are_those_of_the_served_file_on_the_test_rows(trained):
     report = trained.reports["first"]
     version = manifest.load(trained.frozen.uri, trained.frozen.digest)
     layout = features.layout(version.fields, classification=True)
-    rows = features.read(manifest.read_part(trained.frozen.uri, "test", version.files["test"]))
+    rows = trained.part("test")
     served = session(store.read_bytes(report.artifact.storage_uri))
     labels, probabilities = served.run(["label", "probabilities"], features.of(rows, layout))
     truth = features.targets(rows, layout.label, classification=True)
@@ -88,7 +88,7 @@ def test_the_golden_set_is_strict_json(trained):
 def test_the_reference_profile_counts_the_train_rows_in_the_servers_bins(trained):
     held = Profile.from_json(trained.artifact("first", "profile.json").read_bytes())
     version = manifest.load(trained.frozen.uri, trained.frozen.digest)
-    rows = features.read(manifest.read_part(trained.frozen.uri, "train", version.files["train"]))
+    rows = trained.part("train")
     layout = features.layout(version.fields, classification=True)
     tensors = features.of(rows, layout)
     assert held.rows == rows.num_rows
@@ -159,6 +159,15 @@ def test_a_champion_that_cannot_be_measured_fails_the_run_by_name(trained, chang
     assert (error.reason, error.retry) == ("EvaluationFailed", False)
     assert said in error.message
     assert "The champion churn-first" in error.message
+
+
+def test_a_champion_larger_than_a_model_may_be_is_not_read(trained, tmp_path):
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(2**40)
+    champion = trained.champion("first") | {"storageUri": (tmp_path / "model.onnx").as_uri()}
+    error = failure(trained.evaluate, "third", champion=champion)
+    assert error.reason == "EvaluationFailed"
+    assert "ModelTooLarge" in error.message
 
 
 def test_a_champion_that_reads_a_column_which_is_gone_is_named(trained, bench):

@@ -67,9 +67,14 @@ class DatasetReason(Reason):
         "kubectl -n {namespace} get events --field-selector involvedObject.name={name}",
     )
     SnapshotOutOfMemory = (
-        "The source does not fit into the snapshot container's memory.",
+        "The snapshot used more memory than its limit.",
         _EDIT_DATASET,
-        "Make the source smaller.",
+        "Raise spec.worker.resources.limits.memory.",
+    )
+    SnapshotOutOfDisk = (
+        "The disk that the snapshot works on is full: it holds the source, its rows and the frozen files.",
+        _EDIT_DATASET,
+        "Make room on the nodes, or ask for it in spec.worker.resources.requests.ephemeral-storage.",
     )
     SnapshotCrashed = (
         "The snapshot ended with an error that is not the source's.",
@@ -124,8 +129,9 @@ class TrainingRunReason(Reason):
         "Create another run with a larger spec.trainer.resourcesPerNode.limits.memory.",
     )
     StageOutOfMemory = (
-        "A stage of the platform's own used more memory than the node has.",
-        "kubectl -n {namespace} describe job {job}",
+        "A stage of the platform's own used more memory than its limit.",
+        _SPEC,
+        "Create another run with a larger spec.worker.resources.limits.memory.",
     )
     TrainerCrashed = "The trainer ended with an error.", _RUN_LOGS
     FetchFailed = "The training rows could not be fetched.", _RUN_LOGS + " --tail=20"
@@ -166,6 +172,41 @@ class TrainingRunReason(Reason):
         "The snapshot has no label column.",
         "kubectl -n {namespace} edit mds {dataset}",
         "Give one field role Label in spec.schema.fields.",
+    )
+    TestRowsTrained = (
+        "Rows of the version's test part are in its train part too, so nothing measured on it would count.",
+        _LOOK_EVERY.replace("{name}", "{dataset}"),
+        "Let a new version be frozen, then start a new run.",
+    )
+    LabelNotSuitable = (
+        "The label's type is none that the task can predict.",
+        _SPEC,
+        "Create another run with another spec.trainer.builtin.task.",
+    )
+    OneClass = (
+        "The train rows all have the same label, so there is nothing to tell apart.",
+        "kubectl -n {namespace} describe mds {dataset}",
+        "Add rows of another class to the source.",
+    )
+    FeatureMissing = (
+        "The snapshot has no column of role Feature.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give a field role Feature in spec.schema.fields.",
+    )
+    TooManyFeatures = (
+        "The snapshot has more features than a model is served and watched with.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give the rest role Ignore in spec.schema.fields.",
+    )
+    NotAFeature = (
+        "The model reads a column that is no feature of the Dataset, or reads it as another type.",
+        _SPEC,
+        "Create another run whose spec.trainer reads features alone.",
+    )
+    NumberNotExact = (
+        "A feature holds a number that the model would be given rounded.",
+        "kubectl -n {namespace} edit mds {dataset}",
+        "Give that field role Id or Ignore, or type Category.",
     )
     StoreUnavailable = "The object store did not answer.", _STORE
     StoreDenied = "The object store refused the credentials.", "kubectl -n {namespace} get secrets"

@@ -17,7 +17,8 @@ from typing import Literal
 from millrace.api import conditions, quantities, resources
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DatasetStatus, DatasetVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot
@@ -138,6 +139,7 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "current": answer.current,
             "versions": answer.versions,
             "failed_rules": answer.failed_rules,
+            "reading": answer.reading or known.reading,
             "job_name": None,
             "last_check_time": answer.looked,
             "next_check_time": _after(dataset, answer.failure, answer.looked),

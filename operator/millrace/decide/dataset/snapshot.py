@@ -8,8 +8,10 @@ from pydantic import ValidationError
 
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
-from millrace.api.dataset import Dataset, DatasetStatus, DatasetVersion, FailedRule
+from millrace.api.dataset import Dataset
+from millrace.api.dataset_status import DataQuality, DatasetStatus, DatasetVersion, FailedRule, SourceReading
 from millrace.api.reasons.pipeline import DatasetReason as Reason
+from millrace.contract.quality import MAX_SUSPECTS, Quality
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
 from millrace.decide import job as jobs
 from millrace.decide import status
@@ -17,6 +19,8 @@ from millrace.decide.job import Job
 
 INGESTED, VALID = "Ingested", "Valid"
 KEPT_VERSIONS = 20
+_FAR = 0.05
+"""A share that differs by less is not worth a word: rows are divided in units."""
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
 """What says nothing about the source: it is looked at again by itself."""
 ASKS_TO_LOOK = frozenset({Reason.SourceNotFound, Reason.SourceEmpty, Reason.StoreDenied, Reason.DigestMismatch})
@@ -36,6 +40,8 @@ class Answer(Frozen):
     """Reason why the source could not be read: the look may be repeated."""
     frozen: str | None = None
     """The sentence that reports a new version; None without one."""
+    reading: SourceReading | None = None
+    """What was found in the source; None: what was known before holds."""
     looked: datetime
 
 
@@ -94,7 +100,9 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
             schema_digest=report.schema_digest or None,
             profile_uri=report.profile_uri or None,
             rules_passed=report.rules_passed,
+            quality=_quality(report.quality),
         )
+        reading = _found(report)
     except ValidationError as error:
         return _failed(Reason.MalformedReport.name, f"The snapshot answered with {_first(error)}", case)
     parts = report.splits
@@ -104,9 +112,14 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
         ingested=_read(report),
         valid=_holds(report),
         frozen=f"Version {number} is frozen: {report.rows:,} rows "
-        f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).",
+        f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).{_about_parts(report, case)}",
+        reading=reading,
         looked=case.looked,
     )
+
+
+def _found(report: SnapshotReport) -> SourceReading | None:
+    return SourceReading.model_validate(report.reading.to_dict()) if report.reading is not None else None
 
 
 def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
@@ -180,7 +193,29 @@ def _read(report: SnapshotReport) -> Mark:
 def _holds(report: SnapshotReport) -> Mark:
     count = max(0, report.rules_passed)
     text = f"{count} of {count} rules hold." if count else "The Dataset has no rules; its schema holds."
+    suspects = report.quality.leakage_suspects[:MAX_SUSPECTS] if report.quality is not None else ()
+    if suspects:
+        named = ", ".join(f'"{one.field}" ({one.measure} {one.value})' for one in suspects)
+        text += f" Label leakage is suspected: {named} alone predicts the label. Is it known before the label is?"
     return status.mark(VALID, True, Reason.RulesPassed, text)
+
+
+def _quality(found: Quality | None) -> DataQuality | None:
+    return None if found is None else DataQuality.model_validate(found.to_dict())
+
+
+def _about_parts(report: SnapshotReport, case: _Case) -> str:
+    """What became of rows that the version before had, and what keeps the parts from their shares."""
+    moved = report.quality.moved_rows if report.quality is not None else 0
+    said = f" {moved:,} rows have another part than before." if moved else ""
+    wanted, rows, parts = case.dataset.spec.split.fractions, report.rows, report.splits
+    if parts.test == 0:
+        return (
+            f"{said} None is left to test on: all were trained on, or share an Id, a group or their features. Add rows."
+        )
+    if rows and case.known.current is not None and parts.train / rows > wanted.train + _FAR:
+        said += f" Rows that were trained on stay so: train has {parts.train / rows:.0%}, not {wanted.train:.0%}."
+    return said
 
 
 def _one(version: DatasetVersion | None) -> tuple[DatasetVersion, ...]:

@@ -266,6 +266,79 @@ def gather(seed: int = 0) -> Model:
     return replace(good, onnx=onnx, golden=golden_of(onnx, good.feeds, ["prediction"]))
 
 
+def graph(nodes: list[Any], constants: dict[str, Any], width: int = 2, double: bool = False) -> bytes:
+    """A regressor of the given operators, from `numeric` [-1, width] to `prediction` [-1, 1]."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    kind = TensorProto.DOUBLE if double else TensorProto.FLOAT
+    made = helper.make_graph(
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("numeric", kind, [None, width])],
+        [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, [None, 1])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def by_hand(onnx: bytes, feeds: dict[str, Array], names: list[str]) -> Model:
+    return Model(onnx, golden_of(onnx, feeds, ["prediction"]), profile_of(feeds, {"numeric": names}, []), feeds)
+
+
+def dated() -> Model:
+    """What a date written 20240101 says of the day, which 32 bits do not hold: 1 for odd days, else 0."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Mod", ["numeric", "two"], ["odd"], fmod=1),
+        helper.make_node("Cast", ["odd"], ["prediction"], to=TensorProto.FLOAT),
+    ]
+    days = 20240101.0 + np.arange(28).reshape(-1, 1)
+    return by_hand(graph(nodes, {"two": np.array(2.0)}, 1, double=True), {"numeric": days}, ["day"])
+
+
+def square() -> Model:
+    """Memory for the square of the number of rows: 64 golden rows need 16 KiB, 100,000 rows 40 GB."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Transpose", ["numeric"], ["turned"]),
+        helper.make_node("MatMul", ["numeric", "turned"], ["all"]),
+        helper.make_node("ReduceMean", ["all"], ["prediction"], axes=[1], keepdims=1),
+    ]
+    feeds = {"numeric": np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)}
+    return by_hand(graph(nodes, {}), feeds, ["a", "b"])
+
+
+def greedy(megabytes: int) -> Model:
+    """So much memory for one row. The golden set is written down, not computed: it would take as much here."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("ReduceSum", ["numeric", "one"], ["row"], keepdims=1),
+        helper.make_node("Expand", ["unit", "size"], ["wide"]),
+        helper.make_node("Mul", ["row", "wide"], ["all"]),
+        helper.make_node("ReduceMean", ["all"], ["prediction"], axes=[1], keepdims=1),
+    ]
+    constants = {"one": np.array([1]), "unit": np.ones((1, 1), np.float32), "size": np.array([1, megabytes * 2**18])}
+    feeds = {"numeric": np.ones((1, 2), np.float32)}
+    golden = GoldenSet(
+        request=request(feeds), response={"outputs": [tensor("prediction", np.full((1, 1), 2.0, np.float32))]}
+    )
+    return Model(graph(nodes, constants), golden, profile_of(feeds, {"numeric": ["a", "b"]}, []), feeds)
+
+
+def wide(columns: int) -> Model:
+    """The mean of many features."""
+    from onnx import helper
+
+    feeds = {"numeric": np.random.default_rng(0).normal(size=(64, columns)).astype(np.float32)}
+    nodes = [helper.make_node("ReduceMean", ["numeric"], ["prediction"], axes=[1], keepdims=1)]
+    return by_hand(graph(nodes, {}, columns), feeds, [f"x{at}" for at in range(columns)])
+
+
 def sequence() -> Model:
     """A regressor's signature whose output is a sequence of tensors, which the protocol cannot say."""
     from onnx import TensorProto, helper

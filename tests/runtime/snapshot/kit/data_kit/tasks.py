@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from millrace.contract.report import SnapshotReport
 from millrace_runtime.snapshot import run, spec
 
@@ -35,8 +38,16 @@ class Dataset:
     def store(self) -> str:
         return f"file://{self.folder}/store"
 
-    def write(self, name: str, text: str) -> None:
-        (self.source / name).write_text(text, encoding="utf-8")
+    def write(self, name: str, text: str | bytes) -> None:
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def put(self, name: str, table: pa.Table, **how: Any) -> None:
+        """Write a Parquet file."""
+        path = self.source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(table, path, **how)
 
     def task(self, **changes: Any) -> dict[str, Any]:
         previous = None
@@ -67,7 +78,7 @@ def contained(main: Callable[[], int], task: object, folder: Path, **environ: st
     folder.mkdir(parents=True, exist_ok=True)
     log, out, before = folder / "termination-log", io.StringIO(), dict(os.environ)
     log.unlink(missing_ok=True)
-    os.environ.update(_environment(task, folder) | environ)
+    os.environ.update(environment(task, folder) | environ)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             code = main()
@@ -86,7 +97,7 @@ def in_a_process(
     log.unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
-        env=os.environ | _environment(task, folder) | environ,
+        env=os.environ | environment(task, folder) | environ,
         capture_output=True,
         text=True,
         timeout=240,
@@ -95,12 +106,13 @@ def in_a_process(
     return done.returncode, _message(log), done.stdout + done.stderr
 
 
-def _environment(task: object, folder: Path) -> dict[str, str]:
-    return {
+def environment(task: object, folder: Path) -> dict[str, str]:
+    """Variables of a container whose volume and termination message are in `folder`."""
+    found = {
         "MILLRACE_TERMINATION_LOG": str(folder / "termination-log"),
         "MILLRACE_WORK_DIR": str(folder / "work"),
-        "MILLRACE_SPEC": task if isinstance(task, str) else json.dumps(task),
     }
+    return found if task is None else found | {"MILLRACE_SPEC": task if isinstance(task, str) else json.dumps(task)}
 
 
 def _message(log: Path) -> dict[str, Any]:
@@ -108,3 +120,11 @@ def _message(log: Path) -> dict[str, Any]:
     assert len(message) <= 4096
     assert b"Traceback" not in message
     return dict(json.loads(message))
+
+
+def frozen(report: SnapshotReport) -> list[dict[str, Any]]:
+    """Every row of a version, in no order that means anything."""
+    folder = Path(report.uri.removeprefix("file://"))
+    parts = [pyarrow.parquet.read_table(folder / f"{name}.parquet") for name in ("train", "validation", "test")]
+    rows: list[dict[str, Any]] = pa.concat_tables(parts).to_pylist()
+    return sorted(rows, key=repr)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 from data_kit import tasks
 
 from millrace.contract.report import SnapshotReport, TrainingReport
@@ -36,6 +37,11 @@ class Bench:
         assert report.outcome == "Frozen", report.message
         self.frozen = report
         return report
+
+    def part(self, name: str) -> Any:
+        """The rows of one part of the frozen version, as a pyarrow.Table."""
+        assert self.frozen is not None
+        return pyarrow.parquet.read_table(Path(self.frozen.uri.removeprefix("file://")) / f"{name}.parquet")
 
     def volume(self, run: str) -> spec.Volume:
         return spec.Volume(self.folder / "volumes" / run)

@@ -1,0 +1,137 @@
+"""Where a Dataset stands: its versions, what is striking about their rows, and what was found in the source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import ATOMIC, BY_TYPE, Shape, Time
+from .conditions import Condition
+from .quantities import Count, Decimal, Digest, DnsName, FieldName, Message, Uri
+
+
+class LeakageSuspect(Shape):
+    """A feature that alone predicts the label: is it known when a prediction is asked for?"""
+
+    field: FieldName
+    """The feature."""
+    measure: Literal["AUC", "R2"]
+    """What `value` is: the area under the ROC curve, or the share of the label's variance that is explained."""
+    value: Decimal
+    """From 0.99 to 1."""
+
+
+class DataQuality(Shape):
+    """What is striking about a version's rows; `quality.json` beside its files says more. Nothing is refused for it."""
+
+    duplicate_rows: Count = 0
+    """Rows with the same features and label as another one that is counted already."""
+    conflicting_rows: Count = 0
+    """Rows with the same features as another one, but another label."""
+    shared_rows: Count = 0
+    """Rows whose Id another row has too."""
+    copied_rows: Count = 0
+    """Rows of validation and test whose features a train row has too, under another Id or in another group."""
+    near_copied_rows: Count = 0
+    """Rows of validation and test that differ from a train row in one feature of four or more, or by rounding alone.
+
+    Of many rows a sample was compared.
+    """
+    moved_rows: Count = 0
+    """Rows that have another part than in the version before."""
+    leakage_suspects: Annotated[tuple[LeakageSuspect, ...], Field(max_length=5), ATOMIC] = ()
+    """Features that alone predict the label, the worst first."""
+
+
+class DatasetVersion(Shape):
+    """One frozen version."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Counts from 1."""
+    digest: Digest
+    """Of the frozen content: equal rows have equal digests."""
+    uri: Uri
+    """Where the frozen files are."""
+    rows: Count
+    """Rows in all parts together."""
+    bytes: Count
+    """Size of the frozen files."""
+    created_time: Time
+    """When it was frozen."""
+    source_digest: Digest | None = None
+    """Of the source's bytes."""
+    schema_digest: Digest | None = None
+    """Of the columns' names and types."""
+    profile_uri: Uri | None = None
+    """Where the profile of the columns is."""
+    rules_passed: Count = 0
+    """How many rules it passed."""
+    quality: DataQuality | None = None
+    """What is striking about its rows."""
+
+
+class FailedRule(Shape):
+    """A rule that the newest candidate version did not pass."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """The rule's name."""
+    observed: Annotated[str, Field(max_length=128)] = ""
+    """What was seen instead."""
+    message: Message = ""
+    """What is wrong, and where."""
+
+
+class InferredColumn(Shape):
+    """A column that nobody declared."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """The column's name."""
+    type: Annotated[str, Field(max_length=32)]
+    """What it was taken for."""
+    missing: Count = 0
+    """Rows without a value."""
+    why: Annotated[str, Field(max_length=256)] = ""
+    """Why it was taken for that."""
+
+
+class SourceReading(Shape):
+    """What was found in the source of the newest version; `report.json` beside the version has all of it."""
+
+    dialect: Annotated[str, Field(max_length=256)] = ""
+    """How the CSV files are written."""
+    inferred_columns: Count = 0
+    """How many columns nobody declared."""
+    columns: Annotated[tuple[InferredColumn, ...], Field(max_length=20), ATOMIC] = ()
+    """The first of them."""
+    left_out: Annotated[str, Field(max_length=256)] = ""
+    """Columns that were not frozen although the schema does not leave them out."""
+
+
+class DatasetStatus(Shape):
+    """The state of a Dataset. `current` is the newest good version; a refused one never replaces it."""
+
+    observed_generation: Annotated[int, Field(ge=-1, le=2**53 - 1)] = -1
+    """The generation of the spec that this status is about."""
+    phase: Annotated[str, Field(max_length=32)] | None = None
+    """One word for people. Automate on conditions."""
+    message: Message | None = None
+    """Where it is and what comes next, in one line."""
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
+    """Ready, Reconciling, Stalled, Ingested, Valid."""
+    current: DatasetVersion | None = None
+    """The newest good version: what a new TrainingRun trains on."""
+    versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
+    """The newest good versions, newest first."""
+    accepted_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+    """The newest generation of the spec under which a look found a good version."""
+    failed_rules: Annotated[tuple[FailedRule, ...], Field(max_length=64), ATOMIC] = ()
+    """Why the newest candidate was refused."""
+    reading: SourceReading | None = None
+    """What was found in the source when it was last read to the end."""
+    job_name: DnsName | None = None
+    """The Job that looks at the source, or looked last."""
+    last_check_time: Time | None = None
+    """When the source was last looked at."""
+    next_check_time: Time | None = None
+    """When it will be looked at next."""

@@ -1,0 +1,214 @@
+"""What a column of text holds, found out block by block: the narrowest type that every value fits, and why no other.
+
+The order is Int64, Float64, Bool, Timestamp, String. Codes stay text: a leading zero, or a plus sign before a whole
+number, would be lost in a number, and so would the last digits of whole numbers beyond 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.contract.dataset import FieldType
+from millrace_runtime.snapshot import texts
+from millrace_runtime.snapshot.texts import MisfitError, Words, article
+
+Array = Any
+_INT64, _FLOAT64, _BOOL, _TIMESTAMP = FieldType.INT64, FieldType.FLOAT64, FieldType.BOOL, FieldType.TIMESTAMP
+ORDER = (_INT64, _FLOAT64, _BOOL, _TIMESTAMP)
+_NUMBERS = (_INT64, _FLOAT64)
+_CODE = r"^([+-]?0[0-9]|\+[0-9]+$)"
+_BOTH_HOLD = 2**53
+"""Up to here a whole number is a Float64 too."""
+_SHORT, _DIGITS = 18, 17
+"""A text of so many characters has no more digits than every Float64 is told by."""
+_LOOKED_AT = 64
+_PLUS, _MINUS, _ZERO, _NINE = b"+-09"
+_CODED = "has a leading zero or a plus sign, which a number would lose. Declare what the column is"
+CODES = "its leading zeros or plus signs would be lost in a number"
+LARGE = "its whole numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
+FINE = "its times are finer than microseconds"
+DECIMALS = "some have decimals"
+OTHER = ""
+
+
+@dataclass
+class Guess:
+    """The types that every value seen so far fits; `barred` says what stood against the others."""
+
+    fitting: list[FieldType] = field(default_factory=lambda: list(ORDER))
+    barred: dict[FieldType, str] = field(default_factory=dict)
+    values: int = 0
+    worded: int = 0
+    """Fields that were a word for missing: missing unless the column is text."""
+    rounded: bool = False
+    """Some have more digits than a Float64."""
+
+    @property
+    def type(self) -> FieldType:
+        """The narrowest type; String where nothing else fits, or nothing is there to tell by."""
+        return self.fitting[0] if self.fitting and (self.values or self.barred) else FieldType.STRING
+
+    @property
+    def why(self) -> str:
+        """One sentence for people, without any value of the data."""
+        if not self.values:
+            return "no value to tell by"
+        if self.type is FieldType.STRING:
+            told = next((one for one in (CODES, LARGE, FINE) if one in self.barred.values()), "")
+            words = f"; words such as NA ({self.worded}) are text too" if self.worded else ""
+            return f"kept as text: {told}{words}" if told else f"text{words}"
+        decimals = f": {DECIMALS}" if self.barred.get(_INT64) == DECIMALS else ""
+        rounded = "; digits beyond the seventeenth are rounded" if self.rounded and self.type is _FLOAT64 else ""
+        missing = f"; words such as NA ({self.worded}) are missing" if self.worded else ""
+        return f"every value is {article(self.type)}{decimals}{rounded}{missing}"
+
+    def forget(self) -> None:
+        """Begin again."""
+        self.fitting, self.barred = list(ORDER), {}
+        self.recount()
+
+    def recount(self) -> None:
+        """Begin again to count, and remember what the column may be."""
+        self.values = self.worded = 0
+        self.rounded = False
+
+    def count(self, plain: Array, column: Array, words: Words) -> None:
+        """Take in a block that was read as the type already: only for what `why` says."""
+        self.values += len(column) - column.null_count
+        if not pa.types.is_string(column.type):
+            self.worded += column.null_count - plain.null_count
+        elif not words.everywhere:
+            found = pc.is_in(column, pa.array(sorted(words.missing), pa.string()))
+            self.worded += int(pc.sum(found).as_py() or 0)
+        if pa.types.is_floating(column.type) and pa.types.is_string(plain.type):
+            self.rounded = self.rounded or _has_many_digits(plain)
+
+    def _known(self, text: Array, words: Words) -> Array:
+        text = texts.without(texts.trimmed(text), ("",))
+        known = texts.without(text, words.missing)
+        self.worded += 0 if words.everywhere else known.null_count - text.null_count
+        self.values += len(known) - known.null_count
+        self.rounded = self.rounded or (self.type is _FLOAT64 and _has_many_digits(known))
+        return known
+
+    def see(self, text: Array, words: Words) -> None:
+        """Take in a block of the column, a pyarrow.Array of text, and try what it may be."""
+        known = self._known(text, words).drop_null()
+        if not len(known):
+            return
+        implied = False
+        for kind in tuple(self.fitting):
+            if kind is _FLOAT64 and implied:
+                continue
+            try:
+                implied = _CHECKS[kind](known, words)
+            except MisfitError as fault:
+                self.fitting.remove(kind)
+                self.barred[kind] = CODES if fault.problem == _CODED else fault.problem
+
+
+def refuse_codes(text: Array) -> None:
+    """Raises MisfitError for the first value that is a code rather than a number."""
+    text = texts.trimmed(text)
+    suspects = np.flatnonzero(_begins_like_a_code(text))
+    if not len(suspects):
+        return
+    codes = np.asarray(pc.match_substring_regex(text.take(pa.array(suspects)), _CODE))
+    if codes.any():
+        row = int(suspects[codes.argmax()])
+        raise MisfitError(row, text[row].as_py(), _CODED)
+
+
+def _begins_like_a_code(text: Array) -> npt.NDArray[np.bool_]:
+    """Whether a value begins with a zero and a digit, after a sign or not, or with a plus sign."""
+    data, starts, lengths = texts.layout(text)
+    padded = np.concatenate([data, np.zeros(3, np.uint8)])
+    first, second, third = (np.where(lengths > at, padded[starts + at], 0) for at in range(3))
+    signed = (first == _MINUS) | (first == _PLUS)
+    second_digit, third_digit = ((one >= _ZERO) & (one <= _NINE) for one in (second, third))
+    zeros = ((first == _ZERO) & second_digit) | (signed & (second == _ZERO) & third_digit)
+    return np.asarray(zeros | (first == _PLUS))
+
+
+def _is_whole(known: Array, words: Words) -> bool:
+    """True where a Float64 holds every value too."""
+    # `1.0` is written by something that has fractions elsewhere: a later file would not be whole.
+    if pc.any(pc.match_substring(known, words.decimal)).as_py():
+        raise MisfitError(None, "", DECIMALS if _is_number(known, words) else OTHER)
+    found = _read(known, _INT64, words)
+    refuse_codes(known)
+    bounds = pc.min_max(found).as_py()
+    return bool(-_BOTH_HOLD <= bounds["min"] <= bounds["max"] <= _BOTH_HOLD)
+
+
+def _is_number(known: Array, words: Words) -> bool:
+    try:
+        _read(known, _FLOAT64, words)
+    except MisfitError:
+        return False
+    return True
+
+
+def _is_float(known: Array, words: Words) -> bool:
+    try:
+        _read(known, _FLOAT64, words)
+    except MisfitError as fault:
+        raise MisfitError(
+            None, "", LARGE if "round" in fault.problem and _are_numerals(known, words) else OTHER
+        ) from fault
+    refuse_codes(known)
+    return False
+
+
+def _has_many_digits(known: Array) -> bool:
+    some = [text for text in known.slice(0, _LOOKED_AT).to_pylist() if text is not None and len(text) > _SHORT]
+    return any(sum(one.isdigit() for one in text.lower().split("e")[0].lstrip("+-0.")) > _DIGITS for text in some)
+
+
+def _are_numerals(known: Array, words: Words) -> bool:
+    return texts.leftover(known, b"0123456789+-eE" + words.decimal.encode()) == 0
+
+
+def _is_truth(known: Array, _: Words) -> bool:
+    if not pc.all(pc.is_in(pc.utf8_lower(known), pa.array(["true", "false"]))).as_py():
+        raise MisfitError(None, "", OTHER)
+    return False
+
+
+def _is_instant(known: Array, _: Words) -> bool:
+    _check_instant(known[0].as_py())
+    try:
+        texts.instants(known)
+    except (pa.ArrowInvalid, ValueError):
+        for value in known.unique().to_pylist():
+            _check_instant(value)
+    return False
+
+
+def _check_instant(value: str) -> None:
+    try:
+        texts.instant(value)
+    except ValueError as error:
+        raise MisfitError(None, "", FINE if error.args else OTHER) from error
+
+
+def _read(known: Array, kind: FieldType, words: Words) -> Array:
+    try:
+        return texts.parse(known, kind, words)
+    except MisfitError as fault:
+        raise MisfitError(None, "", fault.problem if "round" in fault.problem else OTHER) from fault
+
+
+_CHECKS: dict[FieldType, Callable[[Array, Words], bool]] = {
+    _INT64: _is_whole,
+    _FLOAT64: _is_float,
+    _BOOL: _is_truth,
+    _TIMESTAMP: _is_instant,
+}

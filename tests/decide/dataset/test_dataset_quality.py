@@ -1,0 +1,98 @@
+"""What a version's rows are like, as its Dataset says it: to people, bounded, and never a reason to refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataset_worlds import after, finished, frozen, looked, make_dataset, second_look, truth, world
+from millrace.api import conditions
+from millrace.contract.quality import LeakageSuspect, Quality
+from millrace.contract.report import SnapshotReport, Splits, termination_message
+from millrace.decide import dataset as decisions
+from millrace.decide.dataset import Observation
+
+B = f"sha256:{'c' * 64}"
+
+
+def with_quality(found: Quality, digest: str = B, splits: tuple[int, int, int] = (80, 10, 10)) -> SnapshotReport:
+    return dataclasses.replace(frozen(digest), quality=found, splits=Splits(*splits))
+
+
+def message(seen: Observation, kind: str) -> str:
+    found = conditions.find(seen.dataset.status.conditions, kind)
+    assert found is not None
+    return found.message
+
+
+def news(report: SnapshotReport) -> str:
+    """The event of a version that is frozen after another one."""
+    first = second_look(frozen()).dataset.status
+    looking = after(world(make_dataset(generation=2, **first.wire())))
+    job = finished(str(looking.dataset.status.job_name), report)
+    return decisions.decide(looking.model_copy(update={"jobs": (job,)})).events[0].message
+
+
+def test_what_is_striking_stands_in_the_status_of_the_version() -> None:
+    found = Quality(duplicate_rows=7, moved_rows=3, leakage_suspects=(LeakageSuspect("paid_at", "AUC", "0.9987"),))
+    seen = looked(with_quality(found))
+    assert seen.dataset.status.current is not None
+    assert seen.dataset.status.current.quality is not None
+    assert seen.dataset.status.current.quality.wire() == {
+        "duplicateRows": 7, "conflictingRows": 0, "sharedRows": 0, "copiedRows": 0, "nearCopiedRows": 0, "movedRows": 3,
+        "leakageSuspects": [{"field": "paid_at", "measure": "AUC", "value": "0.9987"}],
+    }  # fmt: skip
+
+
+def test_a_suspected_feature_is_named_and_the_version_stands() -> None:
+    seen = looked(with_quality(Quality(leakage_suspects=(LeakageSuspect("paid_at", "AUC", "0.9987"),))))
+    assert '"paid_at" (AUC 0.9987) alone predicts the label' in message(seen, "Valid")
+    assert truth(seen, "Valid") == ("True", "RulesPassed")
+    assert truth(seen, "Ready")[0] == "True"
+
+
+def test_a_version_without_a_word_about_its_rows_is_taken() -> None:
+    seen = looked(frozen())
+    assert seen.dataset.status.current is not None
+    assert seen.dataset.status.current.quality is None
+    assert "leakage" not in message(seen, "Valid")
+
+
+def test_rows_that_moved_are_counted_in_the_event() -> None:
+    assert "12 rows have another part than before" in news(with_quality(Quality(moved_rows=12)))
+    assert "another part" not in news(with_quality(Quality()))
+
+
+def test_a_train_part_that_cannot_shrink_says_why() -> None:
+    assert "Rows that were trained on stay so: train has 90%, not 80%" in news(
+        with_quality(Quality(), splits=(90, 5, 5))
+    )
+    assert "trained on" not in news(with_quality(Quality(), splits=(82, 9, 9)))
+
+
+def test_a_version_with_nothing_to_test_on_says_so() -> None:
+    assert "None is left to test on" in news(with_quality(Quality(), splits=(100, 0, 0)))
+
+
+@pytest.mark.parametrize("value", ["nan", "", "one"])
+def test_a_suspect_that_no_status_can_hold_ends_as_an_answer_of_another_version(value: str) -> None:
+    seen = looked(with_quality(Quality(leakage_suspects=(LeakageSuspect("x", "AUC", value),))))
+    assert truth(seen, "Ingested") == ("False", "MalformedReport")
+
+
+@given(st.lists(st.text(min_size=1, max_size=128), max_size=5), st.integers(0, 2**50))
+def test_a_report_with_suspects_of_any_name_fits_into_the_termination_message(names: list[str], count: int) -> None:
+    suspects = tuple(LeakageSuspect(name, "R2", "0.9912") for name in names)
+    told = dataclasses.replace(
+        with_quality(Quality(*[count] * 8, leakage_suspects=suspects)),
+        uri="s3://" + "u" * 900,
+        profile_uri="s3://" + "u" * 900,
+    )
+    read = SnapshotReport.from_json(termination_message(told))
+    assert read.quality is not None
+    assert read.uri == told.uri
+    assert read.quality.leakage_suspects == suspects[: len(read.quality.leakage_suspects)]
+    assert bool(read.quality.leakage_suspects) == bool(suspects)
