@@ -97,7 +97,7 @@ def test_one_screen_says_where_everything_is_and_what_is_next(screen: str) -> No
     assert found["dataset.millrace.dev/churn"][:4] == ["12", "48211", "True", "Ready"]
     assert found["trainingrun.millrace.dev/churn-gb"][:4] == ["churn", "churn-7", "True", "Succeeded"]
     assert found["model.millrace.dev/churn-7"][:5] == ["True", "True", "champion", "True", "Approved"]
-    assert found["deployment.millrace.dev/churn"][:6] == ["churn-7", "churn-8", "25", "None", "True", "Progressing"]
+    assert found["deployment.millrace.dev/churn"][:6] == ["churn-7", "churn-8", "25", "NoDrift", "True", "Progressing"]
     assert "churn-8 at 25 %, step 4 of 6, waiting for 10m to pass" in screen
     headers = [line for line in screen.splitlines() if line.startswith("NAME")]
     assert len(headers) == 4

@@ -23,16 +23,19 @@ class LeakageSuspect(Shape):
 
 
 class DataQuality(Shape):
-    """What is striking about a version's rows; `quality.json` beside its files says more. Nothing is refused for it."""
+    """What is striking about the rows of one version; `quality.json` beside its files says more.
+
+    For information: nothing is refused or left out for it. The condition Valid says it in words.
+    """
 
     duplicate_rows: Count = 0
-    """Rows with the same features and label as another one that is counted already."""
+    """Rows that repeat another row of this version in all features and in the label."""
     conflicting_rows: Count = 0
-    """Rows with the same features as another one, but another label."""
+    """Rows that agree in all features with another row of this version, and have another label."""
     shared_rows: Count = 0
-    """Rows whose Id another row has too."""
+    """Rows whose Id another row of this version has too."""
     copied_rows: Count = 0
-    """Rows of validation and test whose features a train row has too, under another Id or in another group."""
+    """Rows of validation and test that agree in all features with a train row of another Id or group."""
     near_copied_rows: Count = 0
     """Rows of validation and test that differ from a train row in one feature of four or more, or by rounding alone.
 
@@ -42,6 +45,17 @@ class DataQuality(Shape):
     """Rows that have another part than in the version before."""
     leakage_suspects: Annotated[tuple[LeakageSuspect, ...], Field(max_length=5), ATOMIC] = ()
     """Features that alone predict the label, the worst first."""
+
+
+class Parts(Shape):
+    """How many rows each part of a version has. Rows of one Id or group, or with the same features, stay together."""
+
+    train: Count = 0
+    """What models are trained on."""
+    validation: Count = 0
+    """What a trainer may look at to choose between models."""
+    test: Count = 0
+    """What models are measured on."""
 
 
 class DatasetVersion(Shape):
@@ -55,6 +69,8 @@ class DatasetVersion(Shape):
     """Where the frozen files are."""
     rows: Count
     """Rows in all parts together."""
+    parts: Parts | None = None
+    """Rows in each part."""
     bytes: Count
     """Size of the frozen files."""
     created_time: Time

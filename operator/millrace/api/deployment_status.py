@@ -66,18 +66,20 @@ class Rollout(Shape):
     """The step it is at, from 0."""
     steps: Replicas | None = None
     """How many steps there are."""
+    step: Annotated[str, Field(max_length=32)] | None = None
+    """The step it is at, from 1, of how many; past the last one, the last."""
     started_time: Time | None = None
     """When the canary began."""
     step_started_time: Time | None = None
     """When the step began."""
     unready_since: Time | None = None
-    """Since when it waits for servers, routers or a Model."""
+    """Since when it waits for servers, for routers to apply its weights, or for a Model."""
     waiting_for: Annotated[str, Field(max_length=256)] | None = None
     """What it waits for."""
     last_verdict: Literal["Promoted", "RolledBack", "Aborted", "Superseded"] | None = None
     """How the last canary ended."""
     last_verdict_reason: Annotated[str, Field(max_length=256)] | None = None
-    """Why it ended so."""
+    """Why it ended so: what became of it, or what it failed of."""
     last_verdict_revision: Revision | None = None
     """Which revision it was."""
     handled: Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=3), ATOMIC] = ()
@@ -145,19 +147,22 @@ class DriftStatus(Shape):
     """The newest verdict on drift."""
 
     state: Literal["None", "Drifted", "InsufficientData"]
-    """The verdict."""
+    """The verdict; `None` is no drift."""
     revision: Revision | None = None
     """The stable revision that it is about."""
     score: Decimal | None = None
-    """The largest distance between distribution functions: what the verdict is about."""
+    """How far the distribution of `worstFeature` is from that of the rows the model was trained on: the largest
+    distance between the two distribution functions, from 0 to 1. It is what the verdict is about."""
     psi: Decimal | None = None
-    """Population stability index of the worst feature; for people, no verdict uses it."""
+    """Population stability index of `worstFeature`; for people, no verdict uses it."""
     worst_feature: Annotated[str, Field(max_length=128)] | None = None
     """The feature that differs most."""
     samples: Count = 0
-    """On how many rows."""
+    """How many rows were counted: since its pods began, as a canary too, or since `acknowledgedTime`."""
+    window: Count | None = None
+    """How many of them, the newest ones, `score` and `psi` are about: those that differ most."""
     evaluated_time: Time | None = None
-    """When."""
+    """When this was written. An alarm stays as it was raised until another model serves or it is acknowledged."""
     acknowledged_time: Time | None = None
     """When a person ended the last alarm of this revision: rows served before do not count."""
     rule: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
@@ -194,7 +199,8 @@ class RetrainingStatus(Shape):
     """What the loop did and may do next."""
 
     state: Literal["Idle", "Running", "Blocked", "Cooldown"] = "Idle"
-    """What it does now."""
+    """What it does now. Blocked: a trigger asks for a run that may not start. Cooldown: none may before
+    `nextAllowedTime`, whether or not a trigger asks. RetrainingBlocked says more."""
     last_trigger: DnsName | None = None
     """The trigger that fired last."""
     last_trigger_time: Time | None = None
@@ -246,7 +252,7 @@ class DeploymentStatus(Shape):
     rollout: Rollout | None = None
     """How the canary goes, and how the last one ended."""
     analysis: Annotated[tuple[AnalysisResult, ...], Field(max_length=24), ATOMIC] = ()
-    """What the sequential tests say now."""
+    """What the sequential tests say of the canary now; without one, what they said when the last one ended."""
     quarantined: Annotated[tuple[Quarantined, ...], Field(max_length=50), ATOMIC] = ()
     """What failed, here or elsewhere, and is not rolled out again by itself."""
     released: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=50), ATOMIC] = ()

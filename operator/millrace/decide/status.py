@@ -23,6 +23,8 @@ from millrace.decide.plan import Event
 Known = TypeVar("Known", bound=Reason)
 Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
+NOT_RECONCILING = "Nothing is under way."
+NOT_STALLED = "Nothing waits for a person."
 PATIENCE_SECONDS = 600.0
 """What is named and not there may be on its way, as when files are applied in any order: for so long."""
 LONGEST_WAIT = timedelta(days=3650)
@@ -39,10 +41,11 @@ class Kstatus(Frozen):
 
     def marks(self) -> tuple[Mark, Mark, Mark]:
         """Ready, Reconciling and Stalled."""
+        works, stalls = self.progress == "Reconciling", self.progress == "Stalled"
         return (
             _mark(conditions.READY, self.ready, self.reason, self.message),
-            _mark(conditions.RECONCILING, self.progress == "Reconciling", self.reason, self.message),
-            _mark(conditions.STALLED, self.progress == "Stalled", self.reason, self.message),
+            _mark(conditions.RECONCILING, works, self.reason, self.message if works else NOT_RECONCILING),
+            _mark(conditions.STALLED, stalls, self.reason, self.message if stalls else NOT_STALLED),
         )
 
 

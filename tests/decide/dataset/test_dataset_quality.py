@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_worlds import after, finished, frozen, looked, make_dataset, second_look, truth, world
+from dataset_worlds import NOW, after, finished, frozen, looked, make_dataset, second_look, truth, world
 from millrace.api import conditions
+from millrace.api.dataset import Dataset
 from millrace.contract.quality import LeakageSuspect, Quality
-from millrace.contract.report import SnapshotReport, Splits, termination_message
+from millrace.contract.report import SnapshotOutcome, SnapshotReport, Splits, termination_message
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
 
@@ -96,3 +99,53 @@ def test_a_report_with_suspects_of_any_name_fits_into_the_termination_message(na
     assert read.uri == told.uri
     assert read.quality.leakage_suspects == suspects[: len(read.quality.leakage_suspects)]
     assert bool(read.quality.leakage_suspects) == bool(suspects)
+
+
+def test_a_suspicion_is_still_said_after_a_look_that_found_the_source_unchanged() -> None:
+    known = looked(with_quality(Quality(leakage_suspects=(LeakageSuspect("paid_at", "AUC", "0.9987"),))))
+    due = world(make_dataset(interval="10m", **known.dataset.status.wire()), now=NOW + timedelta(minutes=10))
+    looking = after(due)
+    unchanged = dataclasses.replace(frozen(B), outcome=SnapshotOutcome.UNCHANGED)
+    job = finished(str(looking.dataset.status.job_name), unchanged, at=looking.now)
+    again = after(looking.model_copy(update={"jobs": (job,)}), job)
+    assert '"paid_at" (AUC 0.9987) alone predicts the label' in message(again, "Valid")
+    assert message(again, "Ready").endswith("The source was read again since, and gives no other version.")
+
+
+def test_while_the_source_is_read_again_the_dataset_says_so() -> None:
+    known = looked(frozen())
+    due = world(make_dataset(interval="10m", **known.dataset.status.wire()), now=NOW + timedelta(minutes=10))
+    assert message(after(due), "Ready").endswith("The source is being read again, to see whether it has changed.")
+
+
+def test_the_parts_stand_in_the_status_of_the_version() -> None:
+    current = looked(frozen()).dataset.status.current
+    assert current is not None
+    assert current.parts is not None
+    assert current.parts.wire() == {"train": 80, "validation": 10, "test": 10}
+
+
+def test_what_is_striking_is_said_in_words_between_what_and_for_information() -> None:
+    told = message(looked(with_quality(Quality(duplicate_rows=1234, conflicting_rows=9))), "Valid")
+    assert (
+        "For information, as nothing is refused for it: rows that repeat another one, label included: 1,234; "
+        "rows that agree with another one in all features and have another label: 9."
+    ) in told
+    assert "For information" not in message(looked(with_quality(Quality())), "Valid")
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ({}, "Rows with the same features"),
+        ({"schema": {"fields": [{"name": "id", "type": "Int64", "role": "Id"}]}}, "Rows with one Id"),
+        ({"split": {"groupBy": ["customer"]}}, "Rows of one group"),
+    ],
+)
+def test_parts_that_are_not_exactly_as_asked_say_what_stays_together(spec: dict[str, Any], what: str) -> None:
+    dataset = make_dataset()
+    uneven = world(Dataset.model_validate(dataset.model_dump(by_alias=True) | {"spec": dataset.spec.wire() | spec}))
+    looking = after(uneven)
+    job = finished(str(looking.dataset.status.job_name), with_quality(Quality(), splits=(83, 8, 9)))
+    told = decisions.decide(looking.model_copy(update={"jobs": (job,)})).events[0].message
+    assert told.endswith(f"{what} stay in one part, so its share is not exactly that of spec.split.")

@@ -165,7 +165,7 @@ def test_a_model_that_refuses_what_stable_takes_fails_and_is_told_in_numbers() -
     message = judge(compared(), seen).message or ""
     assert message.startswith(
         "100 of 100 requests failed or were refused (4xx), 0 of 300 at stable over the same time; "
-        "0.02 of all more than at stable may: that is too many"
+        "up to 2 % of all requests more than at stable may: that is too many"
     )
     assert (judge(compared(), seen).value, judge(compared(), seen).baseline) == ("1", "0")
 

@@ -155,3 +155,12 @@ def test_psi_is_zero_for_the_same_shares_and_grows() -> None:
     assert drift.population_stability((10, 20, 30), (100, 200, 300)) == pytest.approx(0)
     assert drift.population_stability((30, 20, 10), (100, 200, 300)) > 0.2
     assert drift.population_stability((0, 0), (1, 1)) == 0
+
+
+def test_a_verdict_says_how_many_of_the_newest_rows_it_is_about() -> None:
+    """A shift after a long quiet past is seen in the rows since, and score and PSI are theirs."""
+    memory, before, now = drift.Memory(), {"x": (500, 500)}, {"x": (500, 1500)}
+    for live in ({"x": (100, 100)}, before, now):
+        memory, verdict = drift.look(memory, live, {"x": (5000, 5000)}, drift.Rule())
+    assert (verdict.state, verdict.samples, verdict.window) == ("Drifted", 2000, 1000)
+    assert verdict.score == 0.5

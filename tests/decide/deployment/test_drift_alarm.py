@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,3 +154,80 @@ def test_an_alarm_of_an_operator_that_wrote_no_rule_stays(alarmed: SimulatedClus
     alarmed.settle(5)
     assert condition(alarmed).reason == "DriftDetected"
     assert drift(alarmed).rule is not None
+
+
+# --- what it says
+
+
+def test_an_alarm_says_what_is_compared_with_what_over_how_many_rows(alarmed: SimulatedCluster) -> None:
+    alarmed.add(make_model("churn", 1, dataset={"name": "customers", "version": 3, "digest": f"sha256:{1:064x}"}))
+    alarmed.change(monitoring={"drift": {"interval": "10s", "margin": 0.06}})
+    judges(alarmed, replace(DRIFTED, window=400))
+    alarmed.settle(2)
+    told = condition(alarmed).message
+    assert "tenure in the newest 400 of 1,200 rows served" in told
+    assert "than in the rows it was trained on (version 3 of Dataset customers)" in told
+    assert "0.310 apart on a scale from 0 to 1, where 0.06 is allowed (false-alarm rate 0.01)" in told
+
+
+def test_an_alarm_that_nothing_answers_says_how_to_end_it_and_what_that_does(alarmed: SimulatedCluster) -> None:
+    told = condition(alarmed).message
+    assert "stays until another model serves, or spec.actions.acknowledgeDrift ends it and counts rows anew" in told
+    assert "spec.retraining has no trigger for drift" in told
+    assert set(printed(alarmed)["actions"]) == {"acknowledgeDrift"}
+
+
+def test_the_one_line_of_a_deployment_says_that_it_drifts(alarmed: SimulatedCluster) -> None:
+    told = alarmed.status.message or ""
+    assert told.startswith("churn-1 serves")
+    assert "the rows served drift in tenure" in told
+    assert told.partition(" Next: ")[2] == condition(alarmed).message.partition(" Next: ")[2]
+
+
+def test_too_few_rows_show_no_score_and_no_feature(alarmed: SimulatedCluster) -> None:
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(1)
+    judges(alarmed, replace(DRIFTED, state="InsufficientData", samples=477))
+    alarmed.settle(20)
+    found = drift(alarmed)
+    assert (found.samples, found.score, found.psi, found.worst_feature, found.window) == (477, None, None, None, None)
+    assert "has answered 477 of the 500 rows that a verdict needs" in condition(alarmed).message
+
+
+def test_rows_that_nobody_has_counted_yet_are_not_called_none() -> None:
+    """They were answered as a canary: right after its promotion nobody has asked its servers."""
+    cluster = SimulatedCluster()
+    cluster.change(monitoring={"drift": {"interval": "10s"}})
+    cluster.add(make_model("churn", 1))
+    cluster.settle(5)
+    assert "its rows are not counted yet; a verdict needs 500, those as a canary too" in condition(cluster).message
+
+
+def test_an_operator_that_has_asked_nobody_yet_keeps_the_number_of_rows() -> None:
+    cluster = SimulatedCluster()
+    cluster.change(monitoring={"drift": {"interval": "10s"}})
+    cluster.add(make_model("churn", 1))
+    cluster.settle(5)
+    judges(cluster, Verdict(samples=477))
+    cluster.settle(20)
+    cluster.drift = None
+    cluster.settle(60)
+    assert drift(cluster).samples == 477
+
+
+def test_no_verdict_is_promised_for_fewer_rows_than_the_test_takes(alarmed: SimulatedCluster) -> None:
+    alarmed.change(monitoring={"drift": {"interval": "10s", "minSamples": 50}})
+    alarmed.settle(2)
+    judges(alarmed, Verdict(samples=60))
+    alarmed.settle(20)
+    assert "60 of the 100 rows" in condition(alarmed).message
+
+
+def test_a_distance_at_the_limit_is_told_with_the_limit(alarmed: SimulatedCluster) -> None:
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(1)
+    judges(alarmed, Verdict("None", 0.0512, -0.04, "tenure", 900, 0.01, 700))
+    alarmed.settle(20)
+    told = condition(alarmed).message
+    assert "no feature is shown to be more than 0.05 from" in told
+    assert "the largest distance is 0.051, of tenure in the newest 700 of 900 rows served" in told

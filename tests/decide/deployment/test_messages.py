@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,3 +102,54 @@ def test_where_nothing_may_be_served_the_models_in_question_are_listed(
     cluster.pass_once()
     assert condition(cluster, "Ready").reason == "NoApprovedModel"
     assert next_step(cluster.status.message) == f"kubectl -n ml {command}"
+
+
+def test_a_first_model_that_is_being_trained_is_no_warning_and_the_run_is_what_to_look_at() -> None:
+    cluster = SimulatedCluster()
+    cluster.is_in_training = True
+    cluster.pass_once()
+    (told,) = [one for one in cluster.events if one.reason == "NoApprovedModel"]
+    assert told.type == "Normal"
+    assert next_step(told.message) == "kubectl -n ml get mtr,mmd"
+
+
+def test_one_wait_has_one_next_command() -> None:
+    """The first model's servers are ready, and no router has found one: it is the routers that one looks at."""
+    cluster = SimulatedCluster()
+    cluster.add(make_model("churn", 1))
+    seen = set()
+    for _ in range(8):
+        cluster.settle(1)
+        ready, progressing = condition(cluster, "Ready"), condition(cluster, "Progressing")
+        if ready.reason == "Starting":
+            seen.add(progressing.reason)
+            assert next_step(ready.message) == next_step(progressing.message), progressing.reason
+    assert "WeightsNotApplied" in seen
+
+
+def test_while_nothing_serves_no_stable_revision_is_spoken_of() -> None:
+    cluster = SimulatedCluster()
+    cluster.pass_once()
+    assert condition(cluster, "Available").message.startswith("nothing serves yet")
+
+
+def test_a_canary_with_all_the_traffic_leaves_no_rest_to_anybody(serving: SimulatedCluster) -> None:
+    serving.change(strategy={"canary": {"steps": [{"setWeight": 25}], "disableDefaults": ["ErrorRate"]}})
+    serving.add(make_model("churn", 2))
+    told = set()
+    for _ in range(12):
+        serving.settle(1)
+        if serving.status.canary is not None and serving.status.canary.weight == 100:
+            told.add(serving.status.message or "")
+    assert told
+    assert all("then it replaces churn-1" in one and "serves the rest" not in one for one in told)
+
+
+def test_pods_that_go_say_when(serving: SimulatedCluster) -> None:
+    serving.change(strategy=None)
+    serving.add(make_model("churn", 2))
+    serving.settle(8)
+    (leaving,) = serving.status.retiring
+    assert leaving.drained_time is not None
+    told = condition(serving, "Reconciling").message
+    assert f"its pods go at {rfc3339(leaving.drained_time + timedelta(seconds=30))}" in told

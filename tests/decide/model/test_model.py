@@ -246,3 +246,12 @@ def test_no_list_of_votes_approves_against_the_rules(
             assert not counted.rejected
             assert len(counted.granted) >= required
             assert not (distinct and "ada" in counted.granted)
+
+
+def test_a_version_that_is_only_tried_is_in_its_canary() -> None:
+    approved = after(world(make_model(("bob", "Approve"))))
+    tried = Use(deployment="churn", role="Canary", model="churn-7", digest=A, weight=100)
+    seen = after(approved.model_copy(update={"uses": (tried,)}))
+    assert seen.model.status.phase == "Canary"
+    told = next(one.message for one in seen.model.status.conditions if one.type == "InUse")
+    assert told == "In mdep/churn at 100 % of its traffic."

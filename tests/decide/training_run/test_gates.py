@@ -53,13 +53,13 @@ def test_a_result_tells_what_was_seen_and_what_was_wanted() -> None:
     result = judge(NOT_WORSE, "0.59", "0.68")
     assert result.observed == "0.59"
     assert result.threshold == ">= 0.675"
-    assert result.message == "roc_auc 0.59 is not >= 0.675 (champion churn-1: 0.68)"
+    assert result.message == "roc_auc 0.59 is not >= 0.675 (champion churn-1 on the same rows: 0.68)"
 
 
 def test_a_comparison_without_a_champion_passes_and_says_so() -> None:
     result = judge(NOT_WORSE, "0.5", None, None)
     assert result.passed
-    assert result.message == "no champion yet"
+    assert result.message == "holds, as there is no champion to compare with yet"
 
 
 @pytest.mark.parametrize("value", [None, "1e99999999999999999999"])

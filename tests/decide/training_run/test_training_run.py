@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from millrace.api.training_run import GateResult
 from millrace.decide import training_run as decisions
 from millrace.decide.job import Pod
 from millrace.decide.plan import Plan
-from millrace.decide.training_run import ModelView
+from millrace.decide.training_run import ModelView, gates
 from run_worlds import (
     CHAMPION,
     FLOOR,
@@ -189,3 +190,26 @@ def test_a_worse_model_is_not_registered_and_the_gate_is_named() -> None:
 def test_the_first_model_has_no_champion_to_beat() -> None:
     seen = ready_to_register(message=measured("0.7", None), gates=[FLOOR, NOT_WORSE], models=())
     assert decisions.decide(seen.model_copy(update={"models": ()})).creates
+
+
+def test_a_run_that_beat_the_champion_says_both_numbers_and_of_which_rows() -> None:
+    seen = after(ready_to_register(registered(5)))
+    assert "(in brackets churn-4 on the same test rows of version 3: roc_auc 0.7 (0.68))" in (
+        seen.run.status.message or ""
+    )
+
+
+def test_a_settled_run_does_not_repeat_its_success_as_what_goes_on_or_waits() -> None:
+    seen = after(ready_to_register(registered(5)))
+    told = {one.type: one.message for one in seen.run.status.conditions}
+    assert told["Reconciling"] == "Nothing is under way."
+    assert told["Stalled"] == "Nothing waits for a person."
+
+
+def test_a_gate_that_had_nothing_to_be_compared_with_is_named() -> None:
+    results = (
+        GateResult(name="floor", passed=True, message="roc_auc 0.7 is >= 0.6"),
+        GateResult(name="not-worse", passed=True, message=gates.NO_CHAMPION),
+    )
+    assert gates.holding(results) == ("2 of 2 gates hold, not-worse because there is no champion to compare with yet.")
+    assert gates.holding(results[:1]) == "1 of 1 gates hold."

@@ -125,7 +125,7 @@ def _deployment(item: Manifest) -> Iterator[tuple[str, str]]:
         yield "serving", f"{stable['model']} at 100 %"
     if is_true(item, "DriftDetected"):
         drift = status.get("monitoring", {}).get("drift", {})
-        yield "drift", f"in {drift.get('worstFeature')}"
+        yield "drift", f"in {drift.get('worstFeature')}, {drift.get('score')} from the rows trained on (0 to 1)"
     if stable and canary and canary["weight"] > 0:
         yield "canary", f"{canary['model']} at {canary['weight']} %"
     if rollout.get("lastVerdict") == "RolledBack":

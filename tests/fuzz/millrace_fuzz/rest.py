@@ -17,7 +17,7 @@ MOVING = frozenset(
     {
         "LookingAtSource", "NotLookedYet", "Fetching", "Training", "Evaluating", "PodNotStarted", "PolicyUnknown",
         "Starting", "ServersNotReady", "RoutersNotReady", "CanaryProgressing", "LookQueued", "ServersUpgrading",
-        "PodRefused",
+        "PodRefused", "WeightsNotApplied",
     }
 )  # fmt: skip
 """Reasons that pass by themselves within seconds."""
@@ -28,6 +28,7 @@ FORGOTTEN = frozenset(
         "observedGeneration", "lastTransitionTime", "jobName", "version", "versions", "uri", "lastCheckTime",
         "nextCheckTime", "createdTime", "since", "startTime", "completionTime", "stageStartTime", "rollout", "history",
         "acceptedGeneration", "imageTime", "starts", "evaluatedTime", "nextAllowedTime", "candidate", "retiring",
+        "analysis",
     }
 )  # fmt: skip
 """Fields of a status that count or remember: after a way there and back they differ, and should."""

@@ -22,7 +22,9 @@ FORGOTTEN: Final = frozenset(
     {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "observedGeneration"}
 )
 """Fields that tell how often or when something was written, not what it says."""
-BY_CHANCE: Final = frozenset({"samples", "value", "score", "psi", "worstFeature", "handled", "drainedTime", "since"})
+BY_CHANCE: Final = frozenset(
+    {"samples", "window", "value", "analysis", "score", "psi", "worstFeature", "handled", "drainedTime", "since"}
+)
 """Counts and measurements of the moment: more or fewer when the operator was away for a while."""
 TEXT: Final = frozenset({"message", "waitingFor", "lastVerdictReason"})
 """For people; may name moments and counts."""

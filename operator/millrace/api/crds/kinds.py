@@ -64,8 +64,8 @@ class Kind:
         )
 
 
-def _condition(kind: str) -> str:
-    return f".status.conditions[?(@.type=='{kind}')].status"
+def _condition(kind: str, field: str = "status") -> str:
+    return f".status.conditions[?(@.type=='{kind}')].{field}"
 
 
 READY = Column("Ready", _condition("Ready"))
@@ -151,13 +151,26 @@ DEPLOYMENT = Kind(
         Column("Model", ".status.stable.model", description="What serves"),
         Column("Canary", ".status.canary.model", description="What is being tried"),
         Column("Weight", ".status.canary.weight", type="integer", description="The canary's percent of the traffic"),
-        Column("Drift", ".status.monitoring.drift.state"),
+        Column("Drift", _condition("DriftDetected", "reason"), description="What is known of drift; NoDrift is good"),
         READY,
         PHASE,
         AGE,
         MESSAGE,
-        Column("Step", ".status.rollout.currentStepIndex", type="integer", priority=1),
-        Column("Pods", ".status.readyReplicas", type="integer", priority=1),
+        Column("Step", ".status.rollout.step", priority=1, description="Where the canary is in its steps"),
+        Column(
+            "Pods",
+            ".status.readyReplicas",
+            type="integer",
+            priority=1,
+            description="Ready servers of the stable revision, of the first one while none is stable",
+        ),
+        Column(
+            "Canary-Pods",
+            ".status.canary.readyReplicas",
+            type="integer",
+            priority=1,
+            description="Ready servers of what is being tried",
+        ),
         Column("Retraining", ".status.retraining.state", priority=1),
         Column("URL", ".status.url", priority=1),
     ),

@@ -32,7 +32,8 @@ class DeploymentReason(Reason):
     )
     Starting = "The first model is being started.", _PODS
     ServersNotReady = "Too few server pods are ready.", _PODS
-    RoutersNotReady = "Not every router answers or applies the newest weights yet.", _ROUTERS
+    RoutersNotReady = "Not every router answers, or finds a healthy server, yet.", _ROUTERS
+    WeightsNotApplied = "Not every router applies the newest weights yet; it takes seconds.", _ROUTERS
     AllReplicasReady = "As many servers of the stable revision are ready as were asked for.", ""
     StableGone = "The Model that served and its servers were deleted.", _MODELS
     ApprovalRevoked = "The model's approval was taken back.", _MODELS
@@ -94,11 +95,11 @@ class DeploymentReason(Reason):
     )
     DriftAcknowledged = "A person ended a drift alarm; rows are counted anew.", _WATCH
     NoDrift = "The rows served look like the rows trained on.", ""
-    InsufficientData = "Too few rows were served to say anything about drift.", _LOOK
-    NoStable = "Nothing serves, so there is nothing to watch.", _LOOK
+    InsufficientData = "Too few rows were served to say anything about drift.", _WATCH
+    NoStable = "Nothing serves, so there is nothing to watch.", _WATCH
 
     RetrainingStarted = "A TrainingRun was started.", _RUNS + " {run} --watch"
-    WithinLimits = "No trigger fires, or its run was started.", ""
+    WithinLimits = "No trigger asks for a run, or not yet.", ""
     RunStarted = "The run that this drift asks for was started.", "kubectl -n {namespace} get mtr,mmd"
     RolloutInProgress = "No run starts while a rollout is under way.", _WATCH
     TrainingRunMissing = (

@@ -24,7 +24,7 @@ class DatasetReason(Reason):
         _WATCH_DATASET,
     )
     LookingAtSource = "A Job reads the source, checks it and freezes it.", _WATCH_DATASET
-    NotLookedYet = "Nobody has looked at the source yet.", _WATCH_DATASET + " --output-watch-events"
+    NotLookedYet = "The source has not been read to its end yet.", _WATCH_DATASET + " --output-watch-events"
     Snapshotted = "The source was read.", ""
     RulesPassed = "Every rule holds.", ""
     VersionFrozen = "A new version was frozen.", ""
@@ -266,7 +266,7 @@ class ModelReason(Reason):
     Stable = "A Deployment serves this version.", ""
     Canary = "A Deployment tries this version.", ""
     NotDeployed = "No Deployment serves this version.", ""
-    NotQuarantined = "Nothing failed with these bytes that was not let go.", ""
+    NotQuarantined = "No quarantine stands against these bytes: any Deployment may roll them out.", ""
     Quarantined = (
         "These bytes failed in a Deployment, so no Deployment rolls them out.",
         (

@@ -196,7 +196,7 @@ def _kstatus(
     if refused is not None:
         return _refused(seen, after, refused)
     if after.current is not None:
-        text = _has(after.current)
+        text = _has(after.current) + _since(after, after.current, look)
         return Kstatus(ready=True, progress="Settled", reason=Reason.VersionAvailable.name, message=text)
     text = status.message(Reason.NotLookedYet, **_whom(seen))
     return Kstatus(ready=False, progress="Reconciling", reason=Reason.NotLookedYet.name, message=text)
@@ -219,8 +219,16 @@ def _has(version: DatasetVersion) -> str:
     return f"Version {version.version} has {version.rows:,} rows."
 
 
+def _since(after: DatasetStatus, version: DatasetVersion, look: _Look | None) -> str:
+    """What became of the source since that version was frozen."""
+    if look is not None:
+        return " The source is being read again, to see whether it has changed."
+    is_newer = after.last_check_time is not None and after.last_check_time > version.created_time
+    return " The source was read again since, and gives no other version." if is_newer else ""
+
+
 def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
-    reason, why = Reason.LookingAtSource, f"Reading {seen.dataset.spec.source.storage_uri}"
+    reason, why = Reason.LookingAtSource, f"The source {seen.dataset.spec.source.storage_uri} is being read"
     if job is not None and job.trouble:
         reason, why = Reason.PodNotStarted, f"The pod that reads the source cannot start: {job.trouble}"
     elif job is not None and job.refusal:

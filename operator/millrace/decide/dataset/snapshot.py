@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
-from millrace.api.dataset_status import DataQuality, DatasetStatus, DatasetVersion, FailedRule, SourceReading
+from millrace.api.dataset_status import DataQuality, DatasetStatus, DatasetVersion, FailedRule, Parts, SourceReading
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.contract.quality import MAX_SUSPECTS, Quality
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
@@ -19,6 +19,7 @@ from millrace.decide.job import Job
 
 INGESTED, VALID = "Ingested", "Valid"
 KEPT_VERSIONS = 20
+_UNEVEN = 0.01
 _FAR = 0.05
 """A share that differs by less is not worth a word: rows are divided in units."""
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
@@ -88,6 +89,7 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
     if known.current is not None and known.current.digest == report.digest:
         return _unchanged(report, case)
     number = 1 + max((one.version for one in (*known.versions, *_one(known.current))), default=0)
+    parts = report.splits
     try:
         version = DatasetVersion(
             version=number,
@@ -100,17 +102,17 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
             schema_digest=report.schema_digest or None,
             profile_uri=report.profile_uri or None,
             rules_passed=report.rules_passed,
+            parts=Parts(train=parts.train, validation=parts.validation, test=parts.test),
             quality=_quality(report.quality),
         )
         reading = _found(report)
     except ValidationError as error:
         return _failed(Reason.MalformedReport.name, f"The snapshot answered with {_first(error)}", case)
-    parts = report.splits
     return Answer(
         current=version,
         versions=(version, *known.versions)[:KEPT_VERSIONS],
         ingested=_read(report),
-        valid=_holds(report),
+        valid=_holds(report, version.quality),
         frozen=f"Version {number} is frozen: {report.rows:,} rows "
         f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).{_about_parts(report, case)}",
         reading=reading,
@@ -128,7 +130,12 @@ def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
         text = "The snapshot answered that nothing changed, but there is no version yet"
         return _failed(Reason.MalformedReport.name, text, case)
     return Answer(
-        current=known.current, versions=known.versions, ingested=_read(report), valid=_holds(report), looked=case.looked
+        current=known.current,
+        versions=known.versions,
+        ingested=_read(report),
+        # Of rows that are as they were the report says nothing more: what was striking about them still is.
+        valid=_holds(report, known.current.quality),
+        looked=case.looked,
     )
 
 
@@ -190,14 +197,33 @@ def _read(report: SnapshotReport) -> Mark:
     return status.mark(INGESTED, True, Reason.Snapshotted, text)
 
 
-def _holds(report: SnapshotReport) -> Mark:
+def _holds(report: SnapshotReport, quality: DataQuality | None) -> Mark:
     count = max(0, report.rules_passed)
     text = f"{count} of {count} rules hold." if count else "The Dataset has no rules; its schema holds."
-    suspects = report.quality.leakage_suspects[:MAX_SUSPECTS] if report.quality is not None else ()
+    suspects = quality.leakage_suspects[:MAX_SUSPECTS] if quality is not None else ()
     if suspects:
         named = ", ".join(f'"{one.field}" ({one.measure} {one.value})' for one in suspects)
         text += f" Label leakage is suspected: {named} alone predicts the label. Is it known before the label is?"
+    striking = _striking(quality) if quality is not None else []
+    if striking:
+        text += f" For information, as nothing is refused for it: {'; '.join(striking)}."
     return status.mark(VALID, True, Reason.RulesPassed, text)
+
+
+def _striking(quality: DataQuality) -> list[str]:
+    """What is striking about the rows, one clause for each kind there is."""
+    clauses = (
+        (quality.duplicate_rows, "repeat another one, label included"),
+        (quality.conflicting_rows, "agree with another one in all features and have another label"),
+        (quality.shared_rows, "have an Id that another one has too"),
+        (quality.copied_rows, "are held out and agree with a train row in all features"),
+        (
+            quality.near_copied_rows,
+            "are held out and differ from a train row in one feature, or by rounding",
+        ),
+        (quality.moved_rows, "have another part than in the version before"),
+    )
+    return [f"rows that {what}: {count:,}" for count, what in clauses if count]
 
 
 def _quality(found: Quality | None) -> DataQuality | None:
@@ -215,7 +241,23 @@ def _about_parts(report: SnapshotReport, case: _Case) -> str:
         )
     if rows and case.known.current is not None and parts.train / rows > wanted.train + _FAR:
         said += f" Rows that were trained on stay so: train has {parts.train / rows:.0%}, not {wanted.train:.0%}."
+    elif rows and _is_uneven(report, case):
+        said += f" {_together(case.dataset)} stay in one part, so its share is not exactly that of spec.split."
     return said
+
+
+def _is_uneven(report: SnapshotReport, case: _Case) -> bool:
+    wanted, parts = case.dataset.spec.split.fractions, report.splits
+    pairs = ((parts.train, wanted.train), (parts.validation, wanted.validation), (parts.test, wanted.test))
+    return any(abs(count / report.rows - share) > _UNEVEN for count, share in pairs)
+
+
+def _together(dataset: Dataset) -> str:
+    """What is never divided."""
+    if dataset.spec.split.group_by:
+        return "Rows of one group"
+    has_id = any(one.role == "Id" for one in dataset.spec.schema_.fields or ())
+    return "Rows with one Id" if has_id else "Rows with the same features"
 
 
 def _one(version: DatasetVersion | None) -> tuple[DatasetVersion, ...]:

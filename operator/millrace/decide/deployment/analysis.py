@@ -133,18 +133,20 @@ def _threshold(asked: AnalysisMetric) -> str:
     if asked.compare is not None:
         return f"<= stable + {share}"
     limit = asked.threshold_range.max if asked.threshold_range is not None else 0.0
-    return f"<= {share} over {limit:g} {metric.unit}" if metric.unit else f"<= {share}"
+    return f"<= {share} take over {limit:g} {metric.unit}" if metric.unit else f"<= {share}"
 
 
 def _message(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
+    told = _counted(asked, phase, total) if total.canary.trials else _nothing(asked)
+    return f"{told} (built in; strategy.canary.disableDefaults turns it off)" if asked in DEFAULTS else told
+
+
+def _counted(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
     trials = total.canary.trials
-    if not trials:
-        return _nothing(asked)
-    sure = f"{asked.confidence:g} sure, however often it is looked at"
     endings: dict[Phase, str] = {
-        "Failed": f"that is too many ({sure})",
-        "Successful": f"that is few enough ({sure})",
-        "Running": "not enough requests to be sure"
+        "Failed": f"that is too many, with a confidence of {asked.confidence:g}",
+        "Successful": f"that is few enough, with a confidence of {asked.confidence:g}",
+        "Running": "too few requests to be sure yet"
         if trials >= asked.min_samples
         else f"at least {asked.min_samples} requests are needed",
     }

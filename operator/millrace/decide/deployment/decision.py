@@ -217,15 +217,20 @@ def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Ro
         return None
     changes: dict[str, object] = {"waiting_for": finding.waiting_for[:256] or None}
     if state.canary is not None:
-        changes |= {"steps": len(steps.steps_of(seen, state)), "current_step_index": steps.index_of(seen, state)}
+        count, index = len(steps.steps_of(seen, state)), steps.index_of(seen, state)
+        step = f"{min(index + 1, count)} of {count}" if count else None
+        changes |= {"steps": count, "current_step_index": index, "step": step}
     return state.rollout.model_copy(update=changes)
 
 
 def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> tuple[AnalysisResult, ...]:
     """The results now; one that says the same about roughly as many requests as before stays as it was."""
+    if state.canary is None:
+        return state.analysis[:MOST_RESULTS]  # as the last canary ended, until another one starts
     found = {(one.name, one.threshold, one.samples): one for one in finding.results}
     results = [found.get((one.name, one.threshold, one.samples), one) for one in verdicts.judged(seen, state)]
-    before = seen.deployment.status.analysis
+    was = seen.deployment.status.canary
+    before = seen.deployment.status.analysis if was is not None and was.revision == state.canary.revision else ()
     kept = []
     for place, one in enumerate(results[:MOST_RESULTS]):
         known = before[place] if place < len(before) else one

@@ -21,7 +21,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from . import sequential
@@ -57,7 +57,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known now. `score` is the largest D, `excess` how far the lower bound of a D is above the margin."""
+    """What is known now. `score` is the largest D, `excess` how far the lower bound of a D is above the margin.
+
+    Score and PSI are of the newest `window` of the `samples` rows counted.
+    """
 
     state: Literal["None", "Drifted", "InsufficientData"] = "InsufficientData"
     score: float = 0.0
@@ -65,6 +68,7 @@ class Verdict:
     worst_feature: str = ""
     samples: int = 0
     psi: float = 0.0
+    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,10 @@ def _judge(memory: Memory, live: Counts, reference: Counts, rule: Rule, rows: in
             excess = score - sequential.empirical_radius(sum(window), level) - known - rule.margin
             if excess > best.excess:
                 psi = population_stability(window, reference[name])
-                best = Verdict("None", score, excess, name, rows, psi)
+                best = Verdict("None", score, excess, name, rows, psi, sum(window))
     if rows < rule.min_samples or best.excess == -math.inf:
-        return Verdict("InsufficientData", best.score, -math.inf, best.worst_feature, rows, best.psi)
-    return best if best.excess <= 0 else Verdict("Drifted", best.score, best.excess, best.worst_feature, rows, best.psi)
+        return replace(best, state="InsufficientData", excess=-math.inf)
+    return best if best.excess <= 0 else replace(best, state="Drifted")
 
 
 def _since(start: Start, live: Counts) -> Iterator[tuple[str, Bins]]:

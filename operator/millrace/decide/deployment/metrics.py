@@ -117,12 +117,12 @@ def _errors_told(asked: AnalysisMetric, total: Counted) -> str:
     failed = f"{_range(canary)} of {canary.trials} requests failed or were refused (4xx)"
     if asked.compare is not None:
         there = f"{_range(stable)} of {stable.trials} at stable over the same time"
-        return f"{failed}, {there}; {_error_share(asked):g} of all more than at stable may"
+        return f"{failed}, {there}; up to {_percent(_error_share(asked))} of all requests more than at stable may"
     if not stable.trials:
         failed = f"{_range(canary)} of {canary.trials} requests failed"
-        return f"{failed}, {_error_share(asked):g} of all may; beside stable nothing was counted"
+        return f"{failed}, up to {_percent(_error_share(asked))} may; beside stable nothing was counted"
     there = f"stable refused {_range(stable)} of {stable.trials} over the same time"
-    return f"{failed}, {there}; {_error_share(asked):g} of all may fail, or be refused beyond that"
+    return f"{failed}, {there}; up to {_percent(_error_share(asked))} may fail, or be refused where stable does not"
 
 
 # --- LatencyP95
@@ -158,7 +158,11 @@ def _slow_told(asked: AnalysisMetric, total: Counted) -> str:
     if below != above:
         exact = " or ".join(f"{bound / 1000.0:g} s" for bound in (below, above) if bound and not math.isinf(bound))
         told += f" (only a max of {exact} would be counted exactly)"
-    return f"{told}, {SLOW_SHARE:g} of all may"
+    return f"{told}, up to {_percent(SLOW_SHARE)} may"
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.6g} %"
 
 
 def _range(events: Events) -> str:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
-from millrace.api.deployment import Deployment, Drift
+from millrace.api.deployment import Deployment, Drift, Trigger
 from millrace.api.deployment_status import DeploymentStatus, DriftStatus, RevisionStatus
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
@@ -21,8 +21,7 @@ from millrace.decide.plan import Event
 from millrace.decide.status import later
 from millrace.render import names
 
-from . import messages
-from .drift import Verdict
+from . import messages, sequential, target
 from .observation import Observation
 
 DRIFT_DETECTED = "DriftDetected"
@@ -55,7 +54,11 @@ def report(seen: Observation, state: DeploymentStatus) -> DriftReport:
     if known is not None and known.rule not in (None, rule):
         known = None
     fresh = _fresh(seen, state.stable, basis_of(rule, acknowledged))
-    chosen, until = _chosen(known, fresh, seconds(monitoring.drift.interval), seen.now)
+    if fresh is None:  # nobody has asked the servers yet, as after a restart: what was known holds
+        unasked = DriftStatus(state="InsufficientData", revision=state.stable.revision, evaluated_time=seen.now)
+        chosen, until = known or unasked, None
+    else:
+        chosen, until = _chosen(known, fresh, seconds(monitoring.drift.interval), seen.now)
     chosen = chosen.model_copy(update={"rule": rule, "acknowledged_time": acknowledged})
     mark = _mark(seen, chosen, state.stable, monitoring.drift)
     if chosen.state == "Drifted" and (known is None or known.state != "Drifted"):
@@ -96,19 +99,22 @@ def _acknowledged(seen: Observation, stable: RevisionStatus) -> Event:
     return messages.event(seen, Reason.DriftAcknowledged, text)
 
 
-def _fresh(seen: Observation, stable: RevisionStatus, basis: str) -> DriftStatus:
+def _fresh(seen: Observation, stable: RevisionStatus, basis: str) -> DriftStatus | None:
+    """What the servers say; None while none of them was asked. Of too few rows only their number says anything."""
     drift = seen.scraped.drift
-    matches = drift is not None and drift.revision == stable.revision and drift.basis in (None, basis)
-    verdict = drift.verdict if drift is not None and matches else Verdict()
-    known = verdict.samples > 0
-    return DriftStatus(
-        state=verdict.state,
-        revision=stable.revision,
-        score=_decimal(verdict.score) if known else None,
-        psi=_decimal(verdict.psi) if known else None,
-        worst_feature=(verdict.worst_feature[:128] or None) if known else None,
-        samples=verdict.samples,
-        evaluated_time=seen.now,
+    if drift is None or drift.revision != stable.revision or drift.basis not in (None, basis):
+        return None
+    verdict = drift.verdict
+    found = DriftStatus(state=verdict.state, revision=stable.revision, samples=verdict.samples, evaluated_time=seen.now)
+    if verdict.state == "InsufficientData":
+        return found
+    return found.model_copy(
+        update={
+            "score": _decimal(verdict.score, 3),
+            "psi": _decimal(verdict.psi, 2),
+            "worst_feature": verdict.worst_feature[:128] or None,
+            "window": verdict.window or None,
+        }
     )
 
 
@@ -132,23 +138,80 @@ def _is_news(known: DriftStatus, fresh: DriftStatus) -> bool:
     if fresh.samples == known.samples:
         return False
     return (
-        (fresh.score, fresh.psi, fresh.worst_feature) != (known.score, known.psi, known.worst_feature)
-        or fresh.samples >= GROWTH * known.samples
-        or fresh.samples < known.samples
+        _roughly(fresh) != _roughly(known) or fresh.samples >= GROWTH * known.samples or fresh.samples < known.samples
     )
+
+
+def _roughly(drift: DriftStatus) -> tuple[str, str | None, str | None]:
+    """What it says, as exactly as a change of it is worth a write."""
+    return f"{float(drift.score or 0):.2f}", drift.psi, drift.worst_feature
 
 
 def _mark(seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> Mark:
     if drift.state == "InsufficientData":
-        text = f"{stable.model}: {drift.samples} rows served so far, {asked.min_samples} are needed for a verdict"
-        return messages.mark(seen, DRIFT_DETECTED, None, Reason.InsufficientData, text)
-    what = f"{stable.model}: feature {drift.worst_feature} differs by {drift.score} in its distribution function"
-    if drift.state == "Drifted":
-        text = f"{what}, more than {asked.margin:g} with a false-alarm rate of {asked.false_alarm_rate:g}"
-        at = rfc3339(drift.evaluated_time or seen.now)
-        return messages.mark(seen, DRIFT_DETECTED, True, Reason.DriftDetected, text, revision=stable.revision, time=at)
-    return messages.mark(seen, DRIFT_DETECTED, False, Reason.NoDrift, f"{what} at most")
+        return messages.mark(seen, DRIFT_DETECTED, None, Reason.InsufficientData, _too_few(drift, stable, asked))
+    rows = f"the newest {drift.window:,} of {drift.samples:,} rows" if drift.window else f"{drift.samples:,} rows"
+    score, trained = drift.score or "0", _trained_on(seen, stable)
+    if drift.state == "None":
+        text = (
+            f"{stable.model}: no feature is shown to be more than {asked.margin:g} from {trained}; "
+            f"the largest distance is {score}, of {drift.worst_feature} in {rows} served"
+        )
+        return messages.mark(seen, DRIFT_DETECTED, False, Reason.NoDrift, text)
+    text = (
+        f"{stable.model}: {drift.worst_feature} in {rows} served is distributed otherwise than in {trained}: "
+        f"{score} apart on a scale from 0 to 1, where {asked.margin:g} is allowed (false-alarm rate "
+        f"{asked.false_alarm_rate:g})"
+    )
+    at = rfc3339(drift.evaluated_time or seen.now)
+    return messages.mark(
+        seen,
+        DRIFT_DETECTED,
+        True,
+        Reason.DriftDetected,
+        f"{text}. {_what_follows(seen)}",
+        advice(seen),
+        revision=stable.revision,
+        time=at,
+    )
 
 
-def _decimal(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "0.00"
+def _too_few(drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> str:
+    needed = max(asked.min_samples, sequential.MIN_ROWS)
+    since = "since the last alarm was acknowledged" if drift.acknowledged_time is not None else "those as a canary too"
+    if not drift.samples:
+        return f"{stable.model}: its rows are not counted yet; a verdict needs {needed:,}, {since}"
+    return f"{stable.model} has answered {drift.samples:,} of the {needed:,} rows that a verdict needs, {since}"
+
+
+def _trained_on(seen: Observation, stable: RevisionStatus) -> str:
+    """What the rows served are compared with: the train rows, as the evaluator described them."""
+    model = target.model_called(seen, stable.model)
+    provenance = model.spec.provenance if model is not None else None
+    data = provenance.dataset if provenance is not None else None
+    return "the rows it was trained on" + (f" (version {data.version} of Dataset {data.name})" if data else "")
+
+
+def advice(seen: Observation) -> Reason | None:
+    """Whose next command helps with an alarm: where a run answers it, there is nothing to do but to watch that."""
+    return Reason.RunStarted if _trigger(seen) is not None else None
+
+
+def _trigger(seen: Observation) -> Trigger | None:
+    retraining = seen.deployment.spec.retraining
+    return next(iter(retraining.triggers), None) if retraining is not None else None
+
+
+def _what_follows(seen: Observation) -> str:
+    """What becomes of an alarm."""
+    asked = _trigger(seen)
+    stays = "The alarm stays until another model serves, or spec.actions.acknowledgeDrift ends it and counts rows anew"
+    if asked is None:
+        return f"{stays}; no run starts by itself, as spec.retraining has no trigger for drift"
+    lasted = f"once it has lasted {asked.drift.for_}" if seconds(asked.drift.for_) else "at once"
+    starts = f"Trigger {asked.name} starts a TrainingRun {lasted}"
+    return f"{starts}; RetrainingBlocked says what holds that back. {stays}"
+
+
+def _decimal(value: float, digits: int) -> str:
+    return f"{value if math.isfinite(value) else 0.0:.{digits}f}"

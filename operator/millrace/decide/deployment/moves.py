@@ -11,7 +11,7 @@ from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionS
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import actions, messages, quarantine, signature, steps, target
+from . import actions, messages, quarantine, signature, steps, target, verdicts
 from .finding import Finding
 from .observation import Observation
 
@@ -161,8 +161,8 @@ def promote(context: MoveContext) -> Transition:
         canary=None,
         retiring=_leaving(context.seen, state, old),
         history=(serving, *past)[:MOST_HISTORY],
-        rollout=_ended(state, Reason.Promoted, text, canary.revision),
-        analysis=(),
+        rollout=_ended(state, Reason.Promoted, f"{text}{_evidence(context)}", canary.revision),
+        analysis=verdicts.judged(context.seen, state),
     )
 
 
@@ -213,8 +213,15 @@ def _returned(context: MoveContext, verdict: Reason, advice: Reason) -> Transiti
         canary=None,
         retiring=_leaving(context.seen, state, canary),
         rollout=_ended(state, verdict, _cause(context), canary.revision),
-        analysis=(),
+        analysis=verdicts.judged(context.seen, state),
     )
+
+
+def _evidence(context: MoveContext) -> str:
+    """By what it may serve: what its analyses showed, if there were any."""
+    results = verdicts.judged(context.seen, context.transition.state)
+    passed = sum(one.phase == "Successful" for one in results)
+    return f": {passed} of {len(results)} metrics passed (status.analysis)" if results else ""
 
 
 def _cause(context: MoveContext) -> str:

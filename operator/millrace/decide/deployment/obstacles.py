@@ -168,7 +168,9 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
     if target.is_rejected(model):
         why = f"{start.name} made {name}, which was rejected"
         return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": start.name})
-    why = f"{start.name} made {name}, which is served once it is approved"
+    tried = case.state.canary is not None and case.state.canary.model == name
+    becomes = "is being rolled out" if tried else "is served once it is approved"
+    why = f"{start.name} was started for this drift and made {name}, which {becomes}"
     return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
 
 
@@ -221,10 +223,11 @@ def _the_day_is_full(case: Case) -> Obstacle | None:
 
 Check = Callable[[Case], Obstacle | None]
 CHECKS_OF_A_CAUSE: tuple[Check, ...] = (
+    # First: what was answered asks for nothing, so nothing holds it back, not even the rollout of that very answer.
+    _it_was_answered,
     _a_rollout_is_under_way,
     _the_data_is_missing,
     _the_data_is_old,
-    _it_was_answered,
 )
 LIMITS: tuple[Check, ...] = (_a_candidate_waits, _enough_runs_are_under_way, _it_cools_down, _the_day_is_full)
 """Of a start that is not written down yet."""

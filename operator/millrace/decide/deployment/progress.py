@@ -22,7 +22,15 @@ from .moves import Transition
 from .observation import Observation, Trouble
 from .target import Target
 
-AWAY = frozenset({Reason.ServersNotReady, Reason.RoutersNotReady, Reason.PodNotStarted, Reason.PodRefused})
+AWAY = frozenset(
+    {
+        Reason.ServersNotReady,
+        Reason.RoutersNotReady,
+        Reason.WeightsNotApplied,
+        Reason.PodNotStarted,
+        Reason.PodRefused,
+    }
+)
 """Reasons of a wait for pods."""
 
 
@@ -61,7 +69,7 @@ def pods_missing(seen: Observation, state: DeploymentStatus, canary: RevisionSta
     wanted, ready = steps.need(seen, weight), seen.ready(canary.revision)
     if ready < wanted:
         trouble = seen.trouble(canary.revision)
-        text = f"{wanted} ready servers of {canary.model}, {ready} now{said(trouble)}"
+        text = f"{wanted} ready server{'s' * (wanted != 1)} of {canary.model}, {ready} now{said(trouble)}"
         return _away(seen, state, reason_of(trouble, Reason.ServersNotReady), text)
     if not seen.healthy(canary.revision):
         return _routers(seen, state, f"every router to find a healthy server of {canary.model}")
@@ -70,12 +78,13 @@ def pods_missing(seen: Observation, state: DeploymentStatus, canary: RevisionSta
 
 def weights_missing(seen: Observation, state: DeploymentStatus) -> Finding:
     """Not every router applies the newest weights."""
-    return _routers(seen, state, "every router to apply the new weights")
+    return _routers(seen, state, "every router to apply the new weights", Reason.WeightsNotApplied)
 
 
 def weights_unknown(seen: Observation, state: DeploymentStatus) -> Finding:
     """No router has said which weights it applies, so none may be changed."""
-    return held(seen, state, _routers(seen, state, "a router to answer which weights it applies"))
+    waits = _routers(seen, state, "a router to answer which weights it applies", Reason.WeightsNotApplied)
+    return held(seen, state, waits)
 
 
 def missing(seen: Observation, state: DeploymentStatus, choice: Target) -> Finding:
@@ -131,8 +140,10 @@ def said(trouble: Trouble | None) -> str:
     return f": {trouble.reason}, {trouble.message}" if trouble.message else f": {trouble.reason}"
 
 
-def _routers(seen: Observation, state: DeploymentStatus, what: str) -> Finding:
-    reason = reason_of(seen.router_trouble, Reason.RoutersNotReady)
+def _routers(
+    seen: Observation, state: DeploymentStatus, what: str, otherwise: Reason = Reason.RoutersNotReady
+) -> Finding:
+    reason = reason_of(seen.router_trouble, otherwise)
     found = _away(seen, state, reason, f"{what}{said(seen.router_trouble)}")
     return found.model_copy(update={"advice": advice_of_routers(reason)})
 

@@ -10,11 +10,12 @@ RetrainingBlocked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from millrace import api
 from millrace.api import keys
-from millrace.api.base import Frozen
+from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining
 from millrace.api.deployment_status import MOST_RUNS_PER_DAY, DeploymentStatus, RetrainingStatus, RunStart
@@ -29,7 +30,7 @@ from . import messages, obstacles, triggers
 from .monitoring import DriftReport
 from .observation import Observation
 from .obstacles import Case, Obstacle
-from .triggers import Situation
+from .triggers import Fired, Situation
 
 BLOCKED = "RetrainingBlocked"
 CAUSE = f"{keys.GROUP}/cause"
@@ -57,12 +58,12 @@ def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, r
     if concern is not None:
         return _reported(seen, concern).model_copy(update={"concern": concern})
     if state.stable is None:
-        return _reported(seen, _nothing_fires())
+        return _reported(seen, _nothing_fires(()))
     situation = Situation(seen=seen, stable=state.stable, drift=drift)
     fired = triggers.judge(situation)
     ripe = [one for one in fired if one.ripe_at <= seen.now]
     if not ripe:
-        return _reported(seen, _nothing_fires(min((one.ripe_at for one in fired), default=None)))
+        return _reported(seen, _nothing_fires(fired))
     met = []
     for one in ripe:
         case = Case(situation=situation, asked=asked, fired=one, state=state, rolling=rolling)
@@ -73,8 +74,13 @@ def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, r
     return _reported(seen, met[0])
 
 
-def _nothing_fires(until: datetime | None = None) -> Obstacle:
-    return Obstacle(reason=Reason.WithinLimits, why="no trigger fires", blocks=False, until=until)
+def _nothing_fires(fired: Iterable[Fired]) -> Obstacle:
+    """No trigger asks for a run, or not yet."""
+    first = min(fired, key=lambda one: one.ripe_at, default=None)
+    if first is None:
+        return Obstacle(reason=Reason.WithinLimits, why="no trigger asks for a run", blocks=False)
+    why = f"trigger {first.trigger} asks for a run at {rfc3339(first.ripe_at)} if the {first.evidence} lasts until then"
+    return Obstacle(reason=Reason.WithinLimits, why=why, blocks=False, until=first.ripe_at)
 
 
 def _announced(case: Case) -> Retrained:
@@ -100,12 +106,12 @@ def _made(case: Case, start: RunStart) -> Retrained:
     seen, run = case.situation.seen, case.situation.seen.run
     if run is None:
         return Retrained()
-    why = f"{start.trigger}: {case.fired.evidence}"
+    why = f"trigger {start.trigger}, {case.fired.evidence}"
     known = seen.deployment.status.retraining or RetrainingStatus()
     made = start.model_copy(update={"is_made": True})
     starts = tuple(made if one == start else one for one in known.starts)
     told = _reported(seen, Obstacle(reason=Reason.RunStarted, why=f"{start.name} is started ({why})", blocks=False))
-    text = f"TrainingRun {start.name} was started: {why}"
+    text = f"TrainingRun {start.name} was started by {why}"
     event = messages.event(seen, Reason.RetrainingStarted, text, run=start.name)
     status = _counted(seen, case.asked, starts).model_copy(update={"state": "Running"})
     return told.model_copy(
@@ -135,18 +141,28 @@ def _clone(seen: Observation, run: api.TrainingRun, start: RunStart, why: str) -
 
 
 def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
-    """What the status says while no run is started."""
+    """What the status says while no run is started; the cooldown is told also while nobody asks for a run."""
     known = seen.deployment.status.retraining or RetrainingStatus()
     asked = seen.deployment.spec.retraining
     status = _counted(seen, asked, known.starts) if asked is not None else known
-    cooling = obstacle.reason in (Reason.CoolingDown, Reason.DailyLimit)
+    cooling, rests = obstacle.reason in (Reason.CoolingDown, Reason.DailyLimit), _rests(seen, status, obstacle)
     if status.state != "Running":
-        state = "Cooldown" if cooling else "Blocked" if obstacle.blocks else "Idle"
+        state = "Cooldown" if cooling or rests else "Blocked" if obstacle.blocks else "Idle"
         status = status.model_copy(update={"state": state})
+        obstacle = rests or obstacle
     mark = messages.mark(
         seen, BLOCKED, obstacle.blocks, obstacle.reason, obstacle.why, obstacle.advice, **obstacle.fields
     )
     return Retrained(status=status, mark=mark, until=obstacle.until)
+
+
+def _rests(seen: Observation, status: RetrainingStatus, obstacle: Obstacle) -> Obstacle | None:
+    """The same, with until when no run starts whoever asks; None where nothing but a trigger is missing."""
+    end = status.next_allowed_time
+    if obstacle.blocks or end is None or end <= seen.now:
+        return None
+    why = f"{obstacle.why}; after {status.last_run} no run starts before {rfc3339(end)} (limits.cooldown)"
+    return obstacle.model_copy(update={"why": why, "until": min(end, obstacle.until or end)})
 
 
 def _counted(seen: Observation, asked: Retraining, starts: tuple[RunStart, ...]) -> RetrainingStatus:

@@ -10,16 +10,18 @@ from __future__ import annotations
 from pydantic import Field
 
 from millrace.api import conditions
-from millrace.api.base import Frozen
+from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import READY, RECONCILING, STALLED, Mark
-from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus, Retiring, RetrainingStatus, RevisionStatus, Rollout
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
+from millrace.decide.status import later
 
-from . import actions, images, messages, progress, target
+from . import actions, images, messages, monitoring, progress, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
+from .retiring import LINGER_SECONDS
 from .rollout import HOPELESS
 
 HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
@@ -75,7 +77,7 @@ def summarise(
         phase=_phase(status, ready, stalled),
         message=_message(seen, status, ready, progressing, stalled, concern),
         marks=marks,
-        events=_events(seen, status, ready, stalled, progressing),
+        events=_events(seen, status, finding, ready, stalled, progressing),
     )
 
 
@@ -110,11 +112,25 @@ def _first(status: DeploymentStatus, finding: Finding) -> Statement:
     """Why nothing serves."""
     if status.canary is not None:
         why = f"{status.canary.model} is started; waiting for {finding.why or finding.waiting_for or 'its servers'}"
-        reason = finding.reason if finding.reason in HELD_UP else None
-        return Statement(kind=READY, holds=False, reason=reason or Reason.Starting, why=why, advice=finding.advice)
+        reason = finding.reason if finding.reason in HELD_UP else Reason.Starting
+        advice = finding.advice or (finding.reason if finding.reason in progress.AWAY else None)
+        return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
     if finding.reason is not None:
-        return Statement(kind=READY, holds=False, reason=finding.reason, why=_why(finding), fields=finding.fields)
+        return _missing(READY, finding, holds=False)
     return Statement(kind=READY, holds=False, reason=Reason.NoApprovedModel)
+
+
+def _missing(kind: str, finding: Finding, *, holds: bool) -> Statement:
+    """What is waited for; where a run under way brings it, the run is what to look at."""
+    advice = Reason.RunStarted if finding.awaits is Awaits.MACHINE else None
+    return Statement(
+        kind=kind,
+        holds=holds,
+        reason=finding.reason or Reason.NoApprovedModel,
+        why=_why(finding),
+        advice=advice,
+        fields=finding.fields,
+    )
 
 
 def _why(finding: Finding) -> str:
@@ -128,16 +144,19 @@ def _available(seen: Observation, status: DeploymentStatus) -> Statement:
         why = f"{ready} of {wanted} servers are ready"
         return Statement(kind=AVAILABLE, holds=True, reason=Reason.AllReplicasReady, why=why)
     short = _what_is_short(seen, status.stable.revision) if status.stable is not None else ""
-    why = f"{ready} of {wanted} servers of the stable revision are ready{short}"
+    why = (
+        f"{ready} of {wanted} servers of the stable revision are ready{short}"
+        if status.stable
+        else "nothing serves yet"
+    )
     return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why)
 
 
 def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
     if status.canary is not None:
-        return _rolling(status, status.canary, finding)
+        return _rolling(seen, status, status.canary, finding)
     if finding.reason is not None:
-        waits = finding.signal is Signal.WAITING
-        return Statement(kind=PROGRESSING, holds=waits, reason=finding.reason, why=_why(finding), fields=finding.fields)
+        return _missing(PROGRESSING, finding, holds=finding.signal is Signal.WAITING)
     memory, skipped = status.rollout, target.skipped(seen, status)
     if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
         why = f"{skipped.why}, so it is not rolled out"
@@ -147,7 +166,7 @@ def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) 
     return _ended(status, memory, Reason[memory.last_verdict])
 
 
-def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
+def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
     """How far the canary is, and what it waits for."""
     fields = actions.retrying(canary, status.rollout)
     where = f"{canary.model} (revision {canary.revision}) at {canary.weight} %, {_step(status.rollout)}"
@@ -159,10 +178,19 @@ def _rolling(status: DeploymentStatus, canary: RevisionStatus, finding: Finding)
         kind=PROGRESSING,
         holds=finding.signal is not Signal.STUCK,
         reason=finding.reason or Reason.CanaryProgressing,
-        why=f"{where}waits for {finding.why or finding.waiting_for}",
+        why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status)}",
         advice=finding.advice,
         fields=fields,
     )
+
+
+def _watched(seen: Observation, status: DeploymentStatus) -> str:
+    """How far the analysis in the background is, which lets steps go by until a metric fails."""
+    results = status.analysis if seen.deployment.spec.strategy is not None else ()
+    if not results:
+        return ""
+    passed = sum(one.phase == "Successful" for one in results)
+    return f"; {passed} of {len(results)} metrics passed (one that fails ends it, all must pass before it is promoted)"
 
 
 def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statement:
@@ -215,12 +243,18 @@ def _reconciling(
         why = images.how_far(seen, status)
         return Statement(kind=RECONCILING, holds=True, reason=Reason.ServersUpgrading, why=why)
     if status.retiring:
-        gone = ", ".join(one.model for one in status.retiring)
-        why = f"the pods of {gone} wait until every caller has left them"
+        why = "; ".join(_leaving(one) for one in status.retiring)
         return Statement(kind=RECONCILING, holds=True, reason=Reason.Retiring, why=why)
     if status.stable is not None and not available.holds:
         return available.model_copy(update={"kind": RECONCILING, "holds": True})
     return Statement(kind=RECONCILING, holds=False, reason=Reason.Settled)
+
+
+def _leaving(one: Retiring) -> str:
+    if one.drained_time is None:
+        return f"the pods of {one.model} stay until no router sends them anything"
+    goes = later(one.drained_time, LINGER_SECONDS)
+    return f"no router sends anything to {one.model} any more; its pods go at {rfc3339(goes)}"
 
 
 def _phase(status: DeploymentStatus, ready: Statement, stalled: Statement) -> str:
@@ -245,14 +279,39 @@ def _message(
     if not ready.holds:
         return ready.message(seen)
     if status.canary is not None:
-        rest = status.stable.model if status.stable else "nothing"
-        return progressing.message(
-            seen, progressing.why if stalled.holds else f"{progressing.why}; {rest} serves the rest"
-        )
+        return progressing.message(seen, progressing.why if stalled.holds else f"{progressing.why}{_rest(status)}")
     revoked, told = _revoked(seen, status), _beside(progressing, stalled, concern)
     if revoked and not stalled.holds:
         return messages.message(seen, Reason.ApprovalRevoked, revoked)
-    return told.message(seen, f"{revoked or ready.why}. {told.why}") if told is not None else ready.message(seen)
+    if told is not None:
+        return told.message(seen, f"{revoked or ready.why}. {told.why}")
+    return _drifting(seen, status, ready) or ready.message(seen)
+
+
+def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> str:
+    """What serves, and that it drifts or is trained anew; empty where neither is so."""
+    drift = status.monitoring.drift if status.monitoring is not None else None
+    retraining = status.retraining or RetrainingStatus()
+    alarm = drift if drift is not None and drift.state == "Drifted" else None
+    run = retraining.last_run if retraining.state == "Running" else None
+    parts = [ready.why]
+    if alarm is not None:
+        parts.append(f"the rows served drift in {alarm.worst_feature} (condition DriftDetected)")
+    if run is not None:
+        parts.append(f"TrainingRun {run} trains a new version")
+    if alarm is not None and alarm.revision is not None:
+        advice = Reason.RunStarted if run is not None else monitoring.advice(seen)
+        at = rfc3339(alarm.evaluated_time or seen.now)
+        return messages.message(seen, Reason.DriftDetected, "; ".join(parts), advice, revision=alarm.revision, time=at)
+    return messages.message(seen, Reason.RunStarted, "; ".join(parts)) if run is not None else ""
+
+
+def _rest(status: DeploymentStatus) -> str:
+    """Who serves what the canary does not."""
+    stable, canary = status.stable, status.canary
+    if stable is None or canary is None:
+        return ""
+    return f"; {stable.model} serves the rest" if canary.weight < 100 else f"; then it replaces {stable.model}"
 
 
 def _beside(progressing: Statement, stalled: Statement, concern: Obstacle | None) -> Statement | None:
@@ -278,11 +337,20 @@ def _revoked(seen: Observation, status: DeploymentStatus) -> str:
 
 
 def _events(
-    seen: Observation, status: DeploymentStatus, ready: Statement, stalled: Statement, progressing: Statement
+    seen: Observation,
+    status: DeploymentStatus,
+    finding: Finding,
+    ready: Statement,
+    stalled: Statement,
+    progressing: Statement,
 ) -> tuple[Event, ...]:
-    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve, pods that do not come."""
+    """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve, pods that do not come.
+
+    That nothing serves before the first model is made is what every Deployment begins with: no warning.
+    """
     before = seen.deployment.status.conditions
-    told = [(ready, not ready.holds), (stalled, stalled.holds)]
+    is_on_its_way = status.stable is None and finding.awaits in (Awaits.MACHINE, Awaits.ANYBODY)
+    told = [(ready, not ready.holds and not is_on_its_way), (stalled, stalled.holds)]
     if status.stable is not None and progressing.holds and progressing.reason in HELD_UP:
         told.append((progressing, True))
     events = []

@@ -250,9 +250,9 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
         return status.mark(IN_USE, False, Reason.NotDeployed, Reason.NotDeployed.sentence)
     stable = [use for use in deployed if use.role == "Stable"]
     shown = stable or list(deployed)
-    listed = ", ".join(f"{use.name} at {use.weight} %" for use in shown[:SHOWN_USERS])
+    listed = ", ".join(f"mdep/{use.name} at {use.weight} %" for use in shown[:SHOWN_USERS])
     more = f" and {len(shown) - SHOWN_USERS} more" if len(shown) > SHOWN_USERS else ""
-    return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"Deployment {listed}{more}.")
+    return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"In {listed}{more} of its traffic.")
 
 
 def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quarantine | None) -> str:
@@ -261,7 +261,8 @@ def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quar
         return approval.reason
     if standing is not None and not deployed:
         return Reason.Quarantined.name
-    return "Serving" if any(use.role == "Stable" for use in deployed) else "Approved"
+    roles = {use.role for use in deployed}
+    return "Serving" if "Stable" in roles else "Canary" if roles else "Approved"
 
 
 def _wake(in_force: bool | None) -> float | None:

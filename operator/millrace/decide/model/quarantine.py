@@ -27,7 +27,7 @@ def mark(model: Model, found: Quarantine | None, wanting: Collection[str]) -> Ma
     if found is None:
         return status.mark(QUARANTINED, False, Reason.NotQuarantined, Reason.NotQuarantined.sentence)
     whom = model.metadata
-    why = f"{whom.name} failed in Deployment {found.deployment} ({found.reason}), so no Deployment rolls it out"
+    why = f"{whom.name} failed in mdep/{found.deployment} ({found.reason}), so no Deployment rolls it out"
     where = found.deployment if found.deployment in wanting or not wanting else min(wanting)
     more = {"deployment": where, "revision": found.revision, "asked": request(found.time)}
     reason = Reason.Quarantined if wanting else None

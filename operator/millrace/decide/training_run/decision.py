@@ -175,7 +175,7 @@ def _run(seen: Observation, resolved: Resolved) -> Plan:
 def _going_on(seen: Observation, after: TrainingRunStatus) -> Plan:
     stage = after.stage or attempt.FETCHING
     waits = attempt.held_up(seen.job) if seen.job is not None else None
-    reason, why = waits or (Reason[stage], f"{_doing(after)} (attempt {after.attempts or 1})")
+    reason, why = waits or (Reason[stage], f"Attempt {after.attempts or 1}: {_doing(after)}")
     text = _text(seen, reason, why, job=after.job_name or "")
     kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=text)
     return _plan(seen, after, kstatus, phase=stage)
@@ -183,10 +183,14 @@ def _going_on(seen: Observation, after: TrainingRunStatus) -> Plan:
 
 def _doing(after: TrainingRunStatus) -> str:
     stage = after.stage or attempt.FETCHING
-    if after.resolved is None:
-        return stage
-    dataset = after.resolved.dataset
-    return f"{stage} with version {dataset.version} of Dataset {dataset.name}"
+    data = "the Dataset"
+    if after.resolved is not None:
+        data = f"version {after.resolved.dataset.version} of Dataset {after.resolved.dataset.name}"
+    return {
+        attempt.FETCHING: f"the rows of {data} are fetched",
+        "Training": f"the trainer runs on the train rows of {data}",
+        "Evaluating": f"the model is measured on the test rows of {data}",
+    }.get(stage, stage)
 
 
 def _end(seen: Observation, job: Job, resolved: Resolved) -> Plan:
@@ -286,8 +290,7 @@ def _taken(model: ModelView, model_name: str) -> int:
 
 
 def _complete(seen: Observation, after: TrainingRunStatus, model: str) -> Plan:
-    numbers = ", ".join(f"{metric.name} {metric.value}" for metric in after.metrics)
-    measured = numbers or "its numbers went with the run's pod; they are on its card"
+    measured = _measured(after) or "its numbers went with the run's pod; they are on its card"
     text = _text(
         seen, Reason.ModelRegistered, f"The run succeeded: Model {model} is registered ({measured})", model=model
     )
@@ -296,11 +299,23 @@ def _complete(seen: Observation, after: TrainingRunStatus, model: str) -> Plan:
         update={"model_ref": NameRef(name=model), "completion_time": seen.now, "stage": None, "stage_start_time": None}
     )
     count = len(seen.run.spec.evaluation.gates)
+    held = gates.holding(after.gates) if after.gates else f"{count} of {count} gates hold."
     marks = (
         status.mark(COMPLETE, True, Reason.ModelRegistered, text),
-        status.mark(GATES_PASSED, True, Reason.AllPassed, f"{count} of {count} gates hold."),
+        status.mark(GATES_PASSED, True, Reason.AllPassed, held),
     )
     return _plan(seen, done, kstatus, phase="Succeeded", marks=marks)
+
+
+def _measured(after: TrainingRunStatus) -> str:
+    """The model's numbers, and those of the champion, which was measured on the same rows."""
+    champion = after.resolved.champion.name if after.resolved is not None and after.resolved.champion else None
+    theirs = {metric.name: metric.value for metric in after.champion_metrics}
+    pairs = ((metric, theirs.get(metric.name) if champion is not None else None) for metric in after.metrics)
+    numbers = ", ".join(f"{one.name} {one.value}{f' ({other})' if other is not None else ''}" for one, other in pairs)
+    if not numbers or champion is None or not theirs or after.resolved is None:
+        return numbers
+    return f"in brackets {champion} on the same test rows of version {after.resolved.dataset.version}: {numbers}"
 
 
 def _fail(seen: Observation, after: TrainingRunStatus, failure: Failure, gates_failed: str = "") -> Plan:

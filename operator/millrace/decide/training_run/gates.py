@@ -17,7 +17,7 @@ from decimal import Decimal
 from millrace.api.training_run import Baseline, Evaluation, Gate, GateResult, Metric, NumberRange
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
-NO_CHAMPION = "no champion yet"
+NO_CHAMPION = "holds, as there is no champion to compare with yet"
 _EXACT = decimal.Context(prec=50, traps=[])
 _LARGEST_EXPONENT = 1000
 
@@ -37,6 +37,14 @@ def summary(results: Iterable[GateResult]) -> str:
     """Every gate that does not hold, by name and with its numbers."""
     failed = [f"{one.name}: {one.message or 'does not hold'}" for one in results if not one.passed]
     return "; ".join(failed)
+
+
+def holding(results: Iterable[GateResult]) -> str:
+    """That all of them hold, and which of them had nothing to fail against."""
+    known = list(results)
+    alone = ", ".join(one.name for one in known if one.message == NO_CHAMPION)
+    text = f"{len(known)} of {len(known)} gates hold"
+    return f"{text}, {alone} because there is no champion to compare with yet." if alone else f"{text}."
 
 
 def _judge(gate: Gate, value: str | None, compared: str | None, champion: str | None) -> GateResult:
@@ -72,7 +80,7 @@ def _against_champion(
     limit = _EXACT.subtract(theirs, margin) if lower else _EXACT.add(theirs, margin)
     passed = observed <= limit if lower else observed >= limit
     text = f"{'<=' if lower else '>='} {_written(limit)}"
-    return _result(gate, passed, value, text, f" (champion {champion}: {compared})")
+    return _result(gate, passed, value, text, f" (champion {champion} on the same rows: {compared})")
 
 
 def _result(gate: Gate, passed: bool, value: str | None, wanted: str, context: str) -> GateResult:
