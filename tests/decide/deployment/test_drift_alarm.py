@@ -200,7 +200,10 @@ def test_rows_that_nobody_has_counted_yet_are_not_called_none() -> None:
     cluster.change(monitoring={"drift": {"interval": "10s"}})
     cluster.add(make_model("churn", 1))
     cluster.settle(5)
-    assert "its rows are not counted yet; a verdict needs 500, those as a canary too" in condition(cluster).message
+    assert (
+        "its rows are not counted yet; a verdict needs 500 (those answered as a canary count)"
+        in condition(cluster).message
+    )
 
 
 def test_an_operator_that_has_asked_nobody_yet_keeps_the_number_of_rows() -> None:

@@ -130,7 +130,9 @@ def test_one_wait_has_one_next_command() -> None:
 def test_while_nothing_serves_no_stable_revision_is_spoken_of() -> None:
     cluster = SimulatedCluster()
     cluster.pass_once()
-    assert condition(cluster, "Available").message.startswith("nothing serves yet")
+    told = condition(cluster, "Available").message
+    assert told.startswith("nothing serves yet")
+    assert next_step(told) == "kubectl -n ml get mdep churn --watch", "there are no pods to look at"
 
 
 def test_a_canary_with_all_the_traffic_leaves_no_rest_to_anybody(serving: SimulatedCluster) -> None:

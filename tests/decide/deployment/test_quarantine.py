@@ -134,7 +134,7 @@ def test_a_canary_gives_way_when_its_bytes_fail_elsewhere() -> None:
     memory = second.status.rollout
     assert memory is not None
     assert memory.last_verdict == "RolledBack"
-    assert "churn-2 failed in Deployment churn: ModelNotLoadable" in (memory.last_verdict_reason or "")
+    assert "churn-2 failed in mdep/churn: ModelNotLoadable" in (memory.last_verdict_reason or "")
     assert len(second.records) == 1, "one failure, one record"
 
 

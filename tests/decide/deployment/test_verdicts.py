@@ -397,9 +397,8 @@ def test_while_steps_go_by_the_line_says_how_many_metrics_have_passed(serving: S
     serving.change(strategy=canary())
     serving.add(make_model("churn", 2))
     serving.settle(3)
-    assert "0 of 1 metrics passed (one that fails ends it, all must pass before it is promoted)" in (
-        serving.status.message or ""
-    )
+    told = serving.status.message or ""
+    assert "0 of 1 metrics passed: steps go on until one fails, promotion waits for all" in told
 
 
 def test_the_step_is_counted_as_the_message_counts_it(serving: SimulatedCluster) -> None:

@@ -178,10 +178,11 @@ def _mark(seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: 
 
 def _too_few(drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> str:
     needed = max(asked.min_samples, sequential.MIN_ROWS)
-    since = "since the last alarm was acknowledged" if drift.acknowledged_time is not None else "those as a canary too"
+    is_anew = drift.acknowledged_time is not None
+    since = "counted since the last alarm was acknowledged" if is_anew else "those answered as a canary count"
     if not drift.samples:
-        return f"{stable.model}: its rows are not counted yet; a verdict needs {needed:,}, {since}"
-    return f"{stable.model} has answered {drift.samples:,} of the {needed:,} rows that a verdict needs, {since}"
+        return f"{stable.model}: its rows are not counted yet; a verdict needs {needed:,} ({since})"
+    return f"{stable.model} has answered {drift.samples:,} of the {needed:,} rows that a verdict needs ({since})"
 
 
 def _trained_on(seen: Observation, stable: RevisionStatus) -> str:

@@ -17,7 +17,7 @@ from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 from millrace.decide.status import later
 
-from . import actions, images, messages, monitoring, progress, target
+from . import actions, images, messages, monitoring, progress, steps, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
@@ -143,12 +143,11 @@ def _available(seen: Observation, status: DeploymentStatus) -> Statement:
     if ready >= wanted and seen.routers_ready >= 1:
         why = f"{ready} of {wanted} servers are ready"
         return Statement(kind=AVAILABLE, holds=True, reason=Reason.AllReplicasReady, why=why)
-    short = _what_is_short(seen, status.stable.revision) if status.stable is not None else ""
-    why = (
-        f"{ready} of {wanted} servers of the stable revision are ready{short}"
-        if status.stable
-        else "nothing serves yet"
-    )
+    if status.stable is None:
+        advice = Reason.NoStable if status.canary is None else None
+        why = "nothing serves yet"
+        return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why, advice=advice)
+    why = f"{ready} of {wanted} servers of the stable revision are ready{_what_is_short(seen, status.stable.revision)}"
     return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why)
 
 
@@ -178,19 +177,22 @@ def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus
         kind=PROGRESSING,
         holds=finding.signal is not Signal.STUCK,
         reason=finding.reason or Reason.CanaryProgressing,
-        why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status)}",
+        why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status, finding)}",
         advice=finding.advice,
         fields=fields,
     )
 
 
-def _watched(seen: Observation, status: DeploymentStatus) -> str:
-    """How far the analysis in the background is, which lets steps go by until a metric fails."""
-    results = status.analysis if seen.deployment.spec.strategy is not None else ()
+def _watched(seen: Observation, status: DeploymentStatus, finding: Finding) -> str:
+    """How far the analysis is; the one in the background lets steps go by until a metric fails."""
+    results = status.analysis if steps.canary_of(seen) is not None else ()
     if not results:
         return ""
     passed = sum(one.phase == "Successful" for one in results)
-    return f"; {passed} of {len(results)} metrics passed (one that fails ends it, all must pass before it is promoted)"
+    told = f"; {passed} of {len(results)} metrics passed"
+    if passed == len(results) or finding.reason in (Reason.CanaryAnalysing, Reason.NoTraffic):
+        return told
+    return f"{told}: steps go on until one fails, promotion waits for all"
 
 
 def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statement:

@@ -68,12 +68,11 @@ def on_drift(situation: Situation, name: str, wish: DriftTrigger) -> Fired | Non
         return None
     known = conditions.find(seen.deployment.status.conditions, DRIFT_DETECTED)
     since = known.last_transition_time if known is not None and known.status == "True" else seen.now
-    feature = situation.drift.status.worst_feature if situation.drift.status is not None else None
     return Fired(
         trigger=name,
         cause=("drift", situation.dataset_digest, situation.stable.digest),
         ripe_at=later(since, seconds(wish.for_)),
-        evidence=f"drift of {situation.stable.model}{f' in {feature}' if feature else ''}",
+        evidence=f"drift of {situation.stable.model}",
         needs_newer_data=True,
     )
 
