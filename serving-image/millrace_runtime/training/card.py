@@ -12,7 +12,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 
 from millrace.contract.profile import NUMERIC, Histogram, Profile
@@ -133,17 +135,28 @@ def _number_plots(card: Card) -> list[tuple[str, str]]:
 
 def _histograms(profile: Profile) -> str:
     shown: list[Histogram] = [*profile.features[:SHOWN_FEATURES], *profile.outputs[:3]]
-    lines = (len(shown) + 2) // 3
-    figure = Figure(figsize=(9, 1.9 * max(lines, 1)), dpi=72)
+    lines = max((len(shown) + 2) // 3, 1)
+    height = 1.9 * lines
+    figure = Figure(figsize=(9, height), dpi=72)
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.1 / height, top=1 - 0.3 / height, wspace=0.22, hspace=0.28)
     for place, histogram in enumerate(shown, start=1):
         axes = figure.add_subplot(lines, 3, place)
-        special = 1 if histogram.kind == NUMERIC else 2
-        colours = [_BLUE] * (histogram.bins - special) + [_GREY] * special
-        axes.bar(range(histogram.bins), histogram.counts, color=colours)
+        _bars(axes, histogram)
         axes.set_title(_shown(histogram.name, 28), fontsize=9)
         axes.set_xticks([])
+        axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.tick_params(labelsize=7)
     return _png(figure)
+
+
+def _bars(axes: Any, histogram: Histogram) -> None:
+    """One object for all bars: an artist for each takes most of a card's time."""
+    special = 1 if histogram.kind == NUMERIC else 2
+    colours = [_BLUE] * (histogram.bins - special) + [_GREY] * special
+    bars = [[(at, 0), (at, count), (at + 0.8, count), (at + 0.8, 0)] for at, count in enumerate(histogram.counts)]
+    axes.add_collection(PolyCollection(bars, facecolors=colours))
+    axes.set_xlim(-0.5, histogram.bins + 0.3)
+    axes.set_ylim(0, 1.05 * max(1, *histogram.counts))
 
 
 def _shown(name: str, most: int) -> str:
@@ -155,6 +168,8 @@ def _shown(name: str, most: int) -> str:
 
 def _axes(horizontal: str, vertical: str) -> tuple[Figure, Any]:
     figure = Figure(figsize=(6, 3.6), dpi=72)
+    # Margins that hold any label: finding out what a label needs is drawing everything twice.
+    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.15, top=0.92)
     axes = figure.add_subplot()
     axes.set_xlabel(horizontal)
     axes.set_ylabel(vertical)
@@ -163,6 +178,5 @@ def _axes(horizontal: str, vertical: str) -> tuple[Figure, Any]:
 
 def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.tight_layout()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
