@@ -105,6 +105,11 @@ def _removed_afterwards() -> Iterator[None]:
 @pytest.fixture
 def kubectl() -> Kubectl:
     run("up")
+    return bound()
+
+
+def bound() -> Kubectl:
+    """kubectl on the cluster that is up."""
     program = Path(run("binaries", "kubectl").stdout.strip())
     return bind_kubectl(program, Path(run("kubeconfig").stdout.strip()))
 
@@ -160,10 +165,11 @@ def output_of(kubectl: Kubectl, namespace: str, name: str) -> list[str]:
     return kubectl("-n", namespace, "logs", name).stdout.splitlines()
 
 
-def test_down_leaves_no_trace_of_a_cluster_that_ran_pods(kubectl: Kubectl):
+def test_down_leaves_no_trace_of_a_cluster_that_ran_pods():
     run("down")
     before = traces()
     run("up")
+    kubectl = bound()
     create(kubectl, "default", pod("busy", "sleep 600"))
     kubectl("wait", "pod/busy", "--for=condition=Ready", "--timeout=60s")
     node = record.read_process(STATE / "node.pid")
