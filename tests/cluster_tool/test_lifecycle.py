@@ -110,7 +110,7 @@ def kubectl() -> Kubectl:
 
 
 def bound() -> Kubectl:
-    """kubectl on the cluster that is up."""
+    """What runs kubectl on the cluster that is up."""
     program = Path(run("binaries", "kubectl").stdout.strip())
     return bind_kubectl(program, Path(run("kubeconfig").stdout.strip()))
 

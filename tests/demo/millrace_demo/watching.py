@@ -10,7 +10,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -20,7 +20,7 @@ class Ended(RuntimeError):
     """kubectl said no; the message is what it said."""
 
 
-def states(command: Sequence[str], deadline: float) -> Iterator[Manifest | None]:
+def states(command: Sequence[str], deadline: float) -> Generator[Manifest | None, None, None]:
     """Each state of one object, the present one first, and None when it is deleted; until `deadline` (time.monotonic).
 
     `command` is a kubectl that prints watch events as JSON. API servers end a watch after a while: then this ends too.
