@@ -106,7 +106,7 @@ def test_a_router_without_a_successor_leaves_only_if_its_service_is_gone(
 
 
 def test_a_router_that_dies_ends_its_container_with_its_exit_code(
-    running: Callable[..., subprocess.Popen[bytes]],
+    running: Callable[[str], Started],
 ) -> None:
     died = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert [running(program).wait(30) for program in ("import sys; sys.exit(3)", died)] == [3, 137]
@@ -127,7 +127,7 @@ def running() -> Iterator[Callable[[str], Started]]:
     with contextlib.ExitStack() as stack:
 
         def start(program: str) -> Started:
-            command = [sys.executable, *programs.leaving(way, [sys.executable, "-c", program])[1:]]
+            command = [sys.executable, *programs.router_command(way, [sys.executable, "-c", program])[1:]]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "HOSTNAME": "router-0"})
             stack.enter_context(process)
             stack.callback(process.kill)

@@ -73,7 +73,7 @@ class Router:
                 *("--log-level", "warning", "--disable-hot-restart"),
             ]
             if self.leaving is not None:
-                command = [sys.executable, *programs.leaving(self.leaving, command)[1:]]
+                command = [sys.executable, *programs.router_command(self.leaving, command)[1:]]
             self.process = subprocess.Popen(
                 command,
                 stderr=log,

@@ -198,9 +198,8 @@ async def test_of_two_routers_that_leave_none_takes_the_other_for_its_successor(
 
 
 def leaving(envoy: Any, service: Service) -> router_process.Leaving:
-    """As in its pod, with the Service at a port of this machine, and hardly a drain."""
-    way = router_workload.leaving("127.0.0.1", service.port, envoy.paths.admin_port)
-    return way._replace(drain_seconds=2.0)
+    """As in its pod, with the Service at a port of this machine."""
+    return router_workload.leaving("127.0.0.1", service.port, envoy.paths.admin_port)
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:

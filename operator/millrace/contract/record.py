@@ -7,6 +7,7 @@ what is unknown and strict about what has the wrong type.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -18,6 +19,7 @@ class MalformedRecord(ValueError):
     """The JSON is not this record; the message names the path and what was expected there."""
 
 
+@functools.cache
 def camel(name: str) -> str:
     """`storage_uri` -> `storageUri`."""
     head, *tail = name.split("_")
@@ -45,7 +47,8 @@ class Record:
         if not isinstance(data, Mapping):
             raise MalformedRecord(f"{path or cls.__name__}: expected an object, got {_kind(data)}")
         values: dict[str, Any] = {}
-        hints = typing.get_type_hints(cls)
+        own: Any = cls  # mypy takes no class of ours for a key
+        hints = _hints(own)
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
             key = camel(field.name)
             where = f"{path}.{key}" if path else key
@@ -67,6 +70,12 @@ class Record:
         except (ValueError, RecursionError) as error:
             raise MalformedRecord(f"{cls.__name__}: not JSON: {error}") from error
         return cls.from_dict(data)
+
+
+@functools.cache
+def _hints(record: type[Record]) -> Mapping[str, Any]:
+    """Types by field. They are written as text, which is compiled whenever they are asked for."""
+    return typing.get_type_hints(record)
 
 
 def _optional(hint: Any) -> bool:

@@ -15,7 +15,7 @@ from millrace.api.resources import ResourceType
 from millrace.apply.events import Recorder
 from millrace.apply.execute import Executor
 from millrace.apply.ledger import Ledger
-from millrace.clients.store import Key, Manifest
+from millrace.clients.store import Key, Manifest, name_of
 from millrace.clients.world import World
 from millrace.controller import probes
 from millrace.controller.audit import Audit
@@ -87,7 +87,7 @@ class Kernel:
     def learn(self, resource: ResourceType, manifest: Manifest, gone: bool) -> None:
         """Update the cache and wake whom it concerns."""
         metadata = manifest["metadata"]
-        key = Key(resource, metadata.get("namespace") or "", metadata["name"])
+        key = Key(resource, *name_of(manifest))
         if gone:
             self._ledger.dropped(key, metadata["uid"])
             if self.world.store.drop(*key, uid=metadata["uid"]) is None:

@@ -161,8 +161,7 @@ def _same_bytes(world: World, model: Manifest) -> Iterator[tuple[str, str]]:
     """The other Models of the same bytes: a verdict is about these."""
     namespace = model["metadata"].get("namespace") or ""
     for digest in by_digest(model):
-        for one in world.store.find(resources.MODELS, by_digest, digest, namespace):
-            yield namespace, one["metadata"]["name"]
+        yield from map(name_of, world.store.find(resources.MODELS, by_digest, digest, namespace))
 
 
 def _made_by(_: World, run: Manifest) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,6 @@ from collections.abc import Sequence
 from millrace.programs import router
 
 
-def leaving(way: router.Leaving, envoy: Sequence[str]) -> list[str]:
+def router_command(way: router.Leaving, envoy: Sequence[str]) -> list[str]:
     """A container's command that runs `envoy` by `millrace.programs.router`."""
     return ["python3", "-c", inspect.getsource(router), json.dumps(way), *envoy]

@@ -16,7 +16,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 
 class Leaving(NamedTuple):
@@ -36,18 +39,13 @@ class Leaving(NamedTuple):
 
 def is_another(way: Leaving, own: str) -> bool:
     """Whether the Service leads to a router other than `own` that stays, or is gone."""
-    import http.client
-
-    service = http.client.HTTPConnection(way.service, way.port, timeout=1)
     try:
-        service.request("GET", "/", headers={"Host": way.generation_host})
-        return service.getresponse().getheader(way.who, own) != own
+        _, headers = _ask(way.service, way.port, "GET", "/", 1.0, Host=way.generation_host)
     except socket.gaierror as error:
         return error.errno == socket.EAI_NONAME  # the Service is gone: nobody comes any more
-    except (OSError, http.client.HTTPException):
+    except OSError:
         return False
-    finally:
-        service.close()
+    return headers.get(way.who, own) != own
 
 
 def leave(way: Leaving, own: str) -> None:
@@ -66,16 +64,27 @@ def leave(way: Leaving, own: str) -> None:
 
 def _posted(way: Leaving, path: str) -> bool:
     """Whether Envoy's administration took it."""
+    try:
+        status, _ = _ask("127.0.0.1", way.admin_port, "POST", path, 10.0)
+    except OSError:
+        return False
+    return status < 400
+
+
+def _ask(host: str, port: int, method: str, path: str, seconds: float, **headers: str) -> tuple[int, Message]:
+    """Status and headers of the answer. Raises OSError."""
     import http.client
 
-    admin = http.client.HTTPConnection("127.0.0.1", way.admin_port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
-        admin.request("POST", path)
-        return admin.getresponse().status < http.HTTPStatus.BAD_REQUEST
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{type(error).__name__}: {error}") from error
+    else:
+        return answer.status, answer.headers
     finally:
-        admin.close()
+        connection.close()
 
 
 def run(way: Leaving, envoy: Sequence[str]) -> int:

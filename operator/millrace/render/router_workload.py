@@ -37,14 +37,14 @@ _RESOURCES = ResourceRequirements(requests={"cpu": "50m", "memory": "64Mi"}, lim
 def leaving(service: str, port: int = PUBLIC_PORT, admin_port: int = environment.ROUTER_ADMIN_PORT) -> Leaving:
     """How a router behind that Service leaves."""
     return Leaving(
-        service,
-        port,
-        admin_port,
-        router_bootstrap.GENERATION_HOST,
-        router_bootstrap.WHO,
-        router_bootstrap.LEAVING,
-        SUCCESSOR_SECONDS,
-        DRAIN_SECONDS,
+        service=service,
+        port=port,
+        admin_port=admin_port,
+        generation_host=router_bootstrap.GENERATION_HOST,
+        who=router_bootstrap.WHO,
+        leaving=router_bootstrap.LEAVING,
+        successor_seconds=SUCCESSOR_SECONDS,
+        drain_seconds=DRAIN_SECONDS,
     )
 
 
@@ -111,7 +111,7 @@ def _pod(owner: ObjectMeta, platform: pod.Platform) -> pod.Part:
     envoy = pod.container(
         "router",
         platform.router_image,
-        programs.leaving(
+        programs.router_command(
             leaving(owner.name), ["envoy", "--config-path", config, "--concurrency", "1", "--log-level", "warning"]
         ),
         platform=platform,

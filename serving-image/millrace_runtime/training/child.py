@@ -37,6 +37,17 @@ class ChildFailed(Exception):
 
 def run(module: str, folder: pathlib.Path, seconds: float) -> None:
     """Run `python -m module folder` to its end. Raises ChildFailed."""
+    code = _exit_code(module, folder, seconds)
+    if code == FAILED:
+        said = _said(folder)
+        raise ChildFailed(str(said.get("message", "it gave no reason"))[:400], said)
+    if code:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise ChildFailed(f"the model crashed the ONNX runtime ({how})")
+
+
+def _exit_code(module: str, folder: pathlib.Path, seconds: float) -> int:
+    """As subprocess has it: negative for a signal. Nothing that the process started outlives it."""
     command = [sys.executable, "-m", module, str(folder)]
     environ = {name: os.environ[name] for name in _KEPT if name in os.environ} | PROTECTIVE | _ALONE
     process = subprocess.Popen(  # noqa: S603 - our own module, no shell, no user input
@@ -49,7 +60,7 @@ def run(module: str, folder: pathlib.Path, seconds: float) -> None:
         start_new_session=True,
     )
     try:
-        code = process.wait(seconds)
+        return process.wait(seconds)
     except subprocess.TimeoutExpired as error:
         raise ChildFailed(f"the model did not answer within {seconds:g} s") from error
     finally:
@@ -57,12 +68,6 @@ def run(module: str, folder: pathlib.Path, seconds: float) -> None:
             # In a container of its own this is process 1, and -1 are all others in it: also what left its group.
             os.kill(-1, signal.SIGKILL) if os.getpid() == 1 else os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if code == FAILED:
-        said = _said(folder)
-        raise ChildFailed(str(said.get("message", "it gave no reason"))[:400], said)
-    if code:
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise ChildFailed(f"the model crashed the ONNX runtime ({how})")
 
 
 def failed(folder: pathlib.Path, **facts: Any) -> int:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import watching
+
 Manifest = dict[str, Any]
 
 
@@ -88,14 +90,22 @@ class Kubectl:
     def until(
         self, kind: str, name: str, wanted: Callable[[Manifest], bool], timeout: float, what: str = ""
     ) -> Manifest:
-        """The object once `wanted` holds. Raises TimedOut, showing its status, when it does not in time (seconds)."""
+        """The object in the first state in which `wanted` holds, however short: each one that comes is looked at.
+
+        Raises TimedOut, showing its status, when none comes in time (seconds), and CommandFailed.
+        """
         deadline = time.monotonic() + timeout
         seen: Manifest | None = None
+        its = f"--field-selector=metadata.name={name}"
+        watch = self.command("get", kind, its, "--watch", "--output-watch-events", "-o", "json")
         while time.monotonic() < deadline:
-            seen = self.get(kind, name)
-            if seen is not None and wanted(seen):
-                return seen
-            time.sleep(0.3)
+            try:
+                with contextlib.closing(watching.states(watch, deadline)) as states:
+                    for seen in states:
+                        if seen is not None and wanted(seen):
+                            return seen
+            except watching.Ended as ended:
+                raise CommandFailed(f"kubectl get {kind} {name}: {ended}") from None
         status = json.dumps((seen or {}).get("status"), indent=1)
         raise TimedOut(f"{kind}/{name}: {what or wanted.__name__} not within {timeout:.0f} s; last status: {status}")
 

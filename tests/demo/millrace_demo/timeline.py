@@ -12,6 +12,8 @@ from .kubectl import CommandFailed, Kubectl, is_true
 
 Manifest = dict[str, Any]
 STORY = ("frozen", "succeeded", "approved", "serving", "drift", "started", "canary", "promoted")
+KINDS = "jobs.batch,datasets.millrace.dev,trainingruns.millrace.dev,models.millrace.dev,deployments.millrace.dev"
+"""What is looked at, in this order, by one kubectl."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,11 @@ class Timeline:
             self._stop.wait(0.4)
 
     def _look(self) -> None:
-        kinds = "datasets.millrace.dev,trainingruns.millrace.dev,models.millrace.dev,deployments.millrace.dev"
-        for job in self._kubectl.list("jobs", "millrace.dev/component=training"):
-            if job["metadata"]["name"].startswith(self._only):
-                self.note("training", f"Job {job['metadata']['name']}")
-        items = self._kubectl.list(kinds)
+        found = self._kubectl.list(KINDS)
+        for item in found:
+            if item["kind"] == "Job" and _trains(item) and item["metadata"]["name"].startswith(self._only):
+                self.note("training", f"Job {item['metadata']['name']}")
+        items = [item for item in found if item["kind"] != "Job"]
         # A Model may be approved a moment before its run says that it succeeded: it is told in the order of the cause.
         under_way = {
             item["metadata"]["name"]
@@ -86,6 +88,10 @@ class Timeline:
             if item["metadata"]["name"].startswith(self._only) and _run_of(item) not in under_way:
                 for word, detail in NOTICE[item["kind"]](item):
                     self.note(word, detail)
+
+
+def _trains(job: Manifest) -> bool:
+    return bool(job["metadata"].get("labels", {}).get("millrace.dev/component") == "training")
 
 
 def _run_of(item: Manifest) -> str:

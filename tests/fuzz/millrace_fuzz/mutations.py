@@ -112,9 +112,7 @@ def valid(kind: str, number: int, book: Book) -> Iterator[Mutation]:
         wanted = VALID_EACH if schema.is_leaf(node) else WHOLE_EACH
         if count[where] >= wanted:
             continue
-        fixed = [*values.edges(node)] if schema.is_leaf(node) else []
-        drawn = values.draw(values.strategy(node), wanted * SPARE, number + zlib.crc32(f"{kind}{where}".encode()))
-        for new in (*fixed, *drawn):
+        for new in _candidates(node, wanted * SPARE, number + zlib.crc32(f"{kind}{where}".encode())):
             if count[where] >= wanted:
                 break
             spec = schema.with_value(seeds.SPECS[kind][seed], place, new)
@@ -122,6 +120,14 @@ def valid(kind: str, number: int, book: Book) -> Iterator[Mutation]:
                 count[where] += 1
                 yield mutation
         yield from _left_out(kind, seed, place, where, book)
+
+
+def _candidates(node: Node, count: int, salt: int) -> Iterator[Any]:
+    """The edges of a leaf, then values by chance: only when they are asked for, and where the edges are not all."""
+    if schema.is_leaf(node):
+        yield from values.edges(node)
+    if not values.is_closed(node):
+        yield from values.draw(values.strategy(node), count, salt)
 
 
 def together(kind: str, book: Book) -> Iterator[Mutation]:
@@ -216,9 +222,8 @@ def immutable(kind: str, number: int, book: Book) -> Iterator[Mutation]:
         if not schema.is_leaf(node):
             continue
         old, where = seeds.SPECS[kind][seed], schema.generic(("spec", *place))
-        closed = "enum" in node or node["type"] == "boolean"
         salt = number + zlib.crc32(f"immutable{kind}{where}".encode())
-        fixed = [*values.edges(node)] if closed else values.draw(values.strategy(node), 3, salt)
+        fixed = [*values.edges(node)] if values.is_closed(node) else values.draw(values.strategy(node), 3, salt)
         for new in [one for one in fixed if one != value][:2]:
             spec = schema.with_value(old, place, new)
             found = oracle.findings(kind, spec, old)

@@ -111,6 +111,11 @@ def draw(made: st.SearchStrategy[Any], count: int, seed: int) -> list[Any]:
     return found
 
 
+def is_closed(node: Node) -> bool:
+    """Whether `edges` has all values there are."""
+    return "enum" in node or node["type"] == "boolean"
+
+
 def edges(node: Node) -> Iterator[Any]:
     """Values that the structure only just allows."""
     if "enum" in node:

@@ -9,10 +9,13 @@ from typing import Any
 
 import yaml
 
+# libyaml reads the same text many times faster; PyYAML is not always built with it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 @functools.lru_cache(maxsize=512)
 def _parsed(text: str) -> list[Any]:
-    found: list[Any] = yaml.safe_load(text)["resources"]
+    found: list[Any] = yaml.load(text, LOADER)["resources"]
     return found
 
 

@@ -17,6 +17,8 @@ from millrace_runtime.outcome import StageError
 from millrace_runtime.training import classes, measure, metrics
 from millrace_runtime.training.subject import Subject
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 TREE = {"trainer": runs.builtin("sklearn.tree.DecisionTreeClassifier")}
 
 
@@ -163,6 +165,12 @@ def own(bench, run, model, **metadata):
     return bench.evaluate(run)
 
 
+@pytest.fixture(scope="module")
+def plain(binary):
+    """The report on the plain classifier, evaluated as in the pod."""
+    return own(binary, "plain", graphs.classifier())
+
+
 @pytest.mark.parametrize("known", [[0, 0], [True, 1], [1.0, 1], ["1", 1], [False, 0], ["a", "a"], [-0.0, 0]], ids=str)
 def test_a_model_that_names_a_class_twice_is_refused(binary, known):
     with pytest.raises(StageError, match="names a class twice"):
@@ -181,9 +189,8 @@ def test_classes_that_are_none_are_refused(binary, known):
     "known", [[0, 1], [False, True], ["0", "1"], [0.0, 1.0], ["false", True], [False, "1.0"]], ids=str
 )
 @pytest.mark.parametrize("kind", ["INT64", "INT32", "FLOAT", "DOUBLE", "BOOL", "STRING"])
-def test_a_model_may_write_its_classes_and_its_labels_as_it_likes(binary, known, kind):
+def test_a_model_may_write_its_classes_and_its_labels_as_it_likes(binary, plain, known, kind):
     report = own(binary, "written", answering(kind), classes=known)
-    plain = own(binary, "plain", graphs.classifier())
     assert report.metrics == plain.metrics
 
 

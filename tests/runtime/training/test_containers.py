@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -222,6 +224,13 @@ def test_a_task_of_another_version_is_named(tmp_path, task, said):
     code, message, _ = tasks.contained(partial(training.main, ["train"]), task, tmp_path)
     assert (code, message["reason"]) == (2, "MalformedReport")
     assert said in message["message"]
+
+
+def test_fetching_loads_nothing_that_only_training_needs(tmp_path):
+    """Each of them is half a second of processor time, and more memory than the rest of the container."""
+    loaded = "import sys; from millrace_runtime.training import __main__, fetch; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert {"pandas", "sklearn", "onnx", "matplotlib", "scipy"} & set(done.stdout.split()) == set()
 
 
 def test_the_three_containers_as_the_image_starts_them(tmp_path):

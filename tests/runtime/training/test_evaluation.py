@@ -18,6 +18,8 @@ from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import manifest
 from millrace_runtime.training import evaluate, features, metrics, subject
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 
 def session(model):
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -30,6 +32,15 @@ def failure(call, *arguments, **changes):
     with pytest.raises(StageError) as caught:
         call(*arguments, **changes)
     return caught.value
+
+
+def test_a_run_is_measured_in_this_process_as_in_processes_of_their_own(trained):
+    """`trained` was evaluated as in the pod; `one_process` may not change what the other tests here look at."""
+    apart = trained.reports["first"]
+    names = ("golden.json", "profile.json", "card.html")
+    before = {name: trained.artifact("first", name).read_bytes() for name in names}
+    assert trained.evaluate("first") == apart
+    assert {name: trained.artifact("first", name).read_bytes() for name in names} == before
 
 
 def test_a_run_leaves_five_files_and_says_where(trained):

@@ -13,6 +13,8 @@ from run_kit import graphs, runs
 
 from millrace_runtime.outcome import StageError
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 FIELDS = [
     {"name": "label", "type": "Int64", "role": "Label"},
     {"name": "customer", "type": "Int64", "role": "Id"},

@@ -18,6 +18,8 @@ from millrace_runtime.serving.telemetry import Telemetry
 from millrace_runtime.serving.tensors import TensorSpec
 from millrace_runtime.training import card, features, reference
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 ODD = [
     "$", "price $", "$a$", "$\\frac{", "$$", "a_b^c", "\\alpha", "_hidden", "a\rb", "a\u2028b", "a\u2029b", "a\u0085b",
     "a\x0bb", "a\x0cb", "a\x1cb", "tab\there", 'quote"d', "back\\slash", "brace}", "brace{", "a} 1", "# HELP", "comma,",

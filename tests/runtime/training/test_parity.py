@@ -15,6 +15,8 @@ from millrace_runtime.training.export import Served
 from millrace_runtime.training.features import Layout
 from millrace_runtime.training.spec import Builtin, TaskKind
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 CLASSES = {
     "small": [0, 1, 2],
     "negative": [-5, 0, 7],

@@ -22,6 +22,8 @@ from millrace.contract.profile import Profile
 from millrace_runtime.outcome import StageError
 from millrace_runtime.training import estimators, features, fit, precision
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 TREE, LINEAR = "sklearn.tree.DecisionTreeClassifier", "sklearn.linear_model.LogisticRegression"
 
 

@@ -11,6 +11,8 @@ from run_kit import runs
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError
 
+pytestmark = pytest.mark.usefixtures("one_process")
+
 LABEL = {"name": "y", "type": "Int64", "role": "Label"}
 FEATURES = [{"name": name, "type": "Float64"} for name in "abc"]
 
