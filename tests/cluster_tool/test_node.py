@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from millrace_cluster import addresses, images, kubeconfig, layout, nodefiles, volumes
+from millrace_cluster import addresses, images, kernel, kubeconfig, layout, nodefiles, volumes
 
 CLUSTER_TOOL = Path(addresses.__file__).resolve().parents[1]
 
@@ -98,3 +99,17 @@ def test_a_kubeconfig_is_readable_by_its_owner_only(tmp_path: Path):
 
 def test_the_snapshotter_suits_the_file_system():
     assert layout.choose_snapshotter(Path("/proc")) == "overlayfs"
+
+
+@pytest.mark.parametrize(
+    "options, file, of_one_process",
+    [("rw,relatime,cpu,cpuacct", "cpu.shares", 1024), ("v2", "cpu.weight", 100)],
+)
+def test_all_pods_together_weigh_more_than_a_process_beside_them_on_every_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, file: str, of_one_process: int
+):
+    monkeypatch.setattr(kernel, "_hierarchies", lambda: [(tmp_path, options)])
+    kernel.make_cgroups()
+    weight = int((tmp_path / addresses.CGROUP / file).read_text())
+    assert weight > of_one_process * (os.cpu_count() or 1)
+    assert weight <= 262_144 and (file != "cpu.weight" or weight <= 10_000), "more than the kernel takes"

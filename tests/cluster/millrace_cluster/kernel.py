@@ -16,6 +16,9 @@ from millrace_cluster.failure import ClusterError
 _TUNED = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
           "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")  # fmt: skip
 _SYSCTL = Path("/proc/sys")
+# A process outside the pods weighs as much as all pods together, unless their group is given more: beside a test run or
+# a compiler they would then have a tenth of the machine, and what waits for them would time out.
+_PROCESSES_PER_CORE = 4
 
 
 def _hierarchies() -> list[tuple[Path, str]]:
@@ -44,6 +47,17 @@ def make_cgroups() -> None:
             for controller in ("cpu", "memory", "pids", "cpuset", "io"):
                 with contextlib.suppress(OSError):
                     (root / "cgroup.subtree_control").write_text(f"+{controller}")
+        _weigh(group, options)
+
+
+def _weigh(group: Path, options: str) -> None:
+    """Give all pods together the share of several processes (control groups: v1 `cpu.shares`, v2 `cpu.weight`)."""
+    processes = _PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    with contextlib.suppress(OSError):
+        if "cpu" in options.split(","):
+            (group / "cpu.shares").write_text(str(1024 * processes))
+        elif options == "v2":
+            (group / "cpu.weight").write_text(str(min(100 * processes, 10_000)))
 
 
 def _ours() -> list[Path]:
