@@ -11,41 +11,13 @@ from millrace import api
 from millrace.api.deployment import Trigger
 from millrace.decide.deployment import triggers
 from millrace.decide.deployment.drift import Verdict
-from millrace.decide.deployment.observation import RevisionDrift
 from millrace_kit.simulation import SimulatedCluster, make_model
-from retraining_worlds import DRIFTED, RETRAINING, SPEC, dataset
+from retraining_worlds import RETRAINING, SPEC, condition, dataset, drifts, finish, watched_cluster
 
 
 @pytest.fixture
 def watched() -> SimulatedCluster:
-    """churn-1, trained on version 1 of customers, serves; drift is monitored."""
-    cluster = SimulatedCluster()
-    cluster.change(monitoring={"drift": {"interval": "10s"}}, retraining=RETRAINING)
-    trained = {"name": "customers", "version": 1, "digest": f"sha256:{1:064x}"}
-    cluster.add(make_model("churn", 1, dataset=trained))
-    cluster.run = api.TrainingRun.model_validate({"metadata": {"name": "churn-gb", "namespace": "ml"}, "spec": SPEC})
-    cluster.dataset = dataset(1)
-    cluster.settle(5)
-    return cluster
-
-
-def drifts(cluster: SimulatedCluster, verdict: Verdict = DRIFTED) -> None:
-    stable = cluster.status.stable
-    assert stable is not None
-    cluster.drift = RevisionDrift(revision=stable.revision, verdict=verdict)
-
-
-def finish(cluster: SimulatedCluster, kind: str = "Failed", **status: Any) -> None:
-    done = {"type": kind, "status": "True", "reason": "GatesFailed", "lastTransitionTime": "2026-11-21T08:00:00Z"}
-    cluster.runs = [
-        run.model_copy(update={"status": api.TrainingRunStatus.model_validate({"conditions": [done], **status})})
-        for run in cluster.runs
-    ]
-
-
-def condition(cluster: SimulatedCluster, kind: str) -> tuple[str, str]:
-    found = next(one for one in cluster.status.conditions if one.type == kind)
-    return found.status, found.reason
+    return watched_cluster()
 
 
 def test_drift_starts_a_clone_of_the_run_once(watched: SimulatedCluster) -> None:
@@ -396,61 +368,3 @@ def test_a_missing_run_is_named_before_it_is_needed(watched: SimulatedCluster) -
     watched.settle(1)
     assert condition(watched, "RetrainingBlocked") == ("True", "TrainingRunMissing")
     assert "TrainingRun churn-gb, which is to be cloned, does not exist" in (watched.status.message or "")
-
-
-# --- what it says
-
-
-def told(cluster: SimulatedCluster) -> str:
-    return next(one.message for one in cluster.status.conditions if one.type == "RetrainingBlocked")
-
-
-def test_a_trigger_that_waits_for_drift_to_last_says_until_when(watched: SimulatedCluster) -> None:
-    drifts(watched)
-    watched.dataset = dataset(2)
-    watched.settle(5)
-    assert condition(watched, "RetrainingBlocked") == ("False", "WithinLimits")
-    assert "trigger drifted asks for a run at 2026-11-21T08:" in told(watched)
-    alarm = next(one.message for one in watched.status.conditions if one.type == "DriftDetected")
-    assert "Trigger drifted starts a TrainingRun once it has lasted 60s" in alarm
-    assert "acknowledgeDrift" not in alarm.partition(" Next: ")[2], "nothing is to be done about it"
-
-
-def test_while_a_run_answers_drift_the_one_line_names_both(watched: SimulatedCluster) -> None:
-    drifts(watched)
-    watched.dataset = dataset(2)
-    watched.settle(70)
-    (clone,) = watched.created
-    assert "drift in" in (watched.status.message or "")
-    assert f"TrainingRun {clone['metadata']['name']} trains a new version" in (watched.status.message or "")
-
-
-def test_drift_that_was_answered_is_not_held_up_by_the_rollout_of_its_answer(watched: SimulatedCluster) -> None:
-    watched.change(strategy={"canary": {"steps": [{"setWeight": 5}, {"pause": {"duration": "1h"}}]}})
-    drifts(watched)
-    watched.dataset = dataset(2)
-    watched.settle(70)
-    finish(watched, "Complete", modelRef={"name": "churn-2"})
-    watched.add(make_model("churn", 2))
-    watched.settle(20)
-    assert watched.status.canary is not None
-    assert condition(watched, "RetrainingBlocked") == ("False", "RunStarted")
-    assert "made churn-2, which is being rolled out" in told(watched)
-
-
-def test_the_cooldown_is_told_also_while_nothing_asks_for_a_run_and_ends_by_itself(watched: SimulatedCluster) -> None:
-    drifts(watched)
-    watched.dataset = dataset(2)
-    watched.settle(70)
-    finish(watched, "Complete", modelRef={"name": "churn-2"})
-    watched.add(make_model("churn", 2))
-    watched.settle(40)
-    assert watched.status.stable is not None
-    assert watched.status.stable.model == "churn-2"
-    assert watched.status.retraining is not None
-    assert watched.status.retraining.state == "Cooldown"
-    assert "no trigger asks for a run; after churn-drifted-" in told(watched)
-    assert "no run starts before 2026-11-21T08:" in told(watched)
-    watched.settle(40, seconds=120)
-    assert watched.status.retraining.state == "Idle"
-    assert told(watched) == "no trigger asks for a run"

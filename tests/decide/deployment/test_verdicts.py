@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,49 +12,16 @@ from millrace import api
 from millrace.decide.deployment.observation import RevisionDrift
 from millrace.observe.counting import Windows
 from millrace_kit.simulation import Crash, SimulatedCluster, make_model
+from verdict_worlds import canary, condition, rolled_back, serving_cluster, stable, until
 
-STEPS: list[dict[str, Any]] = [{"setWeight": 25}, {"pause": {"duration": "10s"}}, {"setWeight": 50}]
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.05}, "minSamples": 100}
-
-
-def canary(steps: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
-    return {"canary": {"steps": steps or STEPS, **more}}
-
-
 ANALYSED = canary([{"setWeight": 25}, {"analysis": {"metrics": [ERRORS]}}])
 WATCHED = canary(analysis={"metrics": [ERRORS]})
 
 
 @pytest.fixture
 def serving() -> SimulatedCluster:
-    """churn-1, of two inputs, serves."""
-    cluster = SimulatedCluster()
-    cluster.add(make_model("churn", 1))
-    cluster.settle(5)
-    assert cluster.status.stable is not None
-    return cluster
-
-
-def until(cluster: SimulatedCluster, reached: Callable[[], bool], requests: int = 0, **answers: float) -> None:
-    for _ in range(300):
-        if reached():
-            return
-        cluster.settle(1)
-        cluster.serve(requests, **answers)
-    raise AssertionError(cluster.status.message)
-
-
-def stable(cluster: SimulatedCluster) -> str:
-    return cluster.status.stable.model if cluster.status.stable is not None else ""
-
-
-def condition(cluster: SimulatedCluster, kind: str) -> tuple[str, str, str]:
-    found = next(one for one in cluster.status.conditions if one.type == kind)
-    return found.status, found.reason, found.message
-
-
-def rolled_back(cluster: SimulatedCluster) -> bool:
-    return bool(cluster.status.quarantined)
+    return serving_cluster()
 
 
 # --- 1: refusals count, beside stable
@@ -367,54 +333,3 @@ def test_a_crash_in_the_middle_of_a_rollback_ends_in_the_same_rollback(serving: 
         assert (memory.last_verdict, [one.model for one in cluster.status.quarantined]) == ("RolledBack", ["churn-2"])
         assert (memory.last_verdict_reason or "").startswith("AnalysisFailed: ")
         assert len(cluster.records) == 1
-
-
-# --- what is left of it
-
-
-def test_what_a_canary_was_promoted_by_stays_until_the_next_one_starts(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary())
-    serving.add(make_model("churn", 2))
-    until(serving, lambda: stable(serving) == "churn-2", 50)
-    (result,) = serving.status.analysis
-    assert (result.name, result.phase) == ("default-error-rate", "Successful")
-    assert "1 of 1 metrics passed" in condition(serving, "Progressing")[2]
-    serving.settle(60)
-    assert serving.status.analysis == (result,)
-    serving.add(make_model("churn", 3))
-    until(serving, lambda: serving.status.canary is not None, 50)
-    assert all(one.phase == "Pending" for one in serving.status.analysis)
-
-
-def test_what_a_canary_failed_of_stays_too(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary())
-    serving.add(make_model("churn", 2))
-    until(serving, lambda: rolled_back(serving), 50, errors=0.3)
-    assert [one.phase for one in serving.status.analysis] == ["Failed"]
-
-
-def test_while_steps_go_by_the_line_says_how_many_metrics_have_passed(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary())
-    serving.add(make_model("churn", 2))
-    serving.settle(3)
-    told = serving.status.message or ""
-    assert "0 of 1 metrics passed: steps go on until one fails, promotion waits for all" in told
-
-
-def test_the_step_is_counted_as_the_message_counts_it(serving: SimulatedCluster) -> None:
-    serving.change(strategy={"canary": {"steps": [{"setWeight": 25}, {"pause": {"duration": "1h"}}]}})
-    serving.add(make_model("churn", 2))
-    serving.settle(5)
-    assert serving.status.rollout is not None
-    assert (serving.status.rollout.current_step_index, serving.status.rollout.step) == (1, "2 of 2")
-    assert "step 2 of 2" in (serving.status.message or "")
-
-
-def test_a_rule_that_nobody_wrote_says_so_and_how_to_turn_it_off(serving: SimulatedCluster) -> None:
-    serving.change(strategy=canary())
-    serving.add(make_model("churn", 2))
-    until(serving, lambda: serving.status.canary is not None and serving.status.canary.weight > 0, 50)
-    serving.serve(20)
-    serving.settle(2)
-    (result,) = serving.status.analysis
-    assert "built in; strategy.canary.disableDefaults turns it off" in (result.message or "")

@@ -6,6 +6,8 @@ from typing import Any
 
 from millrace import api
 from millrace.decide.deployment.drift import Verdict
+from millrace.decide.deployment.observation import RevisionDrift
+from millrace_kit.simulation import SimulatedCluster, make_model
 
 SPEC = {
     "author": "ada",
@@ -38,3 +40,34 @@ def dataset(version: int) -> api.Dataset:
             "status": {"current": current},
         }
     )
+
+
+def watched_cluster() -> SimulatedCluster:
+    """churn-1, trained on version 1 of customers, serves; drift is monitored."""
+    cluster = SimulatedCluster()
+    cluster.change(monitoring={"drift": {"interval": "10s"}}, retraining=RETRAINING)
+    trained = {"name": "customers", "version": 1, "digest": f"sha256:{1:064x}"}
+    cluster.add(make_model("churn", 1, dataset=trained))
+    cluster.run = api.TrainingRun.model_validate({"metadata": {"name": "churn-gb", "namespace": "ml"}, "spec": SPEC})
+    cluster.dataset = dataset(1)
+    cluster.settle(5)
+    return cluster
+
+
+def drifts(cluster: SimulatedCluster, verdict: Verdict = DRIFTED) -> None:
+    stable = cluster.status.stable
+    assert stable is not None
+    cluster.drift = RevisionDrift(revision=stable.revision, verdict=verdict)
+
+
+def finish(cluster: SimulatedCluster, kind: str = "Failed", **status: Any) -> None:
+    done = {"type": kind, "status": "True", "reason": "GatesFailed", "lastTransitionTime": "2026-11-21T08:00:00Z"}
+    cluster.runs = [
+        run.model_copy(update={"status": api.TrainingRunStatus.model_validate({"conditions": [done], **status})})
+        for run in cluster.runs
+    ]
+
+
+def condition(cluster: SimulatedCluster, kind: str) -> tuple[str, str]:
+    found = next(one for one in cluster.status.conditions if one.type == kind)
+    return found.status, found.reason
