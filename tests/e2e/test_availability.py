@@ -143,11 +143,12 @@ def ask(kubectl: Kubectl, action: dict[str, Any]) -> None:
     kubectl.run("patch", "mdep", NAME, "--type=merge", "-p", json.dumps({"spec": {"actions": action}}))
 
 
-def abort(kubectl: Kubectl, stable: str) -> None:
-    """Stop the canary once it has traffic."""
+def abort(kubectl: Kubectl, stable: str, has_answered: Callable[[], bool]) -> None:
+    """Stop the canary once it has a weight and callers have met it, which is a moment later."""
     seen = kubectl.until(
         "mdep", NAME, lambda item: item["status"].get("canary", {}).get("weight", 0) > 0, 90, "at 25 %"
     )
+    until(has_answered, 60, "the canary has answered")
     ask(kubectl, {"abort": {"revision": seen["status"]["canary"]["revision"], "reason": "a hunch"}})
     kubectl.until("mdep", NAME, lambda item: item["status"]["rollout"].get("lastVerdict") == "Aborted", 60, "aborted")
     settled(kubectl, stable)
@@ -198,7 +199,7 @@ def test_no_request_fails_while_the_operator_changes_versions_and_people_and_dra
         settled(kubectl, f"{NAME}-3")
         passed("promoted")
         importer.approve(NAME, 4, serving[4])
-        abort(kubectl, f"{NAME}-3")
+        abort(kubectl, f"{NAME}-3", lambda: "4" in caller.tally.versions)
         passed("aborted")
         stable = settled(kubectl, f"{NAME}-3")["status"]["stable"]["revision"]
         drain(kubectl, f"{SERVERS},millrace.dev/revision={stable}")
