@@ -18,8 +18,9 @@ from pydantic import Field, ValidationError
 
 from millrace.api import resources
 from millrace.api.base import Shape, Time, rfc3339
-from millrace.api.deployment_status import Revision
+from millrace.api.deployment_status import Quarantined, Revision
 from millrace.api.quantities import Digest, DnsName
+from millrace.contract.reasons import Reason as PodReason
 from millrace.render import metadata, names
 
 Manifest = dict[str, Any]
@@ -57,6 +58,15 @@ class Released(Shape):
 
 
 Record = Condemned | Released
+_OF_FILES = frozenset({PodReason.DIGEST_MISMATCH.value, PodReason.GOLDEN_SET_MISMATCH.value})
+"""Verdicts on the files that a Model names: the one that is not what was approved, the golden set that is not met."""
+
+
+def is_about(entry: Condemned | Quarantined, model: str) -> bool:
+    """Whether it keeps a Model of these bytes from being rolled out: every one where the bytes failed, and only the one
+    that was tried where a file that it names is another than it says.
+    """
+    return entry.model == model or entry.reason.partition(":")[0] not in _OF_FILES
 
 
 def condemned(deployment_uid: str, began: datetime, **facts: Any) -> Condemned:

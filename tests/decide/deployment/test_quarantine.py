@@ -120,6 +120,24 @@ def test_other_deployments_of_the_same_bytes_honour_it_under_any_name_of_theirs(
     assert other.status.quarantined[0].deployment == "churn"
 
 
+@pytest.mark.parametrize("reason", ["DigestMismatch", "GoldenSetMismatch"])
+def test_a_file_that_is_another_than_its_model_says_condemns_no_other_model_of_the_bytes(reason: str) -> None:
+    digest = f"sha256:{2:064x}"
+    first = serving()
+    first.broken[digest] = Trouble(reason=reason, message="approved was another")
+    first.add(make_model("churn", 2))
+    first.settle(4)
+    assert [one.model for one in first.status.quarantined] == ["churn-2"]
+    first.broken.clear()
+    second = beside(first, "other", "uid-other")
+    second.settle(30)
+    assert stable(second) == "churn-1", "the Model whose file it was stays out everywhere"
+    second.add(make_model("churn", 3, digest=digest))
+    until(second, lambda: stable(second) == "churn-3")
+    until(first, lambda: stable(first) == "churn-3")
+    assert [one.model for one in first.status.quarantined] == ["churn-2"]
+
+
 def test_a_canary_gives_way_when_its_bytes_fail_elsewhere() -> None:
     first = serving()
     second = beside(first, "other", "uid-other")

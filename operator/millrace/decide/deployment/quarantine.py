@@ -37,7 +37,7 @@ def merged(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus
     lifted = {*state.released, *(record for fact in released for record in fact.lifts)}
     known = {one.record: one for one in (_named(seen, entry) for entry in state.quarantined)}
     for fact in seen.records:
-        if isinstance(fact, Condemned):
+        if isinstance(fact, Condemned) and _concerns(seen, state, fact):
             known.setdefault(fact.record, _entry(fact))
     events: list[Event] = []
     for fact in released:
@@ -48,6 +48,13 @@ def merged(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus
     held = sorted((one for one in known.values() if one.record not in lifted), key=lambda one: (one.time, one.revision))
     changes = {"quarantined": tuple(held), "released": _remembered(lifted)}
     return state.model_copy(update=changes), tuple(events)
+
+
+def _concerns(seen: Observation, state: DeploymentStatus, fact: Condemned) -> bool:
+    """Whether it is about a Model that this Deployment has to do with."""
+    models = {model.metadata.name for model in seen.models if model.spec.artifact.digest == fact.digest}
+    models |= {one.model for one in (state.stable, state.canary) if one is not None and one.digest == fact.digest}
+    return any(records.is_about(fact, name) for name in models)
 
 
 def condemned(seen: Observation, state: DeploymentStatus, cause: str, why: str) -> DeploymentStatus:

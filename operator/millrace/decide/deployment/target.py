@@ -11,7 +11,7 @@ from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.deployment_status import DeploymentStatus, Quarantined, RevisionStatus
 from millrace.api.reasons.deployment import DeploymentReason as Reason
-from millrace.render import names
+from millrace.render import names, quarantine
 from millrace.render.server import Bundle, Template, bundle, revision
 
 from . import actions
@@ -89,7 +89,10 @@ def candidates(seen: Observation, state: DeploymentStatus) -> list[api.Model]:
         and model.metadata.deletion_timestamp is None
         and not is_approved(model)
         and not is_rejected(model)
-        and not any(one.digest == model.spec.artifact.digest for one in state.quarantined)
+        and not any(
+            one.digest == model.spec.artifact.digest and quarantine.is_about(one, model.metadata.name)
+            for one in state.quarantined
+        )
     ]
     return sorted(found, key=lambda model: int(model.spec.version))
 
@@ -131,7 +134,8 @@ def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Q
         (
             entry
             for entry in reversed(state.quarantined)
-            if entry.revision == wanted.revision or (entry.digest == wanted.digest and not serving)
+            if quarantine.is_about(entry, wanted.model)
+            and (entry.revision == wanted.revision or (entry.digest == wanted.digest and not serving))
         ),
         None,
     )

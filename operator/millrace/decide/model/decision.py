@@ -104,7 +104,7 @@ def decide(seen: Observation) -> Plan:
         ready=approval.holds is True, progress=approval.progress, reason=approval.reason, message=approval.message
     )
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
-    standing = quarantine.standing(seen.records)
+    standing = quarantine.standing(seen.records, seen.model.metadata.name)
     condemned = quarantine.mark(model, standing, seen.wanting)
     marks = (*kstatus.marks(), approved, condemned, _in_use(deployed))
     generation = model.metadata.generation

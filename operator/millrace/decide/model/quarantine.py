@@ -8,16 +8,17 @@ from millrace.api.conditions import Mark
 from millrace.api.model import Model, Quarantine
 from millrace.api.reasons.pipeline import ModelReason as Reason
 from millrace.decide import status
-from millrace.render.quarantine import Condemned, Record, Released, request
+from millrace.render.quarantine import Condemned, Record, Released, is_about, request
 
 QUARANTINED = "Quarantined"
 
 
-def standing(records: Iterable[Record]) -> Quarantine | None:
-    """The last condemnation that was not lifted."""
+def standing(records: Iterable[Record], model: str) -> Quarantine | None:
+    """The last condemnation that is about this Model and was not lifted."""
     known = list(records)
     lifted = {record for fact in known if isinstance(fact, Released) for record in fact.lifts}
-    held = [fact for fact in known if isinstance(fact, Condemned) and fact.record not in lifted]
+    condemned = [fact for fact in known if isinstance(fact, Condemned) and is_about(fact, model)]
+    held = [fact for fact in condemned if fact.record not in lifted]
     last = max(held, key=lambda fact: (fact.time, fact.record), default=None)
     return Quarantine.model_validate(last.model_dump(by_alias=True)) if last is not None else None
 
