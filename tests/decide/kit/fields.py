@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from millrace.api import crds
+from millrace.api.crds import kinds
 from millrace.api.crds.kinds import Kind
 
 Path = tuple[str, ...]
@@ -21,10 +23,15 @@ TEXTS = (
 )  # fmt: skip
 
 
-def leaves(kind: Kind) -> Iterator[tuple[Path, Node]]:
+def leaves(kind: Kind) -> tuple[tuple[Path, Node], ...]:
     """Every field of the spec that holds no other one."""
-    root = crds.render(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    yield from _below(root["properties"]["spec"], ())
+    return _leaves(kinds.ALL.index(kind))
+
+
+@functools.cache
+def _leaves(number: int) -> tuple[tuple[Path, Node], ...]:
+    root = crds.render(kinds.ALL[number])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return tuple(_below(root["properties"]["spec"], ()))
 
 
 def _below(node: Node, path: Path) -> Iterator[tuple[Path, Node]]:
