@@ -334,7 +334,8 @@ def _revoked(seen: Observation, status: DeploymentStatus) -> str:
     model = target.model_called(seen, status.stable.model)
     if target.may_stay(model):
         return ""
-    what = "is gone" if model is None else "is not approved any more"
+    leaves = model is not None and model.metadata.deletion_timestamp is not None
+    what = "is gone" if model is None else "is being deleted" if leaves else "is not approved any more"
     return f"{status.stable.model} {what} and keeps serving until another version is approved"
 
 
