@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import Field
 
 from millrace import api
 from millrace.api.base import Frozen
-from millrace.api.deployment import Retraining
+from millrace.api.deployment import Limits, Retraining
 from millrace.api.deployment_status import DeploymentStatus, RunStart
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
@@ -97,6 +97,24 @@ def first(case: Case) -> Obstacle | None:
 def today(starts: Iterable[RunStart], now: datetime) -> list[datetime]:
     """Starts within the last 24 hours."""
     return sorted(one.time for one in starts if one.time > now - DAY)
+
+
+def cooled_down(starts: Iterable[RunStart], limits: Limits) -> datetime | None:
+    """When limits.cooldown has passed since the last start; None without one."""
+    last = max((one.time for one in starts), default=None)
+    return later(last, seconds(limits.cooldown)) if last is not None else None
+
+
+def free_again(starts: Sequence[RunStart], limits: Limits, now: datetime) -> datetime | None:
+    """When neither cooldown nor maxRunsPerDay stands in the way of a run; None without a start."""
+    ends = (cooled_down(starts, limits), _day_has_room(starts, limits, now))
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _day_has_room(starts: Iterable[RunStart], limits: Limits, now: datetime) -> datetime | None:
+    """When the last 24 hours have fewer starts than may be; None where they have."""
+    counted, most = today(starts, now), limits.max_runs_per_day
+    return counted[len(counted) - most] + DAY if len(counted) >= most else None
 
 
 def _a_rollout_is_under_way(case: Case) -> Obstacle | None:
@@ -204,21 +222,21 @@ def _enough_runs_are_under_way(case: Case) -> Obstacle | None:
 
 
 def _it_cools_down(case: Case) -> Obstacle | None:
-    now = case.situation.seen.now
-    last = max((one.time for one in case.starts), default=None)
-    until = later(last, seconds(case.asked.limits.cooldown)) if last is not None else now
-    if until <= now:
+    until = cooled_down(case.starts, case.asked.limits)
+    if until is None or until <= case.situation.seen.now:
         return None
     text = f"the last run was started less than {case.asked.limits.cooldown} ago (limits.cooldown)"
     return Obstacle(reason=Reason.CoolingDown, why=text, until=until)
 
 
 def _the_day_is_full(case: Case) -> Obstacle | None:
-    starts, most = today(case.starts, case.situation.seen.now), case.asked.limits.max_runs_per_day
-    if len(starts) < most:
+    now, most = case.situation.seen.now, case.asked.limits.max_runs_per_day
+    until = _day_has_room(case.starts, case.asked.limits, now)
+    if until is None:
         return None
-    text = f"{len(starts)} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
-    return Obstacle(reason=Reason.DailyLimit, why=text, until=starts[len(starts) - most] + DAY)
+    count = len(today(case.starts, now))
+    text = f"{count} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
+    return Obstacle(reason=Reason.DailyLimit, why=text, until=until)
 
 
 Check = Callable[[Case], Obstacle | None]
