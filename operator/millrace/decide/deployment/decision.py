@@ -60,8 +60,8 @@ def decide(seen: Observation) -> Plan:
     transition, finding, deletes = _moved(seen)
     state = transition.state
     drift = monitoring.report(seen, state)
-    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
-    retrained = retraining.retrain(seen, state, drift, rolling=rolling)
+    is_rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
+    retrained = retraining.retrain(seen, state, drift, finding if is_rolling else None)
     status = _status(seen, state, finding).model_copy(
         update={
             "monitoring": MonitoringStatus(drift=drift.status) if drift.status is not None else None,

@@ -18,6 +18,7 @@ from millrace.decide.training_run import is_no_verdict, is_over
 from millrace.render import names
 
 from . import actions, target
+from .finding import Finding
 from .observation import Observation
 from .triggers import Fired, Situation
 
@@ -44,7 +45,8 @@ class Case(Frozen):
     asked: Retraining
     fired: Fired
     state: DeploymentStatus
-    rolling: bool
+    rolling: Finding | None
+    """What a rollout that is under way, or held, waits for."""
 
     @property
     def cause(self) -> str:
@@ -118,8 +120,12 @@ def _day_has_room(starts: Iterable[RunStart], limits: Limits, now: datetime) -> 
 
 
 def _a_rollout_is_under_way(case: Case) -> Obstacle | None:
-    if not case.rolling:
+    found = case.rolling
+    if found is None:
         return None
+    if case.state.canary is None and found.reason in (Reason.SignatureChanged, Reason.PolicyNotInForce):
+        what = found.why or Reason.PolicyNotInForce.sentence.rstrip(".")
+        return Obstacle(reason=found.reason, why=f"{what}; no run starts before that is settled", fields=found.fields)
     return Obstacle(reason=Reason.RolloutInProgress, why="no run starts while a rollout is under way")
 
 
@@ -146,10 +152,11 @@ def _the_data_is_old(case: Case) -> Obstacle | None:
     again = current.version <= trained.version and made is not None and current.created_time > made
     if current.digest != trained.digest and (current.version > trained.version or again):
         return None
-    why = (
-        f"{case.fired.evidence} was seen, but Dataset {dataset.metadata.name} has no version newer than "
-        f"{trained.version}, which {stable.model} was trained on; a run starts by itself when one is frozen"
-    )
+    name = dataset.metadata.name
+    lacks = f"Dataset {name} has no version newer than {trained.version}, which {stable.model} was trained on"
+    if current.version != trained.version and current.digest == trained.digest:
+        lacks = f"version {current.version} of Dataset {name} has the same rows as {stable.model} was trained on"
+    why = f"{case.fired.evidence} was seen, but {lacks}; a run starts by itself when other rows are frozen"
     return Obstacle(reason=Reason.NoNewData, why=why, fields={"dataset": dataset.metadata.name})
 
 
@@ -175,7 +182,8 @@ def _it_was_answered(case: Case) -> Obstacle | None:
 def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
     """What became of the Model that the cause led to."""
     model = target.model_called(case.situation.seen, name)
-    failed = next((one for one in case.state.quarantined if one.model == name), None)
+    digest = model.spec.artifact.digest if model is not None else None
+    failed = next((one for one in case.state.quarantined if one.model == name or one.digest == digest), None)
     if failed is not None:
         why = f"{start.name} made {name}, which is quarantined: {failed.reason}"
         fields = actions.lifting(failed)
@@ -187,7 +195,8 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
         why = f"{start.name} made {name}, which was rejected"
         return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": start.name})
     tried = case.state.canary is not None and case.state.canary.model == name
-    becomes = "is being rolled out" if tried else "is served once it is approved"
+    rests = "waits to be rolled out" if target.is_approved(model) else "is served once it is approved"
+    becomes = "is being rolled out" if tried else rests
     why = f"{start.name} was started for this drift and made {name}, which {becomes}"
     return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
 

@@ -27,6 +27,7 @@ from millrace.decide.training_run import is_over
 from millrace.render import metadata, names
 
 from . import messages, obstacles, triggers
+from .finding import Finding
 from .monitoring import DriftReport
 from .observation import Observation
 from .obstacles import Case, Obstacle
@@ -49,8 +50,8 @@ class Retrained(Frozen):
     until: datetime | None = None
 
 
-def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, rolling: bool) -> Retrained:
-    """Start a run, or say why not; `rolling` is whether a rollout is under way."""
+def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, rolling: Finding | None) -> Retrained:
+    """Start a run, or say why not; `rolling` is what a rollout waits for that is under way or held."""
     asked = seen.deployment.spec.retraining
     if asked is None:
         return Retrained()

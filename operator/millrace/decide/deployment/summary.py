@@ -16,6 +16,7 @@ from millrace.api.deployment_status import DeploymentStatus, Retiring, Retrainin
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 from millrace.decide.status import later
+from millrace.decide.training_run import is_over
 
 from . import actions, images, messages, monitoring, progress, steps, target
 from .finding import Awaits, Finding, Signal
@@ -295,7 +296,7 @@ def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> 
     drift = status.monitoring.drift if status.monitoring is not None else None
     retraining = status.retraining or RetrainingStatus()
     alarm = drift if drift is not None and drift.state == "Drifted" else None
-    run = retraining.last_run if retraining.state == "Running" else None
+    run = _running(seen, retraining)
     parts = [ready.why]
     if alarm is not None:
         parts.append(f"the rows served drift in {alarm.worst_feature} (condition DriftDetected)")
@@ -306,6 +307,14 @@ def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> 
         at = rfc3339(alarm.evaluated_time or seen.now)
         return messages.message(seen, Reason.DriftDetected, "; ".join(parts), advice, revision=alarm.revision, time=at)
     return messages.message(seen, Reason.RunStarted, "; ".join(parts)) if run is not None else ""
+
+
+def _running(seen: Observation, retraining: RetrainingStatus) -> str | None:
+    """The newest run that goes on; the last one while no watch has shown it yet."""
+    if retraining.state != "Running":
+        return None
+    going = {run.metadata.name for run in seen.runs if not is_over(run)}
+    return next((one.name for one in reversed(retraining.starts) if one.name in going), retraining.last_run)
 
 
 def _rest(status: DeploymentStatus) -> str:
