@@ -16,9 +16,8 @@ from millrace.render import names
 from .monitoring import DRIFT_DETECTED
 from .moves import MOST_LEAVING
 from .observation import Observation, Server
+from .progress import LINGER_SECONDS
 from .rollout import router_config
-
-LINGER_SECONDS = 30.0
 
 
 def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:

@@ -154,9 +154,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
         fields = {"model": wanted.model}
         return Finding(signal=Signal.HELD, reason=Reason.SignatureChanged, why=why, fields=fields)
     busy = any(one.revision == wanted.revision for one in state.retiring) or len(state.retiring) >= MOST_RETIRING
-    if busy:
-        return _waits(Reason.Retiring, "earlier pods to go before this revision starts")
-    return Finding(signal=Signal.NEW)
+    return progress.blocked_by_leaving(seen, state, wanted.model) if busy else Finding(signal=Signal.NEW)
 
 
 def _waits(reason: Reason, what: str, **more: Any) -> Finding:
