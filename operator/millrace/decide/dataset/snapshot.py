@@ -166,6 +166,9 @@ def _silent(case: _Case) -> Answer:
     pod, container = failed if failed is not None else (None, None)
     if container is not None and container.reason == jobs.OUT_OF_MEMORY:
         return _failed(Reason.SnapshotOutOfMemory.name, "", case)
+    lost = pod.loss_of(container) if pod is not None and container is not None else ""
+    if lost:
+        return _failed(Reason.SnapshotLost.name, f"The snapshot's pod went: {lost}", case)
     if container is not None:
         said = jobs.last_line(container.message)
         why = f"The snapshot ended with exit code {container.exit_code}" + (f": {said}" if said else "")
