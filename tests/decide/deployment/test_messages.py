@@ -11,6 +11,7 @@ import pytest
 from millrace import api
 from millrace.api import conditions
 from millrace.api.base import rfc3339
+from millrace.decide.deployment.observation import Trouble
 from millrace_kit.simulation import START, SimulatedCluster, make_model
 
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.02}, "minSamples": 50}
@@ -205,3 +206,34 @@ def test_what_serves_and_is_being_deleted_is_not_called_unapproved(serving: Simu
     serving.pass_once()
     assert (serving.status.message or "").startswith("churn-1 is being deleted and keeps serving")
     assert condition(serving, "Stalled").status == "False", "its successor may be on its way, for a while"
+
+
+def test_whose_rollout_has_ended_badly_is_said_beside_what_serves(serving: SimulatedCluster) -> None:
+    """`churn-1 serves; ... Aborted: wrong column` reads as if churn-1 had been."""
+    serving.add(make_model("churn", 2))
+    serving.settle(5)
+    assert serving.status.canary is not None
+    revision = serving.status.canary.revision
+    serving.change(actions={"abort": {"revision": revision, "reason": "wrong column"}})
+    serving.settle(1)
+    for told in (serving.status.message, condition(serving, "Progressing").message):
+        assert f"churn-2 (revision {revision}) was stopped: wrong column." in (told or "")
+    serving.add(make_model("churn", 3))
+    serving.broken[f"sha256:{3:064x}"] = Trouble(reason="GoldenSetMismatch", message="row 3 differs")
+    serving.settle(4)
+    assert " was rolled back: GoldenSetMismatch: row 3 differs." in (serving.status.message or "")
+
+
+def test_a_canary_whose_approvals_are_unknown_waits_for_no_policies(serving: SimulatedCluster) -> None:
+    """As where its Model was applied anew: the policies are in force, and nobody has to do anything."""
+    serving.change(strategy={"canary": {"steps": [{"setWeight": 25}], "disableDefaults": ["ErrorRate"]}})
+    serving.slow.add(f"sha256:{2:064x}")
+    serving.add(make_model("churn", 2))
+    serving.settle(2)
+    unknown = serving.models["churn-2"].model_copy(update={"status": api.ModelStatus()})
+    serving.add(unknown)
+    serving.slow.clear()
+    serving.settle(6)
+    assert serving.status.canary is not None
+    assert condition(serving, "Progressing").reason == "ApprovalsNotCounted"
+    assert condition(serving, "Stalled").status == "False"

@@ -149,6 +149,9 @@ def test_what_serves_already_goes_on_though_its_bytes_failed_elsewhere() -> None
     assert stable(second) == "churn-2"
     assert second.status.stable is not None
     assert second.status.stable.weight == 100
+    stalled = next(one for one in second.status.conditions if one.type == "Stalled")
+    assert stalled.status == "False", "it serves the newest version, as it is asked to"
+    assert "churn-2 goes on serving here, although its bytes failed in mdep/churn" in (second.status.message or "")
 
 
 @pytest.mark.parametrize("asked", ["by the revision that failed", "by the revision it would be here"])

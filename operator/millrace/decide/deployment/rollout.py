@@ -166,6 +166,10 @@ def _is_unjudged(context: CanaryContext) -> Finding | None:
     model = target.model_called(context.seen, context.canary.model)
     if model is None or target.is_judged(model):
         return None
+    return _uncounted(context)
+
+
+def _uncounted(context: CanaryContext) -> Finding:
     return _waits(Reason.ApprovalsNotCounted, f"{context.canary.model}'s approvals to be counted")
 
 
@@ -284,10 +288,10 @@ def _promoting(context: CanaryContext) -> Finding:
     undecided = verdicts.before_promotion(context)
     if undecided is not None:
         return undecided
-    if context.seen.policy_in_force is False or not target.is_approved(
-        target.model_called(context.seen, context.canary.model)
-    ):
+    if context.seen.policy_in_force is False:
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
+    if not target.is_approved(target.model_called(context.seen, context.canary.model)):
+        return _uncounted(context)
     missing = _pods_missing(context, 100)
     if missing is not None:
         return missing

@@ -28,6 +28,8 @@ from .statement import HELD_UP, Statement, missing
 TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted, Reason.Retiring})
 """What is told although a model serves."""
 PROGRESSING = "Progressing"
+_RETURNED = {Reason.RolledBack: "was rolled back", Reason.Aborted: "was stopped"}
+"""What became of a canary that was not promoted."""
 
 
 class Summary(Frozen):
@@ -69,9 +71,28 @@ def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) 
     if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
         why = f"{skipped.why}, so it is not rolled out"
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=skipped.fields)
+    doubted = _failed_elsewhere(seen, status)
+    if doubted is not None and (memory is None or memory.last_verdict_revision in (None, _revision(status))):
+        return doubted
     if memory is None or memory.last_verdict is None:
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Settled, why="there is nothing to roll out")
     return _ended(status, memory, Reason[memory.last_verdict])
+
+
+def _failed_elsewhere(seen: Observation, status: DeploymentStatus) -> Statement | None:
+    """What serves here has failed in another Deployment since: it goes on, and that is told."""
+    stable, here = status.stable, seen.deployment.metadata.name
+    entries = (one for one in reversed(status.quarantined) if stable is not None and one.digest == stable.digest)
+    entry = next((one for one in entries if one.deployment not in (None, here)), None)
+    if stable is None or entry is None:
+        return None
+    why = f"{stable.model} goes on serving here, although its bytes failed in mdep/{entry.deployment}: {entry.reason}"
+    fields = actions.lifting(entry)
+    return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=fields)
+
+
+def _revision(status: DeploymentStatus) -> str | None:
+    return status.stable.revision if status.stable is not None else None
 
 
 def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
@@ -110,6 +131,9 @@ def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statem
     entry = next((one for one in status.quarantined if one.revision == revision), None)
     advice = Reason.Quarantined if entry is not None else None
     fields = actions.lifting(entry) if entry is not None else {}
+    if verdict in _RETURNED:
+        whose = f"{entry.model} (revision {revision})" if entry is not None else f"revision {revision}"
+        why = f"{whose} {_RETURNED[verdict]}: {why.removeprefix(f'{verdict.name}: ')}"
     return Statement(kind=PROGRESSING, holds=False, reason=verdict, why=why, advice=advice, fields=fields)
 
 

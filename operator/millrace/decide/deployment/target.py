@@ -132,8 +132,10 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
 
 def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Quarantined | None:
     """The newest entry that keeps these bytes from being rolled out. Those that stable serves are good: of these only
-    the very revision that failed is meant.
+    the very revision that failed is meant, and never the one that is stable here.
     """
+    if state.stable is not None and state.stable.revision == wanted.revision:
+        return None
     serving = state.stable is not None and state.stable.digest == wanted.digest
     return next(
         (
