@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from millrace.api import conditions
@@ -121,6 +123,30 @@ def test_a_canary_has_its_own_time_beside_a_stable_that_lacks_pods(serving: Simu
     serving.pass_once()
     assert serving.status.canary is not None
     assert of(serving) == "InProgress"
+
+
+def test_a_comparison_at_all_the_traffic_is_held_at_once_and_a_person_is_told_what_to_change(
+    serving: SimulatedCluster,
+) -> None:
+    """It asked for a retry after its hour, and after each retry again."""
+    compared = {"metrics": [{"name": "beside", "builtin": "ErrorRate", "compare": {}}]}
+    early: list[dict[str, Any]] = [{"setWeight": 50}, {"analysis": compared}, {"setWeight": 100}]
+    late: list[dict[str, Any]] = [{"setWeight": 50}, {"setWeight": 100}, {"analysis": compared}]
+    serving.change(strategy={"canary": {"steps": late}})
+    serving.add(make_model("churn", 2))
+    for _ in range(10):
+        serving.settle(1)
+        serving.serve(500)
+    assert truth(serving, "Stalled") == ("True", "NothingToCompare")
+    assert serving.status.phase == "Held"
+    told = serving.status.message or ""
+    assert "beside compares with stable, which gets no requests beside a canary at 100 %" in told
+    assert "Put that analysis before setWeight: 100, or give its metric a thresholdRange." in told
+    assert next_step(told) == "kubectl -n ml edit mdep churn"
+    serving.change(strategy={"canary": {"steps": early}})
+    serving.settle(4)
+    assert serving.status.stable is not None
+    assert serving.status.stable.model == "churn-2"
 
 
 # --- pods that cannot go

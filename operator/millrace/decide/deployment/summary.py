@@ -105,7 +105,7 @@ def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus
         return Statement(kind=PROGRESSING, holds=False, reason=reason, why=why, fields=fields)
     return Statement(
         kind=PROGRESSING,
-        holds=finding.signal is not Signal.STUCK,
+        holds=finding.signal not in (Signal.STUCK, Signal.HELD),
         reason=finding.reason or Reason.CanaryProgressing,
         why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status, finding)}",
         advice=finding.advice,
@@ -120,7 +120,11 @@ def _watched(seen: Observation, status: DeploymentStatus, finding: Finding) -> s
         return ""
     passed = sum(one.phase == "Successful" for one in results)
     told = f"; {passed} of {len(results)} metrics passed"
-    if passed == len(results) or finding.reason in (Reason.CanaryAnalysing, Reason.NoTraffic):
+    if passed == len(results) or finding.reason in (
+        Reason.CanaryAnalysing,
+        Reason.NoTraffic,
+        Reason.NothingToCompare,
+    ):
         return told
     return f"{told}: steps go on until one fails, promotion waits for all"
 
