@@ -47,7 +47,8 @@ def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
     rollout, monitoring, retraining = state.rollout, state.monitoring, state.retraining
     if rollout is not None:
         rollout = not_after(rollout, now, "started_time", "step_started_time", "unready_since")
-    if monitoring is not None and monitoring.drift is not None:
+    # By the time at which it was raised an alarm is acknowledged: that is its name, and nothing is counted from it.
+    if monitoring is not None and monitoring.drift is not None and monitoring.drift.state != "Drifted":
         monitoring = monitoring.model_copy(update={"drift": not_after(monitoring.drift, now, "evaluated_time")})
     if retraining is not None:
         starts = tuple(not_after(one, now, "time") for one in retraining.starts)
