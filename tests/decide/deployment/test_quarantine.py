@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -289,3 +290,26 @@ def test_more_than_the_status_holds_is_still_in_quarantine() -> None:
     assert len(cluster.status.quarantined) == 50
     assert cluster.pending() == []
     assert stable(cluster) == "churn-1"
+
+
+def test_of_more_releases_than_are_remembered_none_is_told_twice() -> None:
+    cluster = serving()
+    for number in range(60):
+        facts = {"digest": f"sha256:{2:064x}", "deployment": "churn", "time": cluster.now - timedelta(days=number)}
+        condemned = records.condemned(
+            f"uid-{number}", cluster.now, **facts, model="churn-2", revision="4b3817d5", reason="AnalysisFailed: so"
+        )
+        released = records.released(
+            **facts, deployment_uid="uid-churn", request=f"{number:08x}", lifts=(condemned.record,)
+        )
+        for fact in (condemned, released):
+            cluster.records[fact.record] = records.manifest("ml", fact)
+    cluster.settle(1)
+    told = said(cluster, "Unquarantined")
+    cluster.change(strategy=HELD)
+    cluster.add(make_model("churn", 2))
+    cluster.settle(6)
+    assert cluster.status.canary is not None
+    assert said(cluster, "Unquarantined") == told
+    assert len(cluster.status.released) == 50
+    assert cluster.pending() == []
