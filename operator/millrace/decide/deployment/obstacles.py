@@ -196,7 +196,8 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
         return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": start.name})
     tried = case.state.canary is not None and case.state.canary.model == name
     rests = "waits to be rolled out" if target.is_approved(model) else "is served once it is approved"
-    becomes = "is being rolled out" if tried else rests
+    serves = case.situation.stable.model == name
+    becomes = "is being rolled out" if tried else "serves" if serves else rests
     why = f"{start.name} was started for this drift and made {name}, which {becomes}"
     return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
 

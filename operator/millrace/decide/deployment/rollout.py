@@ -61,6 +61,7 @@ _ANY_STAGE = {
 TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
     (Stage.IDLE, Signal.LOST): Move.FORGET,
     (Stage.IDLE, Signal.NEW): Move.START,
+    (Stage.IDLE, Signal.RENAMED): Move.RENAME,
     (Stage.WEIGHING, Signal.READY): Move.SET_WEIGHT,
     (Stage.WEIGHING, Signal.DONE): Move.NEXT_STEP,
     (Stage.PAUSING, Signal.DONE): Move.NEXT_STEP,
@@ -145,7 +146,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     if wanted is None:
         return progress.missing(seen, state, choice)
     if state.stable is not None and state.stable.revision == wanted.revision:
-        return Finding(signal=Signal.SETTLED)
+        return Finding(signal=Signal.SETTLED if state.stable.model == wanted.model else Signal.RENAMED)
     if seen.policy_in_force is False:
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
     differs = signature.change(seen, state, wanted)
