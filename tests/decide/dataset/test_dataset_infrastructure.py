@@ -78,3 +78,15 @@ def test_a_snapshot_whose_pod_was_taken_away_has_not_crashed_and_looks_again_by_
     assert truth(told, "Reconciling") == ("True", "SnapshotLost")
     assert (ended.message or ended.containers[-1].message) in (told.dataset.status.message or "")
     assert told.dataset.status.next_check_time == NOW + timedelta(minutes=5)
+
+
+def test_what_kept_a_look_from_starting_until_its_deadline_is_still_said_after_it() -> None:
+    seen = after(world(make_dataset()))
+    full = "0/3 nodes are available: 3 Insufficient cpu."
+    waits = Pod(name="p", phase="Pending", reason="Unschedulable", message=full)
+    held = after(looking(seen, pods=(waits,)))
+    over = after(looking(held, state="Failed", reason="DeadlineExceeded", finished=NOW))
+    assert truth(over, "Reconciling") == ("True", "DeadlineExceeded")
+    told = over.dataset.status.message or ""
+    assert told.startswith("The snapshot did not end within an hour. The pod that reads the source cannot start: ")
+    assert f"{full} The source is looked at again by itself." in told
