@@ -152,7 +152,7 @@ def test_what_serves_already_goes_on_though_its_bytes_failed_elsewhere() -> None
     assert second.status.stable.weight == 100
     stalled = next(one for one in second.status.conditions if one.type == "Stalled")
     assert stalled.status == "False", "it serves the newest version, as it is asked to"
-    assert "churn-2 goes on serving here, although its bytes failed in mdep/churn" in (second.status.message or "")
+    assert "churn-2 goes on serving here, although it failed in mdep/churn" in (second.status.message or "")
 
 
 @pytest.mark.parametrize("asked", ["by the revision that failed", "by the revision it would be here"])
@@ -313,3 +313,20 @@ def test_of_more_releases_than_are_remembered_none_is_told_twice() -> None:
     assert said(cluster, "Unquarantined") == told
     assert len(cluster.status.released) == 50
     assert cluster.pending() == []
+
+
+def test_what_a_person_stopped_is_not_said_to_have_failed() -> None:
+    first = serving()
+    second = beside(first, "other", "uid-other")
+    for cluster in (first, second):
+        cluster.change(strategy=HELD)
+    first.add(make_model("churn", 2))
+    first.settle(6)
+    second.settle(6)
+    assert first.status.canary is not None
+    first.change(actions={"abort": {"revision": first.status.canary.revision, "reason": "wrong column"}})
+    first.settle(1)
+    second.settle(1)
+    assert second.status.rollout is not None
+    told = "churn-2 was stopped by a person in mdep/churn: Aborted: wrong column"
+    assert told in (second.status.rollout.last_verdict_reason or "")

@@ -110,6 +110,11 @@ def shown(entries: Iterable[Quarantined]) -> tuple[Quarantined, ...]:
     return tuple(entries)[-MOST_SHOWN:]
 
 
+def ended(entry: Quarantined) -> str:
+    """What happened to the bytes."""
+    return "failed" if entry.cause == "Failed" else "was stopped by a person"
+
+
 def told(seen: Observation, entry: Quarantined) -> Event:
     """That a person lets bytes be rolled out again."""
     return messages.event(seen, Reason.Unquarantined, f"{entry.model} may be rolled out again")

@@ -204,7 +204,7 @@ def _is_condemned(context: CanaryContext) -> Finding | None:
         name, _, why = entry.reason.partition(": ")
         reason = named(Reason, name) or Reason.Quarantined
         return Finding(signal=Signal.CONDEMNED, reason=reason, why=why or entry.reason)
-    why = f"{entry.model} failed in mdep/{entry.deployment}: {entry.reason}"
+    why = f"{entry.model} {quarantine.ended(entry)} in mdep/{entry.deployment}: {entry.reason}"
     return Finding(signal=Signal.CONDEMNED, reason=Reason.Quarantined, why=why)
 
 

@@ -18,7 +18,7 @@ from millrace.decide.plan import Event
 from millrace.decide.status import later
 from millrace.decide.training_run import is_over
 
-from . import actions, images, messages, monitoring, progress, serving, steps, target
+from . import actions, images, messages, monitoring, progress, quarantine, serving, steps, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
@@ -86,7 +86,8 @@ def _failed_elsewhere(seen: Observation, status: DeploymentStatus) -> Statement 
     entry = next((one for one in entries if one.deployment not in (None, here)), None)
     if stable is None or entry is None:
         return None
-    why = f"{stable.model} goes on serving here, although its bytes failed in mdep/{entry.deployment}: {entry.reason}"
+    ended = quarantine.ended(entry)
+    why = f"{stable.model} goes on serving here, although it {ended} in mdep/{entry.deployment}: {entry.reason}"
     fields = actions.lifting(entry)
     return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=fields)
 
