@@ -35,6 +35,26 @@ def test_what_pods_count_between_two_answers_is_added_up_over_restarts_and_pods(
     assert (total.attempts, total.completed, total.failed) == (10, 10, 1)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        RevisionTraffic(attempts=5, completed=5, lost=5),
+        RevisionTraffic(attempts=5, completed=5, saved=4),
+        RevisionTraffic(attempts=5, completed=5, refused=5),
+        RevisionTraffic(attempts=5, completed=5, latency_ms={100.0: 5, float("inf"): 99}),
+    ],
+    ids=["lost", "saved", "refused", "latency"],
+)
+def test_a_router_that_started_again_and_had_more_callers_since_is_known_by_any_of_its_counters(
+    before: RevisionTraffic,
+) -> None:
+    """Its 3 failures of 90 were taken for none of 85."""
+    latency = {100.0: 80, float("inf"): 90}
+    now = RevisionTraffic(attempts=90, completed=90, saved=2, lost=1, refused=3, latency_ms=latency)
+    assert now.since(before) == now
+    assert now.since(RevisionTraffic(attempts=5, completed=5, latency_ms={float("inf"): 5})).completed == 85
+
+
 def test_a_look_in_which_the_weights_changed_counts_nothing() -> None:
     """Whose requests came under which weights is not known, and their shares are what the comparison rests on."""
     counter = TrafficCounter()

@@ -233,8 +233,8 @@ class Strategy(Shape):
     allow_signature_change: DnsName | None = None
     """The Model whose inputs or outputs may differ from stable's; any other such Model is held."""
     progress_deadline: Duration = DEFAULT_PROGRESS_DEADLINE
-    """A rollout that waits for pods for longer than this is reported as stalled. It still goes on by itself once they
-    are there: only its own bytes and answers condemn a model."""
+    """What waits for pods for longer than this, a rollout or what serves, is reported as stalled. It still goes on by
+    itself once they are there: only its own bytes and answers condemn a model."""
 
 
 class Drift(Shape):

@@ -97,10 +97,15 @@ class RevisionTraffic:
 
     def since(self, before: RevisionTraffic) -> RevisionTraffic:
         """What came after `before`, a reading of the same router; all of it where the router has started again."""
-        if self.completed < before.completed or self.attempts < before.attempts:
+        if self._has_fallen(before):
             return self
         found = _combined(self, before, lambda mine, its: max(0, mine - its))
         return dataclasses.replace(found, **{name: getattr(self, name) for name in _GAUGES})
+
+    def _has_fallen(self, before: RevisionTraffic) -> bool:
+        """Whether anything is less than it was: counters only grow, so these began anew."""
+        fell = any(getattr(self, name) < getattr(before, name) for name in _COUNTERS)
+        return fell or any(self.latency_ms.get(bound, count) < count for bound, count in before.latency_ms.items())
 
 
 def revisions(samples: Iterable[Sample]) -> dict[str, RevisionTraffic]:
@@ -137,4 +142,9 @@ def _combined(one: RevisionTraffic, other: RevisionTraffic, how: Any) -> Revisio
 _FIELDS: Mapping[tuple[str, str, str], str] = {
     key: field.name for field in dataclasses.fields(RevisionTraffic) for key in field.metadata[_SOURCE]
 }
+_COUNTERS = tuple(
+    field.name
+    for field in dataclasses.fields(RevisionTraffic)
+    if field.default is not dataclasses.MISSING and not field.metadata[_GAUGE]
+)
 _GAUGES = tuple(field.name for field in dataclasses.fields(RevisionTraffic) if field.metadata[_GAUGE])

@@ -21,6 +21,11 @@ REFUSED = "FailedCreate"
 PODLESS_SECONDS = 5.0
 """A Job without a pod for so long is asked about."""
 ASK_AGAIN_SECONDS = 30.0
+_GONE = "ContainerStatusUnknown"
+"""What the kubelet says of a container that it does not find any more, as after its node was started again."""
+_NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
+_KILLED = frozenset({137, 143})
+"""Exit codes of a process that SIGKILL or SIGTERM ended."""
 _PASSING = frozenset({"", "PodInitializing", "ContainerCreating"})
 
 
@@ -47,7 +52,7 @@ class Container(Frozen):
 
 
 class Pod(Frozen):
-    """One attempt of a Job."""
+    """One attempt of a Job. `reason` says why the kubelet ended it, if it did."""
 
     name: str
     created: datetime | None = None
@@ -61,6 +66,19 @@ class Pod(Frozen):
     def current(self) -> Container | None:
         """The container that has the turn: the first that has not ended well."""
         return next((container for container in self.containers if not container.is_done), None)
+
+    def loss_of(self, container: Container) -> str:
+        """Why a container failed without a fault of its own, or nothing: it could not be started, its pod was evicted,
+        its node was shut down or started again. One that ran out of memory has its own fault.
+        """
+        if container.reason in _NEVER_RAN:
+            return (
+                f"container {container.name} could not be started: {last_line(container.message) or container.reason}"
+            )
+        if container.reason == _GONE:
+            return f"{_GONE}: {last_line(container.message) or 'its node was started again'}"
+        is_killed = container.exit_code in _KILLED and container.reason != OUT_OF_MEMORY
+        return f"{self.reason}: {self.message}".removesuffix(": ") if self.reason and is_killed else ""
 
     @property
     def trouble(self) -> str:

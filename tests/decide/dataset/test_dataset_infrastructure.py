@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from dataset_worlds import NOW, after, frozen, looked, make_dataset, truth, world
+from job_stories import lost
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
 from millrace.decide.job import Job, Pod
@@ -64,3 +67,26 @@ def test_a_version_stays_ready_while_the_next_look_waits_for_its_turn() -> None:
     )
     told = after(due)
     assert (truth(told, "Ready")[0], truth(told, "Reconciling")[0]) == ("True", "False")
+
+
+@pytest.mark.parametrize("ended", lost("snapshot").values(), ids=lost("snapshot"))
+def test_a_snapshot_whose_pod_was_taken_away_has_not_crashed_and_looks_again_by_itself(ended: Pod) -> None:
+    seen = after(world(make_dataset()))
+    gone = looking(seen, state="Failed", reason="BackoffLimitExceeded", finished=NOW, pods=(ended,))
+    told = after(gone)
+    assert truth(told, "Ready") == ("False", "SnapshotLost")
+    assert truth(told, "Reconciling") == ("True", "SnapshotLost")
+    assert (ended.message or ended.containers[-1].message) in (told.dataset.status.message or "")
+    assert told.dataset.status.next_check_time == NOW + timedelta(minutes=5)
+
+
+def test_what_kept_a_look_from_starting_until_its_deadline_is_still_said_after_it() -> None:
+    seen = after(world(make_dataset()))
+    full = "0/3 nodes are available: 3 Insufficient cpu."
+    waits = Pod(name="p", phase="Pending", reason="Unschedulable", message=full)
+    held = after(looking(seen, pods=(waits,)))
+    over = after(looking(held, state="Failed", reason="DeadlineExceeded", finished=NOW))
+    assert truth(over, "Reconciling") == ("True", "DeadlineExceeded")
+    told = over.dataset.status.message or ""
+    assert told.startswith("The snapshot did not end within an hour. The pod that reads the source cannot start: ")
+    assert f"{full} The source is looked at again by itself." in told

@@ -200,6 +200,16 @@ def test_refusals_that_may_be_stables_condemn_nobody_and_pass_nobody() -> None:
     assert "between 0 and 900 of 1000" in (judge(compared(), seen).message or "")
 
 
+def test_what_more_requests_would_not_settle_is_not_said_to_be_too_few() -> None:
+    """Every request took 150 ms, and the router counts those over 0.1 s and over 0.25 s."""
+    took = RevisionTraffic(attempts=5000, completed=5000, latency_ms={100.0: 0, 250.0: 5000, INF: 5000})
+    told = judge(metric("LatencyP95", 0.2), Stratum(took)).message or ""
+    assert "between 0 and 5000 of 5000 requests took over 0.2 s" in told
+    assert told.endswith(": that leaves it open so far")
+    few = judge(metric(), alone(2, 100)).message or ""
+    assert few.endswith(": too few requests to be sure yet")
+
+
 # --- what every verdict needs
 
 

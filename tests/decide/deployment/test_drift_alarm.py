@@ -234,3 +234,12 @@ def test_a_distance_at_the_limit_is_told_with_the_limit(alarmed: SimulatedCluste
     told = condition(alarmed).message
     assert "no feature is shown to be more than 0.05 from" in told
     assert "the largest distance is 0.051, of tenure in the newest 700 of 900 rows served" in told
+
+
+def test_the_command_that_an_alarm_printed_ends_it_also_after_the_clock_was_set_back(alarmed: SimulatedCluster) -> None:
+    command = printed(alarmed)
+    alarmed.tick(-3600)
+    alarmed.change(**command)
+    alarmed.settle(1)
+    assert named(alarmed, "DriftAcknowledged") == 1
+    assert condition(alarmed).reason == "InsufficientData"

@@ -241,6 +241,16 @@ def test_an_analysis_whose_servers_were_away_gets_its_time_once_they_are_back(se
     assert serving.status.stable.model == "churn-2"
 
 
+def test_an_analysis_is_not_over_because_the_clock_was_set_forward(serving: SimulatedCluster) -> None:
+    canary_under_analysis(serving)
+    serving.tick(3600)
+    serving.steady_since = serving.now
+    serving.settle(3)
+    assert truth(serving, "Stalled")[0] == "False"
+    serving.settle(6, seconds=60)
+    assert truth(serving, "Stalled") == ("True", "AnalysisInconclusive"), "but its five minutes do end"
+
+
 def test_an_approved_version_that_is_passed_over_is_named(serving: SimulatedCluster) -> None:
     serving.broken[SECOND] = Trouble(reason="GoldenSetMismatch", message="row 3 differs")
     serving.add(make_model("churn", 2))

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from millrace import api
 from millrace.api import conditions
 from millrace.api.base import rfc3339
-from millrace_kit.simulation import SimulatedCluster, make_model
+from millrace.decide.deployment.observation import Trouble
+from millrace_kit.simulation import START, SimulatedCluster, make_model
 
 ERRORS = {"name": "errors", "builtin": "ErrorRate", "thresholdRange": {"max": 0.02}, "minSamples": 50}
 
@@ -155,3 +157,83 @@ def test_pods_that_go_say_when(serving: SimulatedCluster) -> None:
     assert leaving.drained_time is not None
     told = condition(serving, "Reconciling").message
     assert f"its pods go at {rfc3339(leaving.drained_time + timedelta(seconds=30))}" in told
+
+
+def going(model: api.Model) -> api.Model:
+    """Somebody has deleted it, and a finalizer keeps it for a while."""
+    metadata = model.metadata.model_copy(update={"deletion_timestamp": START})
+    return model.model_copy(update={"metadata": metadata})
+
+
+def undecided(version: int, reason: str) -> api.Model:
+    model = make_model("churn", version, approved=False)
+    (approved,) = model.status.conditions
+    status = model.status.model_copy(update={"conditions": (approved.model_copy(update={"reason": reason}),)})
+    return model.model_copy(update={"status": status})
+
+
+@pytest.mark.parametrize(
+    ("models", "why"),
+    [
+        ([undecided(1, "PendingApproval")], "1 of its versions wait for approval"),
+        ([undecided(1, "Rejected")], "1 of its versions was rejected"),
+        ([undecided(1, "Rejected"), undecided(2, "Rejected")], "2 of its versions were rejected"),
+        ([undecided(1, "PolicyNotInForce")], "1 of its versions waits for the admission policies"),
+        ([undecided(1, "CreatedUnchecked")], "1 of its versions was created while nobody checked by whom"),
+        ([going(make_model("churn", 1))], "1 of its versions is being deleted"),
+        (
+            [undecided(1, "Rejected"), undecided(2, "PendingApproval")],
+            "of its versions 1 wait for approval, 1 was rejected",
+        ),
+    ],
+)
+def test_a_version_that_nobody_may_approve_is_not_said_to_wait_for_approval(models: list[api.Model], why: str) -> None:
+    cluster = SimulatedCluster()
+    cluster.add(*models)
+    cluster.pass_once()
+    assert (cluster.status.message or "").startswith(f"no version of model churn is approved: {why}.")
+
+
+def test_a_rejected_model_that_the_spec_names_is_called_so(serving: SimulatedCluster) -> None:
+    serving.add(undecided(2, "Rejected"))
+    serving.change(modelSelector=None, modelRef={"name": "churn-2"})
+    serving.pass_once()
+    assert condition(serving, "Stalled").message.startswith("Model churn-2, which spec.modelRef names, was rejected.")
+
+
+def test_what_serves_and_is_being_deleted_is_not_called_unapproved(serving: SimulatedCluster) -> None:
+    serving.add(going(serving.models["churn-1"]))
+    serving.pass_once()
+    assert (serving.status.message or "").startswith("churn-1 is being deleted and keeps serving")
+    assert condition(serving, "Stalled").status == "False", "its successor may be on its way, for a while"
+
+
+def test_whose_rollout_has_ended_badly_is_said_beside_what_serves(serving: SimulatedCluster) -> None:
+    """`churn-1 serves; ... Aborted: wrong column` reads as if churn-1 had been."""
+    serving.add(make_model("churn", 2))
+    serving.settle(5)
+    assert serving.status.canary is not None
+    revision = serving.status.canary.revision
+    serving.change(actions={"abort": {"revision": revision, "reason": "wrong column"}})
+    serving.settle(1)
+    for told in (serving.status.message, condition(serving, "Progressing").message):
+        assert f"churn-2 (revision {revision}) was stopped: wrong column." in (told or "")
+    serving.add(make_model("churn", 3))
+    serving.broken[f"sha256:{3:064x}"] = Trouble(reason="GoldenSetMismatch", message="row 3 differs")
+    serving.settle(4)
+    assert " was rolled back: GoldenSetMismatch: row 3 differs." in (serving.status.message or "")
+
+
+def test_a_canary_whose_approvals_are_unknown_waits_for_no_policies(serving: SimulatedCluster) -> None:
+    """As where its Model was applied anew: the policies are in force, and nobody has to do anything."""
+    serving.change(strategy={"canary": {"steps": [{"setWeight": 25}], "disableDefaults": ["ErrorRate"]}})
+    serving.slow.add(f"sha256:{2:064x}")
+    serving.add(make_model("churn", 2))
+    serving.settle(2)
+    unknown = serving.models["churn-2"].model_copy(update={"status": api.ModelStatus()})
+    serving.add(unknown)
+    serving.slow.clear()
+    serving.settle(6)
+    assert serving.status.canary is not None
+    assert condition(serving, "Progressing").reason == "ApprovalsNotCounted"
+    assert condition(serving, "Stalled").status == "False"

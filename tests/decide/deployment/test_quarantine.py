@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -167,6 +168,9 @@ def test_what_serves_already_goes_on_though_its_bytes_failed_elsewhere() -> None
     assert stable(second) == "churn-2"
     assert second.status.stable is not None
     assert second.status.stable.weight == 100
+    stalled = next(one for one in second.status.conditions if one.type == "Stalled")
+    assert stalled.status == "False", "it serves the newest version, as it is asked to"
+    assert "churn-2 goes on serving here, although it failed in mdep/churn" in (second.status.message or "")
 
 
 @pytest.mark.parametrize("asked", ["by the revision that failed", "by the revision it would be here"])
@@ -304,3 +308,43 @@ def test_more_than_the_status_holds_is_still_in_quarantine() -> None:
     assert len(cluster.status.quarantined) == 50
     assert cluster.pending() == []
     assert stable(cluster) == "churn-1"
+
+
+def test_of_more_releases_than_are_remembered_none_is_told_twice() -> None:
+    cluster = serving()
+    for number in range(60):
+        facts = {"digest": f"sha256:{2:064x}", "deployment": "churn", "time": cluster.now - timedelta(days=number)}
+        condemned = records.condemned(
+            f"uid-{number}", cluster.now, **facts, model="churn-2", revision="4b3817d5", reason="AnalysisFailed: so"
+        )
+        released = records.released(
+            **facts, deployment_uid="uid-churn", request=f"{number:08x}", lifts=(condemned.record,)
+        )
+        for fact in (condemned, released):
+            cluster.records[fact.record] = records.manifest("ml", fact)
+    cluster.settle(1)
+    told = said(cluster, "Unquarantined")
+    cluster.change(strategy=HELD)
+    cluster.add(make_model("churn", 2))
+    cluster.settle(6)
+    assert cluster.status.canary is not None
+    assert said(cluster, "Unquarantined") == told
+    assert len(cluster.status.released) == 50
+    assert cluster.pending() == []
+
+
+def test_what_a_person_stopped_is_not_said_to_have_failed() -> None:
+    first = serving()
+    second = beside(first, "other", "uid-other")
+    for cluster in (first, second):
+        cluster.change(strategy=HELD)
+    first.add(make_model("churn", 2))
+    first.settle(6)
+    second.settle(6)
+    assert first.status.canary is not None
+    first.change(actions={"abort": {"revision": first.status.canary.revision, "reason": "wrong column"}})
+    first.settle(1)
+    second.settle(1)
+    assert second.status.rollout is not None
+    told = "churn-2 was stopped by a person in mdep/churn: Aborted: wrong column"
+    assert told in (second.status.rollout.last_verdict_reason or "")

@@ -205,6 +205,19 @@ def with_canary(strategy: Any, **more: Any) -> dict[str, Any]:
     return {**(strategy or {}), **more}
 
 
+def test_a_canary_goes_on_beside_a_newer_version_that_a_person_has_to_allow_first(serving: SimulatedCluster) -> None:
+    """It gave way to one that could not start, and with it a good model that everybody had approved."""
+    serving.change(strategy=canary())
+    serving.add(make_model("churn", 2))
+    until(serving, lambda: serving.status.canary is not None and serving.status.canary.weight == 25, 50)
+    serving.add(make_model("churn", 3, inputs=11))
+    until(serving, lambda: stable(serving) == "churn-2", 50)
+    serving.settle(2)
+    assert condition(serving, "Stalled")[:2] == ("True", "SignatureChanged")
+    serving.change(strategy={**canary(), "allowSignatureChange": "churn-3"})
+    until(serving, lambda: stable(serving) == "churn-3", 50)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=IDS)
 def test_a_model_of_other_inputs_gets_no_traffic_until_a_person_allows_it(
     serving: SimulatedCluster, strategy: Any

@@ -12,13 +12,40 @@ from millrace.decide.job import Container, Job, Pod
 texts = st.text(max_size=1200)
 
 
+def lost(stage: str, *before: str) -> dict[str, Pod]:
+    """Pods whose container of that stage ended without a fault of its own, after these others had ended well."""
+    done = tuple(Container(name=name, state="Terminated", exit_code=0) for name in before)
+
+    def ended(**container: object) -> tuple[Container, ...]:
+        fields = {"name": stage, "state": "Terminated", "message": "epoch 3 of 10", **container}
+        return (*done, Container.model_validate(fields))
+
+    gone, full = "The container could not be located when the pod was terminated", "no space left on device"
+    return {
+        "evicted": Pod(
+            name="p", phase="Failed", reason="Evicted", message="The node was low on resource: memory.",
+            containers=ended(exit_code=137, reason="Error"),
+        ),
+        "preempted": Pod(
+            name="p", phase="Failed", reason="Preempting", message="Preempted in order to admit critical pod",
+            containers=ended(exit_code=143, reason="Error"),
+        ),
+        "node restarted": Pod(
+            name="p", phase="Failed", containers=ended(exit_code=137, reason="ContainerStatusUnknown", message=gone)
+        ),
+        "not started": Pod(
+            name="p", phase="Failed", containers=ended(exit_code=128, reason="StartError", message=full)
+        ),
+    }  # fmt: skip
+
+
 def jobs(stages: Sequence[str], messages: SearchStrategy[str], ended: SearchStrategy[object]) -> SearchStrategy[Job]:
     """Jobs whose containers are of these stages and say these things; `ended` is when a Job finished."""
     containers = st.builds(
         Container,
         name=st.sampled_from(stages),
         state=st.sampled_from(["Waiting", "Running", "Terminated"]),
-        reason=st.sampled_from(["", "OOMKilled", "ImagePullBackOff"]),
+        reason=st.sampled_from(["", "OOMKilled", "ImagePullBackOff", "ContainerStatusUnknown", "StartError"]),
         message=messages,
         exit_code=st.sampled_from([None, 0, 1, 2, 137]),
     )

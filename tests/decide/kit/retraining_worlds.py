@@ -71,3 +71,32 @@ def finish(cluster: SimulatedCluster, kind: str = "Failed", **status: Any) -> No
 def condition(cluster: SimulatedCluster, kind: str) -> tuple[str, str]:
     found = next(one for one in cluster.status.conditions if one.type == kind)
     return found.status, found.reason
+
+
+def drifting(**retraining: Any) -> SimulatedCluster:
+    """churn-1, trained on version 1 of customers, serves and drifts; version 2 is there, and nothing was started yet.
+
+    `retraining` are fields of the spec's in place of those of `RETRAINING`.
+    """
+    cluster = SimulatedCluster()
+    cluster.change(monitoring={"drift": {"interval": "10s"}}, retraining={**RETRAINING, **retraining})
+    trained = {"name": "customers", "version": 1, "digest": f"sha256:{1:064x}"}
+    cluster.add(make_model("churn", 1, dataset=trained))
+    cluster.run = api.TrainingRun.model_validate({"metadata": {"name": "churn-gb", "namespace": "ml"}, "spec": SPEC})
+    cluster.dataset = dataset(2)
+    cluster.settle(5)
+    assert cluster.status.stable is not None
+    cluster.drift = RevisionDrift(revision=cluster.status.stable.revision, verdict=DRIFTED)
+    return cluster
+
+
+def end_runs(cluster: SimulatedCluster, kind: str = "Failed", reason: str = "GatesFailed", **status: Any) -> None:
+    """Every run ends so that has not ended yet."""
+    done = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": cluster.now}
+    ended = api.TrainingRunStatus.model_validate({"conditions": [done], **status})
+    cluster.runs = [run if run.status.conditions else run.model_copy(update={"status": ended}) for run in cluster.runs]
+
+
+def told(cluster: SimulatedCluster, kind: str = "RetrainingBlocked") -> str:
+    """The message of that condition."""
+    return next(one.message for one in cluster.status.conditions if one.type == kind)

@@ -134,3 +134,50 @@ def test_judging_again_changes_nothing() -> None:
     plan = decisions.decide(seen)
     assert plan.status == seen.model.status.wire()
     assert plan.events == ()
+
+
+# --- what is said of it
+
+
+def lost(seen: Observation) -> bool:
+    return "must be said again" in message(seen)
+
+
+def test_what_was_said_again_is_not_asked_for_again() -> None:
+    seen = after(written(gone(after(world(make_model(required=2)))), ("bob", "Approve")))
+    seen = after(touched(seen, "second"))
+    assert lost(seen)
+    seen = after(written(seen, ("bob", "Approve"), ("bob", "Approve")))
+    assert truth(seen, "Approved") == ("False", "PendingApproval")
+    assert not lost(seen)
+    assert message(seen).startswith("Waiting for 1 more approval(s) of 2, not by the author ada; bob has approved it.")
+
+
+def test_a_revocation_that_counts_is_not_said_not_to() -> None:
+    seen = after(world(make_model(("bob", "Approve"))))
+    seen = after(touched(written(gone(seen), ("bob", "Approve"), ("bob", "Revoke")), "second"))
+    assert truth(seen, "Approved") == ("False", "PendingApproval")
+    assert not lost(seen)
+
+
+def test_nobody_is_asked_to_say_again_what_would_not_count_either() -> None:
+    seen = after(written(gone(after(world(make_model()))), ("ada", "Approve")))
+    seen = after(touched(seen, "second"))
+    assert truth(seen, "Approved") == ("False", "PendingApproval")
+    assert not lost(seen)
+
+
+def test_who_applied_is_told_that_it_approves_nothing() -> None:
+    model = make_model(("flux", "Approve"))
+    spec = model.spec.model_dump(by_alias=True) | {"provenance": {"author": "ada", "appliedBy": "flux"}}
+    seen = after(world(Model.model_validate(model.model_dump(by_alias=True) | {"spec": spec})))
+    assert ", not by the author ada, nor by flux, who applied it. Next:" in message(seen)
+
+
+@pytest.mark.parametrize("in_force", [True, False, None])
+@pytest.mark.parametrize("epoch", ["", "first", "second"])
+def test_nothing_is_approved_by_entries_that_nobody_judged(in_force: bool | None, epoch: str) -> None:
+    seen = written(after(world(make_model())), ("bob", "Approve"))
+    seen = after(seen.model_copy(update={"policy_in_force": in_force, "policy_epoch": epoch}))
+    is_counted = in_force is True and epoch == "first"
+    assert (truth(seen, "Approved")[0] == "True") is is_counted

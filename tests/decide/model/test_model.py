@@ -16,6 +16,7 @@ from millrace.api.model import Model
 from millrace.decide import model as decisions
 from millrace.decide.model import Observation, Use, approvals
 from millrace.decide.plan import Plan
+from millrace.render import quarantine as records
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -255,3 +256,17 @@ def test_a_version_that_is_only_tried_is_in_its_canary() -> None:
     assert seen.model.status.phase == "Canary"
     told = next(one.message for one in seen.model.status.conditions if one.type == "InUse")
     assert told == "In mdep/churn at 100 % of its traffic."
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("GoldenSetMismatch: row 3 differs", "churn-7 failed in mdep/churn (GoldenSetMismatch: row 3 differs)"),
+        ("Aborted: wrong column", "churn-7 was stopped by a person in mdep/churn (Aborted: wrong column)"),
+    ],
+)
+def test_a_quarantine_says_whether_the_model_failed_or_a_person_stopped_it(reason: str, said: str) -> None:
+    facts = {"digest": A, "model": "churn-7", "revision": "4b3817d5", "deployment": "churn", "time": NOW}
+    record = records.condemned("uid-churn", NOW, **facts, reason=reason)
+    seen = after(world(make_model(("bob", "Approve"))).model_copy(update={"records": (record,), "wanting": ("churn",)}))
+    assert (seen.model.status.message or "").startswith(f"{said}, so no Deployment rolls it out.")

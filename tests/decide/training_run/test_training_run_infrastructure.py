@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from job_stories import lost
 from millrace.contract.report import EXIT_INFRASTRUCTURE, StageFailure, TrainingOutcome, TrainingReport
 from millrace.decide import training_run as decisions
 from millrace.decide.job import Pod
@@ -96,3 +97,22 @@ def test_only_data_trainer_and_model_give_a_verdict(end: Pod, is_one: bool) -> N
     told = after(seen.model_copy(update={"job": failed(seen, end)}))
     assert decisions.is_over(told.run)
     assert attempt.is_no_verdict(told.run) is not is_one
+
+
+@pytest.mark.parametrize("ended", lost("train", "fetch").values(), ids=lost("train"))
+def test_a_trainer_whose_pod_was_taken_away_has_not_crashed(ended: Pod) -> None:
+    seen = resolved()
+    told = after(seen.model_copy(update={"job": failed(seen, ended)}))
+    assert truth(told, "Failed") == ("True", "PodLost")
+    assert decisions.is_no_verdict(told.run), "retraining tries again"
+    said = ended.message or ended.containers[-1].message
+    assert said in message(told)
+
+
+def test_a_trainer_that_kills_itself_or_runs_out_of_memory_has() -> None:
+    seen = resolved()
+    for reason, named in (("Error", "TrainerCrashed"), ("OOMKilled", "TrainerOutOfMemory")):
+        ended = pod(train=137, reason=reason, phase="Failed")
+        told = after(seen.model_copy(update={"job": failed(seen, ended)}))
+        assert truth(told, "Failed") == ("True", named)
+        assert not decisions.is_no_verdict(told.run)

@@ -60,6 +60,11 @@ class DeploymentReason(Reason):
             """-p '{"spec":{"strategy":{"canary":{"disableDefaults":["ErrorRate"]}}}}'"""
         ),
     )
+    NothingToCompare = (
+        "An analysis compares the canary with stable, which gets no requests beside a canary at 100 %.",
+        "kubectl -n {namespace} edit mdep {name}",
+        "Put that analysis before setWeight: 100, or give its metric a thresholdRange.",
+    )
     SignatureChanged = (
         "The model's inputs or outputs differ from stable's, so requests that work today may not work with it.",
         (

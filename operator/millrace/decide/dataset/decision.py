@@ -22,7 +22,7 @@ from millrace.api.dataset_status import DatasetStatus, DatasetVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot
-from millrace.decide.dataset.snapshot import INGESTED, RETRIED, VALID, Answer
+from millrace.decide.dataset.snapshot import HELD_UP, INGESTED, RETRIED, VALID, Answer
 from millrace.decide.job import Job
 from millrace.decide.plan import Delete, Event, Plan
 from millrace.decide.status import Kstatus
@@ -33,8 +33,6 @@ RETRY_SECONDS = 300.0
 """After a failure that may pass by itself; the Job has tried several times by then."""
 ASK_AGAIN_SECONDS = 60.0
 """A look that waits for its turn is woken when a Job ends; this is for when that event is lost."""
-HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
-"""What keeps a look from going on, and is told also where a version is there."""
 NORMAL = frozenset({Reason.VersionFrozen.name, Reason.RulesPassed.name, Reason.Snapshotted.name})
 
 

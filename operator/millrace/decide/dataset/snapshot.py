@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from millrace.api import conditions
 from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
@@ -24,6 +25,8 @@ _FAR = 0.05
 """A share that differs by less is not worth a word: rows are divided in units."""
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
 """What says nothing about the source: it is looked at again by itself."""
+HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
+"""What keeps a look from going on, and is told also where a version is there."""
 ASKS_TO_LOOK = frozenset({Reason.SourceNotFound, Reason.SourceEmpty, Reason.StoreDenied, Reason.DigestMismatch})
 """Reasons whose command has the source looked at again."""
 _SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
@@ -161,11 +164,14 @@ def _refused(report: SnapshotReport, case: _Case) -> Answer:
 def _silent(case: _Case) -> Answer:
     """The Job ended without a report."""
     if case.job.reason == jobs.DEADLINE_EXCEEDED:
-        return _failed(Reason.DeadlineExceeded.name, "", case)
+        return _failed(Reason.DeadlineExceeded.name, _held_until_the_end(case), case)
     failed = case.job.first_failure()
     pod, container = failed if failed is not None else (None, None)
     if container is not None and container.reason == jobs.OUT_OF_MEMORY:
         return _failed(Reason.SnapshotOutOfMemory.name, "", case)
+    lost = pod.loss_of(container) if pod is not None and container is not None else ""
+    if lost:
+        return _failed(Reason.SnapshotLost.name, f"The snapshot's pod went: {lost}", case)
     if container is not None:
         said = jobs.last_line(container.message)
         why = f"The snapshot ended with exit code {container.exit_code}" + (f": {said}" if said else "")
@@ -174,6 +180,14 @@ def _silent(case: _Case) -> Answer:
         return _failed(Reason.MalformedReport.name, "", case)
     why = f"The snapshot's pod went: {pod.reason}: {pod.message}" if pod is not None and pod.reason else ""
     return _failed(Reason.SnapshotLost.name, why, case)
+
+
+def _held_until_the_end(case: _Case) -> str:
+    """What kept the pod from starting when the deadline came: its own words went with the pod."""
+    before = conditions.find(case.known.conditions, conditions.RECONCILING)
+    if before is None or before.status != "True" or before.reason not in HELD_UP:
+        return ""
+    return f"The snapshot did not end within an hour. {before.message.partition(' Next: ')[0]}"
 
 
 def _failed(reason: str, why: str, case: _Case) -> Answer:

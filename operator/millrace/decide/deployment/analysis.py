@@ -143,12 +143,12 @@ def _message(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
 
 def _counted(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
     trials = total.canary.trials
+    exact = total.canary.least == total.canary.most
+    unsure = "too few requests to be sure yet" if exact else "that leaves it open so far"
     endings: dict[Phase, str] = {
         "Failed": f"that is too many, with a confidence of {asked.confidence:g}",
         "Successful": f"that is few enough, with a confidence of {asked.confidence:g}",
-        "Running": "too few requests to be sure yet"
-        if trials >= asked.min_samples
-        else f"at least {asked.min_samples} requests are needed",
+        "Running": f"at least {asked.min_samples} requests are needed" if trials < asked.min_samples else unsure,
     }
     return f"{METRICS[asked.builtin].sentence(asked, total)}: {endings[phase]}"
 

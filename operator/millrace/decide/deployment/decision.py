@@ -60,8 +60,8 @@ def decide(seen: Observation) -> Plan:
     transition, finding, deletes = _moved(seen)
     state = transition.state
     drift = monitoring.report(seen, state)
-    rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
-    retrained = retraining.retrain(seen, state, drift, rolling=rolling)
+    is_rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
+    retrained = retraining.retrain(seen, state, drift, finding if is_rolling else None)
     status = _status(seen, state, finding).model_copy(
         update={
             "monitoring": MonitoringStatus(drift=drift.status) if drift.status is not None else None,
@@ -85,7 +85,7 @@ def decide(seen: Observation) -> Plan:
         status=status.wire(),
         claims=CLAIMS,
         events=(*told, *transition.events, *drift.events, *retrained.events, *overall.events),
-        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until, images.due(seen, state)]),
+        wake_after=_wake(seen, state, [finding.until, drift.until, retrained.until, *_deadlines(seen, state)]),
     )
 
 
@@ -237,6 +237,12 @@ def _analysis(seen: Observation, state: DeploymentStatus, finding: Finding) -> t
         same = (known.name, known.phase, known.threshold) == (one.name, one.phase, one.threshold)
         kept.append(known if same and analysis.rounded(known.samples) == analysis.rounded(one.samples) else one)
     return tuple(kept)
+
+
+def _deadlines(seen: Observation, state: DeploymentStatus) -> list[datetime | None]:
+    """When what has waited too long is stalled; what is stalled already changes by no time."""
+    short = progress.short_until(seen, state)
+    return [images.due(seen, state), short if short is not None and short > seen.now else None]
 
 
 def _wake(seen: Observation, state: DeploymentStatus, moments: list[datetime | None]) -> float | None:

@@ -27,6 +27,7 @@ class Signal(Enum):
     EXTENDED = "a person gives a held analysis more time"
     RESUMED = "the servers are back, and the analysis had no time"
     NEW = "a revision is wanted that is not served"
+    RENAMED = "the bytes that serve are wanted under another Model's name"
     READY = "the next weight may be set"
     DONE = "the step is over"
     INCONCLUSIVE = "the analysis ran out of time"

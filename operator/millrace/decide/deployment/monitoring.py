@@ -199,8 +199,10 @@ def advice(seen: Observation) -> Reason | None:
 
 
 def _trigger(seen: Observation) -> Trigger | None:
+    """The one that drift sets off first."""
     retraining = seen.deployment.spec.retraining
-    return next(iter(retraining.triggers), None) if retraining is not None else None
+    asked = retraining.triggers if retraining is not None else ()
+    return min(asked, key=lambda one: seconds(one.drift.for_), default=None)
 
 
 def _what_follows(seen: Observation) -> str:

@@ -25,6 +25,7 @@ class Move(Enum):
 
     FORGET = "stop sending to what is gone"
     START = "begin a canary at 0 %"
+    RENAME = "call what serves by another Model of the same bytes"
     SET_WEIGHT = "give the canary the step's share"
     NEXT_STEP = "go on to the next step"
     RESTART_STEP = "begin the step again"
@@ -107,6 +108,21 @@ def start(context: MoveContext) -> Transition:
     text = f"{what} is tried beside {state.stable.model}" if state.stable else f"{what} is started as the first model"
     event = messages.event(context.seen, Reason.RolloutStarted, text)
     return context.transition.then(event, canary=canary, rollout=rollout)
+
+
+def rename(context: MoveContext) -> Transition:
+    """The same bytes under the same template are the same revision: there is nothing to try, and no traffic moves."""
+    state = context.transition.state
+    stable, wanted = state.stable, target.choose(context.seen, state).bundle
+    if stable is None or wanted is None:
+        return context.transition
+    called = stable.model_copy(update={"model": wanted.model, "version": wanted.version})
+    past = tuple(
+        one.model_copy(update={"model": wanted.model}) if one.outcome == "Serving" else one for one in state.history
+    )
+    text = f"{wanted.model} has the bytes that serve (revision {wanted.revision}), and stands for {stable.model} now"
+    event = messages.event(context.seen, Reason.Promoted, text)
+    return context.transition.then(event, stable=called, history=past)
 
 
 def set_weight(context: MoveContext) -> Transition:
@@ -266,6 +282,7 @@ def _stepped(seen: Observation, transition: Transition, **changes: int) -> Trans
 MOVES: dict[Move, Callable[[MoveContext], Transition]] = {
     Move.FORGET: forget,
     Move.START: start,
+    Move.RENAME: rename,
     Move.SET_WEIGHT: set_weight,
     Move.NEXT_STEP: next_step,
     Move.RESTART_STEP: restart_step,

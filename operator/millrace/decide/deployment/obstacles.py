@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import Field
 
 from millrace import api
 from millrace.api.base import Frozen
-from millrace.api.deployment import Retraining
+from millrace.api.deployment import Limits, Retraining
 from millrace.api.deployment_status import DeploymentStatus, RunStart
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
@@ -18,6 +18,7 @@ from millrace.decide.training_run import is_no_verdict, is_over
 from millrace.render import names
 
 from . import actions, target
+from .finding import Finding
 from .observation import Observation
 from .triggers import Fired, Situation
 
@@ -44,7 +45,8 @@ class Case(Frozen):
     asked: Retraining
     fired: Fired
     state: DeploymentStatus
-    rolling: bool
+    rolling: Finding | None
+    """What a rollout that is under way, or held, waits for."""
 
     @property
     def cause(self) -> str:
@@ -99,9 +101,31 @@ def today(starts: Iterable[RunStart], now: datetime) -> list[datetime]:
     return sorted(one.time for one in starts if one.time > now - DAY)
 
 
+def cooled_down(starts: Iterable[RunStart], limits: Limits) -> datetime | None:
+    """When limits.cooldown has passed since the last start; None without one."""
+    last = max((one.time for one in starts), default=None)
+    return later(last, seconds(limits.cooldown)) if last is not None else None
+
+
+def free_again(starts: Sequence[RunStart], limits: Limits, now: datetime) -> datetime | None:
+    """When neither cooldown nor maxRunsPerDay stands in the way of a run; None without a start."""
+    ends = (cooled_down(starts, limits), _day_has_room(starts, limits, now))
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _day_has_room(starts: Iterable[RunStart], limits: Limits, now: datetime) -> datetime | None:
+    """When the last 24 hours have fewer starts than may be; None where they have."""
+    counted, most = today(starts, now), limits.max_runs_per_day
+    return counted[len(counted) - most] + DAY if len(counted) >= most else None
+
+
 def _a_rollout_is_under_way(case: Case) -> Obstacle | None:
-    if not case.rolling:
+    found = case.rolling
+    if found is None:
         return None
+    if case.state.canary is None and found.reason in (Reason.SignatureChanged, Reason.PolicyNotInForce):
+        what = found.why or Reason.PolicyNotInForce.sentence.rstrip(".")
+        return Obstacle(reason=found.reason, why=f"{what}; no run starts before that is settled", fields=found.fields)
     return Obstacle(reason=Reason.RolloutInProgress, why="no run starts while a rollout is under way")
 
 
@@ -128,10 +152,11 @@ def _the_data_is_old(case: Case) -> Obstacle | None:
     again = current.version <= trained.version and made is not None and current.created_time > made
     if current.digest != trained.digest and (current.version > trained.version or again):
         return None
-    why = (
-        f"{case.fired.evidence} was seen, but Dataset {dataset.metadata.name} has no version newer than "
-        f"{trained.version}, which {stable.model} was trained on; a run starts by itself when one is frozen"
-    )
+    name = dataset.metadata.name
+    lacks = f"Dataset {name} has no version newer than {trained.version}, which {stable.model} was trained on"
+    if current.version != trained.version and current.digest == trained.digest:
+        lacks = f"version {current.version} of Dataset {name} has the same rows as {stable.model} was trained on"
+    why = f"{case.fired.evidence} was seen, but {lacks}; a run starts by itself when other rows are frozen"
     return Obstacle(reason=Reason.NoNewData, why=why, fields={"dataset": dataset.metadata.name})
 
 
@@ -157,7 +182,8 @@ def _it_was_answered(case: Case) -> Obstacle | None:
 def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
     """What became of the Model that the cause led to."""
     model = target.model_called(case.situation.seen, name)
-    failed = next((one for one in case.state.quarantined if one.model == name), None)
+    digest = model.spec.artifact.digest if model is not None else None
+    failed = next((one for one in case.state.quarantined if one.model == name or one.digest == digest), None)
     if failed is not None:
         why = f"{start.name} made {name}, which is quarantined: {failed.reason}"
         fields = actions.lifting(failed)
@@ -169,7 +195,9 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
         why = f"{start.name} made {name}, which was rejected"
         return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": start.name})
     tried = case.state.canary is not None and case.state.canary.model == name
-    becomes = "is being rolled out" if tried else "is served once it is approved"
+    rests = "waits to be rolled out" if target.is_approved(model) else "is served once it is approved"
+    serves = case.situation.stable.model == name
+    becomes = "is being rolled out" if tried else "serves" if serves else rests
     why = f"{start.name} was started for this drift and made {name}, which {becomes}"
     return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
 
@@ -204,21 +232,21 @@ def _enough_runs_are_under_way(case: Case) -> Obstacle | None:
 
 
 def _it_cools_down(case: Case) -> Obstacle | None:
-    now = case.situation.seen.now
-    last = max((one.time for one in case.starts), default=None)
-    until = later(last, seconds(case.asked.limits.cooldown)) if last is not None else now
-    if until <= now:
+    until = cooled_down(case.starts, case.asked.limits)
+    if until is None or until <= case.situation.seen.now:
         return None
     text = f"the last run was started less than {case.asked.limits.cooldown} ago (limits.cooldown)"
     return Obstacle(reason=Reason.CoolingDown, why=text, until=until)
 
 
 def _the_day_is_full(case: Case) -> Obstacle | None:
-    starts, most = today(case.starts, case.situation.seen.now), case.asked.limits.max_runs_per_day
-    if len(starts) < most:
+    now, most = case.situation.seen.now, case.asked.limits.max_runs_per_day
+    until = _day_has_room(case.starts, case.asked.limits, now)
+    if until is None:
         return None
-    text = f"{len(starts)} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
-    return Obstacle(reason=Reason.DailyLimit, why=text, until=starts[len(starts) - most] + DAY)
+    count = len(today(case.starts, now))
+    text = f"{count} runs were started within 24 hours, {most} may be (limits.maxRunsPerDay)"
+    return Obstacle(reason=Reason.DailyLimit, why=text, until=until)
 
 
 Check = Callable[[Case], Obstacle | None]

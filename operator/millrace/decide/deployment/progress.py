@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from millrace.api import conditions
 from millrace.api.deployment import DEFAULT_PROGRESS_DEADLINE
-from millrace.api.deployment_status import DeploymentStatus, RevisionStatus, Rollout
+from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionStatus, Rollout
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.job import REFUSED
@@ -32,6 +33,9 @@ AWAY = frozenset(
     }
 )
 """Reasons of a wait for pods."""
+AVAILABLE = "Available"
+LINGER_SECONDS = 30.0
+"""How long pods stay after every router was seen without their weight."""
 
 
 def allowed(seen: Observation) -> str:
@@ -50,6 +54,30 @@ def due(seen: Observation, since: datetime, stalls: Reason = Reason.ProgressDead
     """When what has waited since then is stalled."""
     known = seen.deployment.status.conditions
     return stalled_from(known, stalls, since, seen.steady_since, seconds(allowed(seen)))
+
+
+def is_available(seen: Observation, state: DeploymentStatus) -> bool:
+    """Whether stable has as many ready servers as were asked for, and a router before them."""
+    ready = seen.ready(state.stable.revision) if state.stable is not None else 0
+    return ready >= seen.deployment.spec.replicas and seen.routers_ready >= 1
+
+
+def short_until(seen: Observation, state: DeploymentStatus) -> datetime | None:
+    """When stable's missing pods count as stalled, beside no canary; None where none is missing."""
+    if state.stable is None or state.canary is not None or is_available(seen, state):
+        return None
+    known = conditions.find(seen.deployment.status.conditions, AVAILABLE)
+    since = known.last_transition_time if known is not None and known.status == "False" else seen.now
+    return due(seen, min(since, seen.now))
+
+
+def overdue(seen: Observation, state: DeploymentStatus) -> Retiring | None:
+    """What should have gone long since: not every router says that it sends it nothing."""
+    for one in state.retiring:
+        gone = later(one.drained_time, LINGER_SECONDS) if one.drained_time is not None else one.since
+        if seen.now >= due(seen, gone):
+            return one
+    return None
 
 
 def is_short(seen: Observation, state: DeploymentStatus) -> bool:
@@ -108,6 +136,24 @@ def held(seen: Observation, state: DeploymentStatus, found: Finding) -> Finding:
     )
     changes = {"signal": Signal.STUCK, "reason": Reason.ProgressDeadlineExceeded, "why": why, "until": None}
     return found.model_copy(update={**changes, "advice": found.advice or found.reason})
+
+
+def blocked_by_leaving(seen: Observation, state: DeploymentStatus, model: str) -> Finding:
+    """A revision that left is wanted again, or too many leave: it waits for their pods to go."""
+    late = overdue(seen, state)
+    if late is None:
+        what = f"earlier pods of {state.retiring[0].model} to go before {model} starts"
+        return Finding(signal=Signal.WAITING, reason=Reason.Retiring, waiting_for=what)
+    why, advice = f"{model} cannot start: {cannot_go(seen, late)}", Reason.RoutersNotReady
+    return Finding(signal=Signal.STUCK, reason=Reason.ProgressDeadlineExceeded, why=why, advice=advice)
+
+
+def cannot_go(seen: Observation, late: Retiring) -> str:
+    """Why pods stay that should have gone."""
+    return (
+        f"the earlier pods of {late.model} stay, as not every router has said that it sends them nothing for longer "
+        f"than strategy.progressDeadline ({allowed(seen)}); they go by themselves when all have"
+    )
 
 
 def resumed(seen: Observation, state: DeploymentStatus, canary: RevisionStatus, found: Finding) -> Finding:

@@ -40,13 +40,16 @@ def merged(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus
         if isinstance(fact, Condemned) and _concerns(seen, state, fact):
             known.setdefault(fact.record, _entry(fact))
     events: list[Event] = []
+    held_before, remembered = {one.record for one in state.quarantined}, set(state.released)
     for fact in released:
-        is_news = not set(fact.lifts) <= set(state.released)
+        # Of more than are remembered, what was held until now is news alone.
+        is_unknown = len(remembered) < MOST_SHOWN and not set(fact.lifts) <= remembered
+        is_news = is_unknown or not held_before.isdisjoint(fact.lifts)
         if is_news and fact.deployment_uid == seen.deployment.metadata.uid:
             state = actions.carried_out(seen, state, fact.request)
             events += [told(seen, known[record]) for record in fact.lifts[:1] if record in known]
     held = sorted((one for one in known.values() if one.record not in lifted), key=lambda one: (one.time, one.revision))
-    changes = {"quarantined": tuple(held), "released": _remembered(lifted)}
+    changes = {"quarantined": tuple(held), "released": _remembered(lifted, released)}
     return state.model_copy(update=changes), tuple(events)
 
 
@@ -114,6 +117,11 @@ def shown(entries: Iterable[Quarantined]) -> tuple[Quarantined, ...]:
     return tuple(entries)[-MOST_SHOWN:]
 
 
+def ended(entry: Quarantined) -> str:
+    """What happened to the bytes."""
+    return "failed" if entry.cause == "Failed" else "was stopped by a person"
+
+
 def told(seen: Observation, entry: Quarantined) -> Event:
     """That a person lets bytes be rolled out again."""
     return messages.event(seen, Reason.Unquarantined, f"{entry.model} may be rolled out again")
@@ -135,9 +143,13 @@ def _released(seen: Observation, state: DeploymentStatus, action: str) -> Releas
     )
 
 
-def _remembered(lifted: set[str]) -> tuple[str, ...]:
-    """The same for the same records, so that a pass that learns nothing writes nothing."""
-    return tuple(sorted(lifted)[-MOST_SHOWN:])
+def _remembered(lifted: set[str], released: Iterable[Released]) -> tuple[str, ...]:
+    """The same for the same records, so that a pass that learns nothing writes nothing. Of too many those stay that no
+    record tells of any more, then the newest.
+    """
+    told_at = {record: fact.time.timestamp() for fact in released for record in fact.lifts}
+    newest = sorted(lifted, key=lambda record: (record not in told_at, told_at.get(record, 0.0), record))
+    return tuple(sorted(newest[-MOST_SHOWN:]))
 
 
 def _named(seen: Observation, entry: Quarantined) -> Quarantined:

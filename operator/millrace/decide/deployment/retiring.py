@@ -16,9 +16,8 @@ from millrace.render import names
 from .monitoring import DRIFT_DETECTED
 from .moves import MOST_LEAVING
 from .observation import Observation, Server
+from .progress import LINGER_SECONDS
 from .rollout import router_config
-
-LINGER_SECONDS = 30.0
 
 
 def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
@@ -44,16 +43,20 @@ def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
 
 
 def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
-    """The times from which a canary, a drift trigger and the next drift report are counted."""
-    rollout, monitoring = state.rollout, state.monitoring
+    """The times from which a canary, a drift trigger, the next drift report and retraining's limits are counted."""
+    rollout, monitoring, retraining = state.rollout, state.monitoring, state.retraining
     if rollout is not None:
         rollout = not_after(rollout, now, "started_time", "step_started_time", "unready_since")
-    if monitoring is not None and monitoring.drift is not None:
+    # By the time at which it was raised an alarm is acknowledged: that is its name, and nothing is counted from it.
+    if monitoring is not None and monitoring.drift is not None and monitoring.drift.state != "Drifted":
         monitoring = monitoring.model_copy(update={"drift": not_after(monitoring.drift, now, "evaluated_time")})
+    if retraining is not None:
+        starts = tuple(not_after(one, now, "time") for one in retraining.starts)
+        retraining = retraining.model_copy(update={"starts": starts})
     conditions = tuple(
         not_after(one, now, "last_transition_time") if one.type == DRIFT_DETECTED else one for one in state.conditions
     )
-    return {"rollout": rollout, "monitoring": monitoring, "conditions": conditions}
+    return {"rollout": rollout, "monitoring": monitoring, "retraining": retraining, "conditions": conditions}
 
 
 def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> DeploymentStatus:

@@ -10,16 +10,16 @@ RetrainingBlocked.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from datetime import datetime
 
 from millrace import api
 from millrace.api import keys
-from millrace.api.base import Frozen, rfc3339
+from millrace.api.base import Frozen, ObjectMeta, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining
 from millrace.api.deployment_status import MOST_RUNS_PER_DAY, DeploymentStatus, RetrainingStatus, RunStart
-from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event, Manifest
 from millrace.decide.status import later
@@ -27,6 +27,7 @@ from millrace.decide.training_run import is_over
 from millrace.render import metadata, names
 
 from . import messages, obstacles, triggers
+from .finding import Finding
 from .monitoring import DriftReport
 from .observation import Observation
 from .obstacles import Case, Obstacle
@@ -49,8 +50,8 @@ class Retrained(Frozen):
     until: datetime | None = None
 
 
-def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, *, rolling: bool) -> Retrained:
-    """Start a run, or say why not; `rolling` is whether a rollout is under way."""
+def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, rolling: Finding | None) -> Retrained:
+    """Start a run, or say why not; `rolling` is what a rollout waits for that is under way or held."""
     asked = seen.deployment.spec.retraining
     if asked is None:
         return Retrained()
@@ -88,7 +89,7 @@ def _announced(case: Case) -> Retrained:
     seen, fired = case.situation.seen, case.fired
     owner = seen.deployment.metadata
     start = RunStart(
-        name=names.clone(owner.name, owner.uid, fired.trigger, case.cause, case.attempt),
+        name=_unused_name(case, owner),
         trigger=fired.trigger,
         cause=case.cause,
         time=seen.now,
@@ -99,6 +100,14 @@ def _announced(case: Case) -> Retrained:
     told = _reported(seen, Obstacle(reason=Reason.RunStarted, why=f"{start.name} is started", blocks=False))
     status = _counted(seen, case.asked, starts).model_copy(update={"state": "Running"})
     return told.model_copy(update={"status": status, "until": later(seen.now, SOON_SECONDS)})
+
+
+def _unused_name(case: Case, owner: ObjectMeta) -> str:
+    """The next name of this cause: of more starts than are remembered the oldest are not counted any more."""
+    taken = {one.name for one in case.starts}
+    answers = itertools.count(case.attempt)
+    named = (names.clone(owner.name, owner.uid, case.fired.trigger, case.cause, answer) for answer in answers)
+    return next(name for name in named if name not in taken)
 
 
 def _made(case: Case, start: RunStart) -> Retrained:
@@ -158,10 +167,11 @@ def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
 
 def _rests(seen: Observation, status: RetrainingStatus, obstacle: Obstacle) -> Obstacle | None:
     """The same, with until when no run starts whoever asks; None where nothing but a trigger is missing."""
-    end = status.next_allowed_time
-    if obstacle.blocks or end is None or end <= seen.now:
+    asked, end = seen.deployment.spec.retraining, status.next_allowed_time
+    if asked is None or obstacle.blocks or end is None or end <= seen.now:
         return None
-    why = f"{obstacle.why}; after {status.last_run} no run starts before {rfc3339(end)} (limits.cooldown)"
+    limit = "cooldown" if obstacles.cooled_down(status.starts, asked.limits) == end else "maxRunsPerDay"
+    why = f"{obstacle.why}; after {status.last_run} no run starts before {rfc3339(end)} (limits.{limit})"
     return obstacle.model_copy(update={"why": why, "until": min(end, obstacle.until or end)})
 
 
@@ -175,7 +185,7 @@ def _counted(seen: Observation, asked: Retraining, starts: tuple[RunStart, ...])
         last_trigger=last.trigger,
         last_trigger_time=last.time,
         last_run=last.name,
-        next_allowed_time=later(last.time, seconds(asked.limits.cooldown)),
+        next_allowed_time=obstacles.free_again(starts, asked.limits, seen.now),
         runs_last24h=len(obstacles.today(starts, seen.now)),
         starts=starts,
     )

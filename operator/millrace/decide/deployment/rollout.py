@@ -61,6 +61,7 @@ _ANY_STAGE = {
 TRANSITIONS: dict[tuple[Stage, Signal], Move] = {
     (Stage.IDLE, Signal.LOST): Move.FORGET,
     (Stage.IDLE, Signal.NEW): Move.START,
+    (Stage.IDLE, Signal.RENAMED): Move.RENAME,
     (Stage.WEIGHING, Signal.READY): Move.SET_WEIGHT,
     (Stage.WEIGHING, Signal.DONE): Move.NEXT_STEP,
     (Stage.PAUSING, Signal.DONE): Move.NEXT_STEP,
@@ -145,7 +146,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
     if wanted is None:
         return progress.missing(seen, state, choice)
     if state.stable is not None and state.stable.revision == wanted.revision:
-        return Finding(signal=Signal.SETTLED)
+        return Finding(signal=Signal.SETTLED if state.stable.model == wanted.model else Signal.RENAMED)
     if seen.policy_in_force is False:
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
     differs = signature.change(seen, state, wanted)
@@ -154,9 +155,7 @@ def _idle(seen: Observation, state: DeploymentStatus) -> Finding:
         fields = {"model": wanted.model}
         return Finding(signal=Signal.HELD, reason=Reason.SignatureChanged, why=why, fields=fields)
     busy = any(one.revision == wanted.revision for one in state.retiring) or len(state.retiring) >= MOST_RETIRING
-    if busy:
-        return _waits(Reason.Retiring, "earlier pods to go before this revision starts")
-    return Finding(signal=Signal.NEW)
+    return progress.blocked_by_leaving(seen, state, wanted.model) if busy else Finding(signal=Signal.NEW)
 
 
 def _waits(reason: Reason, what: str, **more: Any) -> Finding:
@@ -168,6 +167,10 @@ def _is_unjudged(context: CanaryContext) -> Finding | None:
     model = target.model_called(context.seen, context.canary.model)
     if model is None or target.is_judged(model):
         return None
+    return _uncounted(context)
+
+
+def _uncounted(context: CanaryContext) -> Finding:
     return _waits(Reason.ApprovalsNotCounted, f"{context.canary.model}'s approvals to be counted")
 
 
@@ -201,7 +204,7 @@ def _is_condemned(context: CanaryContext) -> Finding | None:
         name, _, why = entry.reason.partition(": ")
         reason = named(Reason, name) or Reason.Quarantined
         return Finding(signal=Signal.CONDEMNED, reason=reason, why=why or entry.reason)
-    why = f"{entry.model} failed in mdep/{entry.deployment}: {entry.reason}"
+    why = f"{entry.model} {quarantine.ended(entry)} in mdep/{entry.deployment}: {entry.reason}"
     return Finding(signal=Signal.CONDEMNED, reason=Reason.Quarantined, why=why)
 
 
@@ -213,6 +216,8 @@ def _is_superseded(context: CanaryContext) -> Finding | None:
         )
     if choice.bundle.revision == context.canary.revision:
         return None
+    if signature.change(context.seen, context.state, choice.bundle):
+        return None  # what a person has to allow first takes no place: it is held once this canary has come to its end
     text = f"{choice.bundle.model} (revision {choice.bundle.revision}) is wanted now"
     return Finding(signal=Signal.SUPERSEDED, reason=Reason.Superseded, why=text)
 
@@ -284,10 +289,10 @@ def _promoting(context: CanaryContext) -> Finding:
     undecided = verdicts.before_promotion(context)
     if undecided is not None:
         return undecided
-    if context.seen.policy_in_force is False or not target.is_approved(
-        target.model_called(context.seen, context.canary.model)
-    ):
+    if context.seen.policy_in_force is False:
         return _waits(Reason.PolicyNotInForce, "the admission policies to be in force")
+    if not target.is_approved(target.model_called(context.seen, context.canary.model)):
+        return _uncounted(context)
     missing = _pods_missing(context, 100)
     if missing is not None:
         return missing

@@ -7,29 +7,29 @@ Stalled      nothing will change until a person changes something
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import datetime
 
 from millrace.api import conditions
 from millrace.api.base import Frozen, rfc3339
-from millrace.api.conditions import READY, RECONCILING, STALLED, Mark
+from millrace.api.conditions import RECONCILING, STALLED, Mark
 from millrace.api.deployment_status import DeploymentStatus, Retiring, RetrainingStatus, RevisionStatus, Rollout
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 from millrace.decide.status import later
+from millrace.decide.training_run import is_over
 
-from . import actions, images, messages, monitoring, progress, steps, target
+from . import actions, images, messages, monitoring, progress, quarantine, serving, steps, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
-from .retiring import LINGER_SECONDS
 from .rollout import HOPELESS
+from .statement import HELD_UP, Statement, missing
 
-HELD_UP = frozenset({Reason.PodNotStarted, Reason.PodRefused, Reason.ProgressDeadlineExceeded})
-"""What is more than a matter of seconds."""
-TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted})
+TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted, Reason.Retiring})
 """What is told although a model serves."""
-AVAILABLE = "Available"
 PROGRESSING = "Progressing"
+_RETURNED = {Reason.RolledBack: "was rolled back", Reason.Aborted: "was stopped"}
+"""What became of a canary that was not promoted."""
 
 
 class Summary(Frozen):
@@ -41,25 +41,6 @@ class Summary(Frozen):
     events: tuple[Event, ...] = ()
 
 
-class Statement(Frozen):
-    """A condition before its message is written; `why` is what there is to add to the reason."""
-
-    kind: str
-    holds: bool
-    reason: Reason
-    why: str = ""
-    advice: Reason | None = None
-    fields: dict[str, str] = Field(default_factory=dict)
-
-    def mark(self, seen: Observation) -> Mark:
-        """The condition."""
-        return messages.mark(seen, self.kind, self.holds, self.reason, self.why, self.advice, **self.fields)
-
-    def message(self, seen: Observation, why: str = "") -> str:
-        """The condition's message, with `why` in place of its own."""
-        return messages.message(seen, self.reason, why or self.why, self.advice, **self.fields)
-
-
 def summarise(
     seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None = None
 ) -> Summary:
@@ -67,102 +48,52 @@ def summarise(
 
     `concern` is what cannot work in spec.retraining as it is written.
     """
-    ready = _ready(seen, status, finding)
-    available = _available(seen, status)
+    ready = serving.ready(seen, status, finding)
+    available = serving.available(seen, status)
     progressing = _progressing(seen, status, finding)
-    stalled = _stalled(seen, status, finding, concern)
+    stalled = _stalled(seen, status, finding, concern, available)
     working = _reconciling(seen, status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
         message=_message(seen, status, ready, progressing, stalled, concern),
         marks=marks,
-        events=_events(seen, status, finding, ready, stalled, progressing),
+        events=_events(seen, status, finding, ready, stalled, progressing, available),
     )
-
-
-def _ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
-    stable = status.stable
-    if stable is None:
-        return _first(status, finding)
-    if seen.ready(stable.revision) < 1 and not _canary_carries_all(seen, status):
-        trouble = seen.trouble(stable.revision)
-        why = f"no server of {stable.model} is ready{progress.said(trouble)}"
-        return Statement(kind=READY, holds=False, reason=progress.reason_of(trouble, Reason.ServersNotReady), why=why)
-    if seen.routers_ready < 1:
-        why = f"{stable.model} is ready but no router is{progress.said(seen.router_trouble)}"
-        reason = progress.reason_of(seen.router_trouble, Reason.RoutersNotReady)
-        advice = progress.advice_of_routers(reason)
-        return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
-    count = f"{seen.ready(stable.revision)} of {seen.deployment.spec.replicas}"
-    why = f"{stable.model} serves; {count} servers reproduced its golden set{_what_is_short(seen, stable.revision)}"
-    return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why)
-
-
-def _what_is_short(seen: Observation, revision: str) -> str:
-    return progress.said(seen.trouble(revision)) if seen.ready(revision) < seen.deployment.spec.replicas else ""
-
-
-def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
-    canary = status.canary
-    return canary is not None and canary.weight == 100 and seen.ready(canary.revision) >= 1
-
-
-def _first(status: DeploymentStatus, finding: Finding) -> Statement:
-    """Why nothing serves."""
-    if status.canary is not None:
-        why = f"{status.canary.model} is started; waiting for {finding.why or finding.waiting_for or 'its servers'}"
-        reason = finding.reason if finding.reason in HELD_UP else Reason.Starting
-        advice = finding.advice or (finding.reason if finding.reason in progress.AWAY else None)
-        return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
-    if finding.reason is not None:
-        return _missing(READY, finding, holds=False)
-    return Statement(kind=READY, holds=False, reason=Reason.NoApprovedModel)
-
-
-def _missing(kind: str, finding: Finding, *, holds: bool) -> Statement:
-    """What is waited for; where a run under way brings it, the run is what to look at."""
-    advice = Reason.RunStarted if finding.awaits is Awaits.MACHINE else None
-    return Statement(
-        kind=kind,
-        holds=holds,
-        reason=finding.reason or Reason.NoApprovedModel,
-        why=_why(finding),
-        advice=advice,
-        fields=finding.fields,
-    )
-
-
-def _why(finding: Finding) -> str:
-    return finding.why or f"waiting for {finding.waiting_for}"
-
-
-def _available(seen: Observation, status: DeploymentStatus) -> Statement:
-    wanted = seen.deployment.spec.replicas
-    ready = seen.ready(status.stable.revision) if status.stable is not None else 0
-    if ready >= wanted and seen.routers_ready >= 1:
-        why = f"{ready} of {wanted} servers are ready"
-        return Statement(kind=AVAILABLE, holds=True, reason=Reason.AllReplicasReady, why=why)
-    if status.stable is None:
-        advice = Reason.NoStable if status.canary is None else None
-        why = "nothing serves yet"
-        return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why, advice=advice)
-    why = f"{ready} of {wanted} servers of the stable revision are ready{_what_is_short(seen, status.stable.revision)}"
-    return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why)
 
 
 def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
     if status.canary is not None:
         return _rolling(seen, status, status.canary, finding)
     if finding.reason is not None:
-        return _missing(PROGRESSING, finding, holds=finding.signal is Signal.WAITING)
+        return missing(PROGRESSING, finding, holds=finding.signal is Signal.WAITING)
     memory, skipped = status.rollout, target.skipped(seen, status)
     if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
         why = f"{skipped.why}, so it is not rolled out"
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=skipped.fields)
+    doubted = _failed_elsewhere(seen, status)
+    if doubted is not None and (memory is None or memory.last_verdict_revision in (None, _revision(status))):
+        return doubted
     if memory is None or memory.last_verdict is None:
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Settled, why="there is nothing to roll out")
     return _ended(status, memory, Reason[memory.last_verdict])
+
+
+def _failed_elsewhere(seen: Observation, status: DeploymentStatus) -> Statement | None:
+    """What serves here has failed in another Deployment since: it goes on, and that is told."""
+    stable, here = status.stable, seen.deployment.metadata.name
+    entries = (one for one in reversed(status.quarantined) if stable is not None and one.digest == stable.digest)
+    entry = next((one for one in entries if one.deployment not in (None, here)), None)
+    if stable is None or entry is None:
+        return None
+    ended = quarantine.ended(entry)
+    why = f"{stable.model} goes on serving here, although it {ended} in mdep/{entry.deployment}: {entry.reason}"
+    fields = actions.lifting(entry)
+    return Statement(kind=PROGRESSING, holds=False, reason=Reason.Quarantined, why=why, fields=fields)
+
+
+def _revision(status: DeploymentStatus) -> str | None:
+    return status.stable.revision if status.stable is not None else None
 
 
 def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus, finding: Finding) -> Statement:
@@ -175,7 +106,7 @@ def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus
         return Statement(kind=PROGRESSING, holds=False, reason=reason, why=why, fields=fields)
     return Statement(
         kind=PROGRESSING,
-        holds=finding.signal is not Signal.STUCK,
+        holds=finding.signal not in (Signal.STUCK, Signal.HELD),
         reason=finding.reason or Reason.CanaryProgressing,
         why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status, finding)}",
         advice=finding.advice,
@@ -190,7 +121,11 @@ def _watched(seen: Observation, status: DeploymentStatus, finding: Finding) -> s
         return ""
     passed = sum(one.phase == "Successful" for one in results)
     told = f"; {passed} of {len(results)} metrics passed"
-    if passed == len(results) or finding.reason in (Reason.CanaryAnalysing, Reason.NoTraffic):
+    if passed == len(results) or finding.reason in (
+        Reason.CanaryAnalysing,
+        Reason.NoTraffic,
+        Reason.NothingToCompare,
+    ):
         return told
     return f"{told}: steps go on until one fails, promotion waits for all"
 
@@ -201,6 +136,9 @@ def _ended(status: DeploymentStatus, memory: Rollout, verdict: Reason) -> Statem
     entry = next((one for one in status.quarantined if one.revision == revision), None)
     advice = Reason.Quarantined if entry is not None else None
     fields = actions.lifting(entry) if entry is not None else {}
+    if verdict in _RETURNED:
+        whose = f"{entry.model} (revision {revision})" if entry is not None else f"revision {revision}"
+        why = f"{whose} {_RETURNED[verdict]}: {why.removeprefix(f'{verdict.name}: ')}"
     return Statement(kind=PROGRESSING, holds=False, reason=verdict, why=why, advice=advice, fields=fields)
 
 
@@ -211,7 +149,9 @@ def _step(memory: Rollout | None) -> str:
     return f"step {index + 1} of {memory.steps}, " if index < memory.steps else "past its last step, "
 
 
-def _stalled(seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None) -> Statement:
+def _stalled(
+    seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None, available: Statement
+) -> Statement:
     fields = actions.retrying(status.canary, status.rollout) if status.canary is not None else finding.fields
     waits = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK, Signal.HELD)
     stalls = waits or finding.reason is Reason.PolicyNotInForce
@@ -225,6 +165,13 @@ def _stalled(seen: Observation, status: DeploymentStatus, finding: Finding, conc
         why = f"{images.how_far(seen, status)}; the rest goes on by itself, and those of before still answer"
         reason, advice = Reason.ProgressDeadlineExceeded, Reason.PodNotStarted
         return Statement(kind=STALLED, holds=True, reason=reason, why=why, advice=advice)
+    late = progress.overdue(seen, status) if status.canary is None else None
+    if late is not None:
+        why, reason = progress.cannot_go(seen, late), Reason.ProgressDeadlineExceeded
+        return Statement(kind=STALLED, holds=True, reason=reason, why=why, advice=Reason.RoutersNotReady)
+    end = progress.short_until(seen, status)
+    if end is not None and seen.now >= end:
+        return serving.lacking(seen, status, available)
     return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
 
 
@@ -245,17 +192,19 @@ def _reconciling(
         why = images.how_far(seen, status)
         return Statement(kind=RECONCILING, holds=True, reason=Reason.ServersUpgrading, why=why)
     if status.retiring:
-        why = "; ".join(_leaving(one) for one in status.retiring)
+        why = "; ".join(_leaving(one, seen.now) for one in status.retiring)
         return Statement(kind=RECONCILING, holds=True, reason=Reason.Retiring, why=why)
     if status.stable is not None and not available.holds:
         return available.model_copy(update={"kind": RECONCILING, "holds": True})
     return Statement(kind=RECONCILING, holds=False, reason=Reason.Settled)
 
 
-def _leaving(one: Retiring) -> str:
+def _leaving(one: Retiring, now: datetime) -> str:
     if one.drained_time is None:
         return f"the pods of {one.model} stay until no router sends them anything"
-    goes = later(one.drained_time, LINGER_SECONDS)
+    goes = later(one.drained_time, progress.LINGER_SECONDS)
+    if goes < now:
+        return f"the pods of {one.model} go once every router has said again that it sends them nothing"
     return f"no router sends anything to {one.model} any more; its pods go at {rfc3339(goes)}"
 
 
@@ -295,7 +244,7 @@ def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> 
     drift = status.monitoring.drift if status.monitoring is not None else None
     retraining = status.retraining or RetrainingStatus()
     alarm = drift if drift is not None and drift.state == "Drifted" else None
-    run = retraining.last_run if retraining.state == "Running" else None
+    run = _running(seen, retraining)
     parts = [ready.why]
     if alarm is not None:
         parts.append(f"the rows served drift in {alarm.worst_feature} (condition DriftDetected)")
@@ -306,6 +255,14 @@ def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> 
         at = rfc3339(alarm.evaluated_time or seen.now)
         return messages.message(seen, Reason.DriftDetected, "; ".join(parts), advice, revision=alarm.revision, time=at)
     return messages.message(seen, Reason.RunStarted, "; ".join(parts)) if run is not None else ""
+
+
+def _running(seen: Observation, retraining: RetrainingStatus) -> str | None:
+    """The newest run that goes on; the last one while no watch has shown it yet."""
+    if retraining.state != "Running":
+        return None
+    going = {run.metadata.name for run in seen.runs if not is_over(run)}
+    return next((one.name for one in reversed(retraining.starts) if one.name in going), retraining.last_run)
 
 
 def _rest(status: DeploymentStatus) -> str:
@@ -334,7 +291,8 @@ def _revoked(seen: Observation, status: DeploymentStatus) -> str:
     model = target.model_called(seen, status.stable.model)
     if target.may_stay(model):
         return ""
-    what = "is gone" if model is None else "is not approved any more"
+    leaves = model is not None and model.metadata.deletion_timestamp is not None
+    what = "is gone" if model is None else "is being deleted" if leaves else "is not approved any more"
     return f"{status.stable.model} {what} and keeps serving until another version is approved"
 
 
@@ -345,6 +303,7 @@ def _events(
     ready: Statement,
     stalled: Statement,
     progressing: Statement,
+    available: Statement,
 ) -> tuple[Event, ...]:
     """Verdicts that are no move: readiness lost or gained, a held analysis, nothing to serve, pods that do not come.
 
@@ -355,13 +314,15 @@ def _events(
     told = [(ready, not ready.holds and not is_on_its_way), (stalled, stalled.holds)]
     if status.stable is not None and progressing.holds and progressing.reason in HELD_UP:
         told.append((progressing, True))
+    short = [available] if ready.holds and available.reason in HELD_UP else []
+    told += [(one, True) for one in short]
     events = []
     for one, warns in told:
         known = conditions.find(before, one.kind)
         mark = one.mark(seen)
         changed = known is None or (known.status, known.reason) != (mark.status, mark.reason)
         is_reported_elsewhere = mark.reason in HOPELESS or one.reason is Reason.Starting
-        if changed and not is_reported_elsewhere and (one is ready or one.holds):
+        if changed and not is_reported_elsewhere and (one.holds or one in (ready, *short)):
             events.append(messages.event_of(mark, warns=warns))
     unique = {(event.reason, event.message): event for event in events}
     return tuple(unique.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 
 from pydantic import Field
@@ -21,6 +22,13 @@ from .observation import Observation
 APPROVED = "Approved"
 UNKNOWING = frozenset({"PolicyNotInForce", "PolicyUnknown"})
 """Reasons of Approved that say nothing about what people decided."""
+_LEAVES, _WAITS = ("is being deleted", "are being deleted"), ("wait for approval", "wait for approval")
+_WHY_NOT = {
+    "Rejected": ("was rejected", "were rejected"),
+    "CreatedUnchecked": ("was created while nobody checked by whom", "were created while nobody checked by whom"),
+    "PolicyNotInForce": ("waits for the admission policies", "wait for the admission policies"),
+}
+"""Of one version, and of several: what the reason of a missing approval means."""
 
 
 class Target(Frozen):
@@ -127,8 +135,10 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
 
 def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Quarantined | None:
     """The newest entry that keeps these bytes from being rolled out. Those that stable serves are good: of these only
-    the very revision that failed is meant.
+    the very revision that failed is meant, and never the one that is stable here.
     """
+    if state.stable is not None and state.stable.revision == wanted.revision:
+        return None
     serving = state.stable is not None and state.stable.digest == wanted.digest
     return next(
         (
@@ -159,7 +169,8 @@ def _pinned(seen: Observation, state: DeploymentStatus, name: str) -> Target:
         )
         return Target(reason=Reason.NoApprovedModel, why=why, fields={"models": ""}, awaits=Awaits.ANYBODY)
     if not _may_be_wanted(state, model):
-        why = f"Model {name}, which spec.modelRef names, is not approved"
+        said = _why_not(model)
+        why = f"Model {name}, which spec.modelRef names, {'is not approved' if said is _WAITS else said[0]}"
         return Target(reason=Reason.NoApprovedModel, why=why, awaits=_who_approves([model]))
     wanted = _as_served(seen, state, bundle(model, template(seen)))
     return _held(state, [wanted]) or Target(bundle=wanted)
@@ -202,11 +213,33 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
     held = _held(state, newer)
     if held is not None:
         return _in_training(seen, held)
-    waiting = [model for model in seen.models if model.spec.model_name == name and model not in approved]
-    why = f"{len(waiting)} of its versions wait for approval" if waiting else "it has no version yet"
-    awaits = _who_approves(waiting) if waiting else Awaits.ANYBODY
-    missing = Target(reason=Reason.NoApprovedModel, why=f"no version of model {name} is approved: {why}", awaits=awaits)
+    others = [model for model in seen.models if model.spec.model_name == name and model not in approved]
+    waiting = [model for model in others if model.metadata.deletion_timestamp is None]
+    missing = Target(
+        reason=Reason.NoApprovedModel,
+        why=f"no version of model {name} is approved: {_why_none(others)}",
+        awaits=_who_approves(waiting) if waiting else Awaits.ANYBODY,
+    )
     return _in_training(seen, missing)
+
+
+def _why_none(models: Iterable[api.Model]) -> str:
+    """What becomes of the versions that may not be rolled out: how many of them, and why."""
+    told = collections.Counter(map(_why_not, models))
+    if not told:
+        return "it has no version yet"
+    if len(told) == 1:
+        ((said, count),) = told.items()
+        return f"{count} of its versions {said[count > 1]}"
+    return "of its versions " + ", ".join(f"{count} {said[count > 1]}" for said, count in sorted(told.items()))
+
+
+def _why_not(model: api.Model) -> tuple[str, str]:
+    """Why a Model may not be rolled out, said of one and of several."""
+    if model.metadata.deletion_timestamp is not None:
+        return _LEAVES
+    approved = conditions.find(model.status.conditions, APPROVED)
+    return _WHY_NOT.get(approved.reason, _WAITS) if approved is not None else _WAITS
 
 
 def _in_training(seen: Observation, missing: Target) -> Target:

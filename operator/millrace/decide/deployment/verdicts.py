@@ -95,7 +95,11 @@ def _under_analysis(
 ) -> Finding:
     if analysis.together(results) == "Successful":
         return Finding(signal=Signal.DONE, results=results)
-    end = later(since, seconds(asked.max_duration))
+    impossible = _impossible(context, asked, results)
+    if impossible is not None:
+        return impossible
+    # Time that this process did not see pass was given to nobody.
+    end = later(max(since, context.seen.steady_since or since), seconds(asked.max_duration))
     open_results = [result for result in results if result.phase != "Successful"]
     undecided = ", ".join(result.name for result in open_results)
     nobody_calls = all(analysis.is_default(result) and not result.samples for result in open_results)
@@ -114,6 +118,19 @@ def _under_analysis(
         waiting_for="a person: retry or abort",
         results=analysis.inconclusive(results),
     )
+
+
+def _impossible(context: CanaryContext, asked: spec.Analysis, results: tuple[AnalysisResult, ...]) -> Finding | None:
+    """A comparison with a stable that gets no requests: no time and no caller brings it a verdict."""
+    if context.canary.weight < 100:
+        return None
+    compared = {one.name for one in asked.metrics if one.compare is not None}
+    names = [one.name for one in results if one.name in compared and not one.samples]
+    if not names:
+        return None
+    told = f"{', '.join(names)} compares with stable, which gets no requests beside a canary at 100 %"
+    why = f"a verdict that cannot come: {told}"
+    return Finding(signal=Signal.HELD, reason=Reason.NothingToCompare, why=why, results=results)
 
 
 def _without_traffic(

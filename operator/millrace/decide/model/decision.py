@@ -155,8 +155,9 @@ def _unless_unguarded(seen: Observation, votes: Votes) -> _Approval:
         why = f"The admission policies that check who approves are not in force{detail}"
         why += ". No approval counts until they are"
         return _finding(seen, False, Reason.PolicyNotInForce, why, "Stalled")
-    stands = conditions.is_true(seen.model.status.conditions, APPROVED) and len(votes.granted) >= required
-    if seen.policy_in_force is None and not stands:
+    is_counted = len(votes.granted) >= required
+    stands = conditions.is_true(seen.model.status.conditions, APPROVED) and is_counted
+    if not is_counted or (seen.policy_in_force is None and not stands):
         return _finding(seen, None, Reason.PolicyUnknown, "", "Reconciling")
     if required == 0:
         text = f"{name} is approved by its gates: no person is required"
@@ -195,13 +196,9 @@ def _missing(seen: Observation, votes: Votes, judgement: Judgement) -> str:
     spec = seen.model.spec
     required = spec.approval_policy.required
     text = f"Waiting for {required - len(votes.granted)} more approval(s) of {required}"
-    author = spec.provenance.author if spec.provenance is not None else None
-    if author is not None and spec.approval_policy.distinct_from_author:
-        text += f", not by the author {author}"
-    lost = sorted(
-        {(spec.approvals or [])[position].user for position in judgement.uncounted if _is_there(spec, position)}
-    )
-    if lost:
+    text += _who_else(spec, votes)
+    lost = sorted({*approvals.count(seen.model).granted} - {*votes.granted})
+    if judgement.uncounted and lost:
         text += (
             f". What {_people(tuple(lost))} wrote while the admission policies were not in force, or were being "
             "changed, does not count and must be said again"
@@ -209,8 +206,15 @@ def _missing(seen: Observation, votes: Votes, judgement: Judgement) -> str:
     return text
 
 
-def _is_there(spec: ModelSpec, position: int) -> bool:
-    return position < len(spec.approvals or ())
+def _who_else(spec: ModelSpec, votes: Votes) -> str:
+    """Whose approval would bring nothing."""
+    origin = spec.provenance if spec.approval_policy.distinct_from_author else None
+    text = f", not by the author {origin.author}" if origin is not None and origin.author is not None else ""
+    if origin is not None and origin.applied_by is not None and origin.applied_by != origin.author:
+        text += f", nor by {origin.applied_by}, who applied it"
+    if votes.granted:
+        text += f"; {_people(votes.granted)} {'has' if len(votes.granted) == 1 else 'have'} approved it"
+    return text
 
 
 def _patch(model: Model) -> str:

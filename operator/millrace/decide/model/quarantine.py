@@ -11,6 +11,8 @@ from millrace.decide import status
 from millrace.render.quarantine import Condemned, Record, Released, is_about, request
 
 QUARANTINED = "Quarantined"
+ABORTED = "Aborted: "
+"""What the reason of a quarantine begins with that a person asked for."""
 
 
 def standing(records: Iterable[Record], model: str) -> Quarantine | None:
@@ -28,7 +30,8 @@ def mark(model: Model, found: Quarantine | None, wanting: Collection[str]) -> Ma
     if found is None:
         return status.mark(QUARANTINED, False, Reason.NotQuarantined, Reason.NotQuarantined.sentence)
     whom = model.metadata
-    why = f"{whom.name} failed in mdep/{found.deployment} ({found.reason}), so no Deployment rolls it out"
+    ended = "was stopped by a person" if found.reason.startswith(ABORTED) else "failed"
+    why = f"{whom.name} {ended} in mdep/{found.deployment} ({found.reason}), so no Deployment rolls it out"
     where = found.deployment if found.deployment in wanting or not wanting else min(wanting)
     more = {"deployment": where, "revision": found.revision, "asked": request(found.time)}
     reason = Reason.Quarantined if wanting else None

@@ -154,6 +154,9 @@ def _failed(job: Job) -> Failure:
     said = _stated(container)
     if said is not None:
         return said
+    lost = pod.loss_of(container)
+    if lost:
+        return Failure(reason=Reason.PodLost.name, why=f"Pod {pod.name} failed without an answer ({lost})")
     line = jobs.last_line(container.message)
     why = f"Container {container.name} ended with exit code {container.exit_code}{f': {line}' if line else ''}"
     reason = _SILENT.get(container.name, Reason.TrainerCrashed)
