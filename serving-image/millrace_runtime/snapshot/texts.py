@@ -1,7 +1,8 @@
 """Text to typed values: all of a column at once where it is plain, value by value where it is not.
 
 Int64 takes whole numbers (`3`, `3.0`), Float takes finite numbers, Bool takes true/false/1/0, Timestamp takes ISO 8601
-dates and times (UTC when they name no zone). Whole numbers are never rounded: one that the type cannot hold is refused.
+dates and times (UTC when they name no zone). A number may lose digits behind its mark, never those before it, nor does
+it become 0: one that the type cannot hold like that is refused.
 """
 
 from __future__ import annotations
@@ -38,9 +39,13 @@ ARROW = {
 TEXT = (FieldType.STRING, FieldType.CATEGORY)
 FLOATS = (FieldType.FLOAT32, FieldType.FLOAT64)
 FLOAT32_MAX = 3.4028234663852886e38
-_EXACT = {FieldType.FLOAT32: 2.0**24, FieldType.FLOAT64: 2.0**53}
+EXACT = {FieldType.FLOAT32: 2.0**24, FieldType.FLOAT64: 2.0**53}
 """Up to here every whole number is one of the type's."""
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_NOT_ZERO = "^[^eE]*[1-9]"
+WIDER = {FieldType.FLOAT32: "Float64, Int64 or String", FieldType.FLOAT64: "Int64 or String"}
+ROUNDS, VANISHES = "would round", "would make 0"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _INSTANT = re.compile(
@@ -147,19 +152,29 @@ def _at_once(text: Array, to: FieldType, words: Words) -> Array:
     bounds = pc.min_max(numbers).as_py()
     largest = max(abs(bounds["min"] or 0.0), abs(bounds["max"] or 0.0))
     limit = FLOAT32_MAX if to is FieldType.FLOAT32 else math.inf
-    if not largest < limit or (largest >= _EXACT[to] and _has_rounded(text, numbers, to)):
+    if not largest < limit or (largest >= EXACT[to] and _has_rounded(text, numbers, to)):
         raise ValueError
-    return numbers.cast(ARROW[to])
+    found = numbers.cast(ARROW[to])
+    if _has_vanished(text, found):
+        raise ValueError
+    return found
 
 
 def _has_rounded(text: Array, numbers: Array, to: FieldType) -> bool:
-    """Whether a whole number, written with digits alone, is not the number that was read."""
-    large = text.filter(pc.greater_equal(pc.abs(numbers), _EXACT[to]))
+    """Whether a number, written without an exponent, is not the one that was read, and so large that it should be."""
+    large = text.filter(pc.greater_equal(pc.abs(numbers), EXACT[to]))
     return any(value is not None and _rounds(value, to) for value in large.to_pylist())
 
 
+def _has_vanished(text: Array, numbers: Array) -> bool:
+    zeros = pc.equal(numbers, pa.scalar(0, numbers.type))
+    if not pc.any(zeros).as_py():
+        return False
+    return bool(pc.any(pc.match_substring_regex(text.filter(zeros), _NOT_ZERO)).as_py())
+
+
 def _rounds(text: str, to: FieldType) -> bool:
-    if not _WHOLE.fullmatch(text):
+    if abs(float(text)) < EXACT[to] or not _PLAIN.fullmatch(text):
         return False
     number = float(np.float32(text)) if to is FieldType.FLOAT32 else float(text)
     # As it is written in short: 12345678901234567000 is what is written for the float nearest to it.
@@ -229,16 +244,20 @@ def _whole(text: str) -> int:
 def _float64(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
         raise ValueError
-    if _rounds(text, FieldType.FLOAT64):
-        raise ValueError("is a whole number that Float64 would round. Use Int64 or String")
-    return float(text)
+    return _held(text, float(text), FieldType.FLOAT64)
 
 
 def _float32(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not abs(float(text)) <= FLOAT32_MAX:
         raise ValueError
-    if _rounds(text, FieldType.FLOAT32):
-        raise ValueError("is a whole number that Float32 would round. Use Float64, Int64 or String")
+    return _held(text, float(np.float32(text)), FieldType.FLOAT32)
+
+
+def _held(text: str, number: float, to: FieldType) -> float:
+    if _rounds(text, to):
+        raise ValueError(f"is a number that {to} {ROUNDS}. Use {WIDER[to]}")
+    if number == 0 and re.match(_NOT_ZERO, text):
+        raise ValueError(f"is a number that {to} {VANISHES}. Use String")
     return float(text)
 
 
