@@ -25,6 +25,7 @@ _STEP_ROWS = 4_096
 _NS = 1000
 _NS_RANGE = (-(2**63) // _NS + 1, 2**63 // _NS - 1)
 _READ_BUFFER = 1024 * 1024
+_OPAQUE = {"INTERVAL": "interval", "BSON": "BSON"}
 
 
 class ParquetFile:
@@ -36,6 +37,8 @@ class ParquetFile:
             self.schema: pa.Schema = held.schema_arrow
             leaves = [held.schema.column(index) for index in range(len(held.schema))]
         self._ancient = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
+        self.stated = {leaf.path: _OPAQUE[leaf.converted_type] for leaf in leaves if leaf.converted_type in _OPAQUE}
+        """Columns of types that Arrow shows as the bytes they are made of."""
 
     @property
     def index(self) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import decimal
 import io
 import uuid
+import zlib
 
 import hypothesis.strategies as st
 import numpy as np
@@ -57,6 +59,9 @@ def look(dataset, **changes):
         *((pa.array([NOON], pa.timestamp("us", zone)), "Timestamp", NOON) for zone in ("UTC", "Asia/Tokyo", "+03:00")),
         (pa.array([dt.time(10)], pa.time32("s")), "String", "10:00:00"),
         (pa.array([dt.time(10, 0, 0, 5)], pa.time64("us")), "String", "10:00:00.000005"),
+        (pa.array([dt.time(10, 0, 0, 5)], pa.time64("ns")), "String", "10:00:00.000005"),
+        (pa.array([dt.time(10, 0, 0, 500000)], pa.time32("ms")), "String", "10:00:00.500000"),
+        (pa.array([1], pa.time64("ns")), "String", "00:00:00.000000001"),
         *((pa.array(["a"], one), "String", "a") for one in (pa.string(), pa.large_string(), pa.string_view())),
         *((pa.array([b"a"], one), "String", "a") for one in (pa.binary(), pa.large_binary(), pa.binary_view())),
         (pa.array([b"a"], pa.binary(1)), "String", "a"),
@@ -86,6 +91,8 @@ def test_every_scalar_type_is_read_as_what_the_file_says(dataset, array, kind, v
             'row 2, column "x": "1000000000000000000 ms" is not within the years',
         ),
         (pa.array([0, 9 * 10**17], pa.timestamp("us")), 'row 2, column "x": "900000000000000000 us" is not within'),
+        (pa.array([0, 86_400_000_000], pa.time64("us")), 'row 2, column "x": "86400000000 us" is not within a day'),
+        (pa.array([0, -1], pa.int32()).cast(pa.time32("ms")), 'row 2, column "x": "-1 ms" is not within a day'),
         (pa.array([b"a", b"\xff"]), 'row 2, column "x": "ff" (hexadecimal) is not text in UTF-8'),
         (pa.array([1.0, float("inf")]), 'row 2, column "x": "inf" is not a finite Float64'),
         (pa.array([1], pa.duration("s")), 'column "x": duration[s] is a type that no field can have'),
@@ -106,6 +113,24 @@ def test_a_pandas_type_of_its_own_is_refused_by_its_name(dataset, kind):
     held = pd.period_range("2026-01", periods=2, freq="M") if kind == "period" else pd.interval_range(0, 2)
     dataset.write("a.parquet", by_pandas(pd.DataFrame({"x": held, "y": [1, 2]})))
     assert f"extension type pandas.{kind} is a type that no field can have" in look(dataset).message
+
+
+INTERVAL = zlib.decompress(
+    base64.b85decode(
+        b"c-l>n!AiqG5Qe8qEIFiw9%k8vJp>^kmKeICw3Z?$MetU9fsk|~1~&<$Hncvy6LYY0SZ4nDX8vV%&+i%m1*#YsC1V@|crj31!4Ran"
+        b"=v}lOZ`8|7ZXQ5P%yIu^^7OF(EUFA0z$tA5F**fvVgky}!8LFum5f7BIF$&J+Q>NLYyK3vZwh-8MoW8u4Z!&inDZoj-3X_599|C5"
+        b"MKzm&{2%9rv(V+1G@*u%C1w3xv|VP?+%`>>ew3DKF{zuj%53>lnA=W+h_*y;U;M6U4`oyP-CeRsv>)Zi(i(qdmMg9Ai^s){j1_?D"
+        b"??U!Fy52AFoHD="
+    )
+)
+"""`copy (select interval 5 day as x, 1 as y) to 'a.parquet'` of DuckDB; Arrow shows it as 12 bytes."""
+
+
+def test_a_type_that_arrow_shows_as_bytes_is_refused_by_its_name(dataset):
+    dataset.write("a.parquet", INTERVAL)
+    assert 'column "x": interval is a type that no field can have' in look(dataset).message
+    schema = {"fields": [{"name": "x", "type": "String", "role": "Ignore"}]}
+    assert frozen(look(dataset, schema=schema)) == [{"y": 1}]
 
 
 @pytest.mark.parametrize("array", [pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([1], pa.duration("s"))])
