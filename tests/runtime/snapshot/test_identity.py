@@ -187,7 +187,7 @@ def units_of(row_keys, pieces=2):
         for rows in np.array_split(np.arange(count), pieces):
             units.see(RowKeys(tuple(each[rows] for each in row_keys.kinds), row_keys.by_features), rows)
         own = np.zeros(count, "u8")
-        for (held,) in spans(units.found()):
+        for held in (piece for (span,) in spans(units.found()) for piece in span):
             own[held["row"]] = held["key"]
     distinct, codes = np.unique(own, return_inverse=True)
     return codes, distinct
