@@ -44,6 +44,8 @@ EXACT = {FieldType.FLOAT32: 2.0**24, FieldType.FLOAT64: 2.0**53}
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
 _PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 _NOT_ZERO = "^[^eE]*[1-9]"
+_NEVER_SMALL = {FieldType.FLOAT32: 40, FieldType.FLOAT64: 300}
+"""So many characters without an exponent are 0, or large enough for the type."""
 WIDER = {FieldType.FLOAT32: "Float64, Int64 or String", FieldType.FLOAT64: "Int64 or String"}
 ROUNDS, VANISHES = "would round", "would make 0"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -155,7 +157,7 @@ def _at_once(text: Array, to: FieldType, words: Words) -> Array:
     if not largest < limit or (largest >= EXACT[to] and _has_rounded(text, numbers, to)):
         raise ValueError
     found = numbers.cast(ARROW[to])
-    if _has_vanished(text, found):
+    if _has_vanished(text, found, to):
         raise ValueError
     return found
 
@@ -166,7 +168,10 @@ def _has_rounded(text: Array, numbers: Array, to: FieldType) -> bool:
     return any(value is not None and _rounds(value, to) for value in large.to_pylist())
 
 
-def _has_vanished(text: Array, numbers: Array) -> bool:
+def _has_vanished(text: Array, numbers: Array, to: FieldType) -> bool:
+    longest = pc.max(pc.binary_length(text)).as_py() or 0
+    if longest <= _NEVER_SMALL[to] and not leftover(text, b"0123456789.-+"):
+        return False
     zeros = pc.equal(numbers, pa.scalar(0, numbers.type))
     if not pc.any(zeros).as_py():
         return False
