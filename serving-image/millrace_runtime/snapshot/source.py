@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import pathlib
+import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ SUFFIXES = {
     Format.CSV: tuple(f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in _PACKED),
     Format.PARQUET: (".parquet",),
 }
+_TABLES = {
+    "Delta Lake": re.compile(r"(^|/)_delta_log/"),
+    "Hudi": re.compile(r"(^|/)\.hoodie/"),
+    "Iceberg": re.compile(r"(^|/)metadata/[^/]+\.metadata\.json$"),
+}
+"""What other tools keep in a folder whose files hold rows that were deleted, or are there twice."""
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -95,6 +102,10 @@ def matching(found: list[str], root: str, kind: Format) -> tuple[dict[str, str],
     chosen, others = {}, []
     for uri in found:
         name = uri.split(stem + "/", 1)[-1] if stem else uri.split("://", 1)[-1]
+        kind_of_table = next((each for each, mark in _TABLES.items() if mark.search(name)), None)
+        if kind_of_table is not None:
+            text = f"{root} is a table of {kind_of_table}: its files also hold rows that are no longer in it"
+            raise StageError(Reason.SOURCE_MALFORMED, f"{text}. Write its rows to plain Parquet files.")
         if any(part.startswith(("_", ".")) and "=" not in part for part in name.split("/")):
             continue
         if name.lower().endswith(SUFFIXES[kind]):

@@ -175,8 +175,9 @@ def _uuid(value: Any) -> str:
 
 
 def _dictionary(kind: Any) -> Reading:
+    """A file's rows come with the values themselves."""
     inner = _of(kind.value_type)
-    return Reading(inner.kind, lambda array: inner.plain(array.dictionary_decode()))
+    return Reading(inner.kind, inner.plain)
 
 
 def _runs(kind: Any) -> Reading:

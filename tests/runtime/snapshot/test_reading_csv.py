@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from data_kit.tasks import frozen
 
-from millrace_runtime.snapshot import streams
+from millrace_runtime.snapshot import csvfile, streams
 
 PLAIN = "x,y\n1,a\n2,b\n"
 
@@ -67,6 +67,16 @@ def test_what_can_be_read_in_two_ways_is_refused_with_its_line(dataset, text, li
     assert (report.outcome, report.reason) == ("Rejected", "SourceMalformed")
     assert f"a.csv is not CSV: line {line}" in report.message
     assert said in report.message
+
+
+@pytest.mark.parametrize(
+    "rest,said", [("a" * 200, "the record on line 3 is longer than"), ('"' + "a" * 200, "line 3 opens a quote that is")]
+)
+def test_a_record_without_end_is_refused_with_its_line(dataset, monkeypatch, rest, said):
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(csvfile, "RECORD_BYTES", 100)
+    dataset.write("a.csv", f"x,y\n1,2\n3,{rest}\n")
+    assert said in dataset.look(schema=declared(x="Int64", y="String")).message
 
 
 def test_a_byte_that_is_not_of_the_encoding_is_refused_with_its_line(dataset, block_bytes):

@@ -19,6 +19,7 @@ from data_kit.tasks import frozen
 from hypothesis import HealthCheck, Phase, given, settings
 
 from millrace_runtime.snapshot import parquetfile, shuffle
+from millrace_runtime.snapshot.source import File
 
 D = decimal.Decimal
 DAY = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -197,6 +198,39 @@ def test_old_sparks_timestamps_of_96_bits_are_read_however_far_away(dataset):
     assert 'row 1, column "x": "1 ns" is finer than the microseconds' in look(dataset).message
 
 
+SPARK = "org.apache.spark."
+
+
+@pytest.mark.parametrize(
+    "told,array,said",
+    [
+        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), "1582-10-14 was written by"),
+        ({"version": "2.4.8"}, pa.array([0, -(2**42)], pa.timestamp("ms")), "was written by a Spark that counts days"),
+        ({"version": "2.4.8"}, pa.array([0, -(2**51)], pa.timestamp("us", "UTC")), "before 1900-01-01 otherwise"),
+        (
+            {"legacyINT96": ""},
+            pa.array([0, -(2**62) // 1000 * 1000], pa.timestamp("ns")),
+            "before 1900-01-01 otherwise",
+        ),
+        ({"version": "3.5.1"}, pa.array([dt.date(1, 1, 1)]), None),
+        ({"version": "2.4.8"}, pa.array([dt.date(1582, 10, 15), None]), None),
+    ],
+)
+def test_days_that_an_old_spark_counted_otherwise_are_refused_by_name_and_row(dataset, told, array, said):
+    metadata = {SPARK + key: value for key, value in told.items()}
+    dataset.put("a.parquet", pa.table({"x": array}).replace_schema_metadata(metadata))
+    report = look(dataset)
+    assert report.outcome == ("Rejected" if said else "Frozen")
+    assert said is None or ('a.parquet, row 2, column "x": ' in report.message and said in report.message)
+
+
+@pytest.mark.parametrize("name", ["_delta_log/00.json", "y=1/.hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_table_of_a_tool_that_keeps_deleted_rows_is_refused(dataset, name):
+    dataset.put("a.parquet", pa.table({"x": [1]}))
+    dataset.write(name, "{}")
+    assert "its files also hold rows that are no longer in it" in look(dataset).message
+
+
 def test_a_damaged_page_is_malformed_and_not_read(dataset):
     dataset.put("a.parquet", pa.table({"x": np.arange(5000) * 7919}), write_page_checksum=True, compression="none")
     path = dataset.source / "a.parquet"
@@ -272,6 +306,30 @@ def test_csv_and_parquet_of_the_same_table_are_the_same_version(tmp_path_factory
     digests.add(look(other, schema={"fields": fields}).digest)
     assert len(digests) == 1
     assert "" not in digests
+
+
+@pytest.mark.parametrize("is_category", [True, False])
+def test_a_long_text_that_the_file_holds_once_is_given_to_a_few_rows_at_a_time(dataset, monkeypatch, is_category):
+    monkeypatch.setattr(parquetfile, "BATCH_BYTES", 5_000)
+    monkeypatch.setattr(parquetfile, "_SMALL_DICTIONARY", 100)
+    texts = pa.array(["a" * 1_000] * 200 + ["b"] * 200)
+    dataset.put("a.parquet", pa.table({"x": texts.dictionary_encode() if is_category else texts, "y": range(400)}))
+    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""))
+    plain = pa.schema([("x", pa.string()), ("y", pa.int64())])
+    tables = [table.cast(plain) for table in held.tables(["x", "y"])]
+    assert sum(table.num_rows for table in tables) == 400
+    assert max(table.nbytes for table in tables) < 10_000
+
+
+@pytest.mark.parametrize("size", [1, 100, 2**20, 2**31 - 1])
+def test_how_large_a_page_is_stands_at_its_beginning(size):
+    def number(value):
+        return bytes([value & 0x7F | 0x80]) + number(value >> 7) if value > 0x7F else bytes([value])
+
+    header = b"\x15" + number(2 << 1) + b"\x15" + number(size << 1) + b"\x15" + number(size) + bytes(8)
+    assert parquetfile._page_size(header) == size
+    assert parquetfile._page_size(header[1:]) is None
+    assert parquetfile._page_size(header[:3]) is None
 
 
 def test_the_same_rows_are_the_same_version_however_little_memory_there_is(dataset, tmp_path, monkeypatch):
