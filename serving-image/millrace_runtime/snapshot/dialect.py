@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.contract.dataset import Compression, Csv, Quote
@@ -71,7 +71,8 @@ def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
     if not body.strip():
         raise refusal(file.name, "it has no header. Write the columns' names into the first line")
     quote = _quote(found, asked)
-    delimiter = asked.delimiter or declared or found.delimiter(quote, known)
+    marks = [one for one in DELIMITERS if one != asked.decimal]
+    delimiter = asked.delimiter or declared or found.delimiter(marks, quote, known)
     decimal = asked.decimal or found.decimal(delimiter, quote)
     first = structure.line(sample, skipped) + 1
     names = found.names(delimiter, quote, first, known)
@@ -124,16 +125,16 @@ class _Sample:
     newline: bytes
     whole: bool
 
-    def delimiter(self, quote: str, known: Collection[str]) -> str:
-        """The one delimiter that fits. Raises StageError where none or several do."""
-        readings = {one: self._counts(one, quote) for one in DELIMITERS}
+    def delimiter(self, marks: Sequence[str], quote: str, known: Collection[str]) -> str:
+        """The one of the marks that fits. Raises StageError where none or several do."""
+        readings = {one: self._counts(one, quote) for one in marks}
         found = [one for one, counts in readings.items() if counts and counts[0] > 1]
         if known:
             named = [one for one in found if set(known) <= set(self._header(one, quote))]
             found = named if len(named) == 1 else found
         if not found:
             self._check_single(readings, quote, known)
-            return ","
+            return marks[0]
         if len(found) == 1:
             return found[0]
         fitting = [one for one in found if len(set(readings[one])) == 1]
@@ -149,7 +150,7 @@ class _Sample:
             ways = " or ".join(_NAMES[one] for one in hidden)
             why = f"its first line is one name, but every line below has several fields, separated by {ways}"
             raise refusal(self.file, f"{why}. Name every column, or set spec.csv.delimiter")
-        if set(self._header(",", quote)) <= set(known):
+        if set(self._header(next(iter(readings)), quote)) <= set(known):
             return
         for mark in RARE:
             counts = self._words() if mark == " " and quote.encode() not in self.data else self._counts(mark, quote)

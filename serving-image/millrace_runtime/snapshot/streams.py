@@ -57,7 +57,7 @@ def encoding(file: File, packed: Compression, asked: str | None) -> str:
     for mark, name in _MARKS:
         if first.startswith(mark):
             return name
-    if b"\0" in first:
+    if b"\0" in first[:_LOOKED_AT]:  # the same however much comes at a time
         raise _refusal(file, "it has bytes of zero, as UTF-16 has. Set spec.csv.encoding")
     return "UTF-8"
 

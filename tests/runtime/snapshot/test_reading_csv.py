@@ -155,6 +155,12 @@ def test_the_names_of_the_schema_settle_the_delimiter(dataset):
     assert frozen(dataset.look(schema=declared(**{"from:to": "String"}))) == [{"from:to": "1:2"}]
 
 
+def test_a_zero_byte_far_down_is_a_letter_however_much_is_read_at_a_time(dataset, block_bytes, monkeypatch):
+    monkeypatch.setattr(streams, "_LOOKED_AT", 4)
+    dataset.write("a.csv", b"x,y\n1,a\0b\n")
+    assert frozen(dataset.look()) == [{"x": 1, "y": "a\0b"}]
+
+
 def test_a_decimal_comma_is_found_in_a_later_row(dataset):
     dataset.write("a.csv", "x;y\n" + "1;2\n" * 1200 + "1,5;2\n")
     assert inferred(dataset.look()) == {"x": "Float64", "y": "Int64"}
@@ -165,6 +171,7 @@ def test_a_decimal_comma_is_found_in_a_later_row(dataset):
     [
         ("a;b\n1,5;2\n", {"delimiter": ";"}, [{"a": 1.5, "b": 2}]),
         ("a;b\n1,500;2\n", {"delimiter": ";", "decimal": ","}, [{"a": 1.5, "b": 2}]),
+        ("a\n1,5\n2\n", {"decimal": ","}, [{"a": 1.5}, {"a": 2.0}]),
         ("a:b\n1:2\n", {"delimiter": ":"}, [{"a": 1, "b": 2}]),
         ("a,b\n'x,y',2\n", {"quote": "'"}, [{"a": "x,y", "b": 2}]),
         ('a\tb\n"x\t2\n', {"quote": "None", "delimiter": "\t"}, [{"a": '"x', "b": 2}]),
