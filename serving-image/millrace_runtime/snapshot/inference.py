@@ -6,6 +6,7 @@ number, would be lost in a number, and so would the last digits of whole numbers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ _CODE = r"^([+-]?0[0-9]|\+[0-9]+$)"
 _BOTH_HOLD = 2**53
 """Up to here a whole number is a Float64 too."""
 _MARKED = r"^ *[+-]?([0-9]{1,3}([.,' \x{2019}\x{a0}\x{202f}][0-9]{3})+|[0-9]+)([.,][0-9]+)? *$"
+_NUMBER = r"^ *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *$"
 _SHORT, _DIGITS = 18, 17
 """A text of so many characters has no more digits than every Float64 is told by."""
 _LOOKED_AT = 64
@@ -55,6 +57,10 @@ class Guess:
     """Some have more digits than a Float64."""
     marked: bool | None = None
     """All are numbers as people write them, with commas or marks between thousands."""
+    others: int = 0
+    """Values that are no numbers, in a column that has mostly numbers."""
+    mostly: bool = True
+    """At least half of the values are numbers, as far as was counted."""
 
     @property
     def type(self) -> FieldType:
@@ -67,13 +73,20 @@ class Guess:
         if not self.values:
             return "no value to tell by"
         if self.type is FieldType.STRING:
-            told = next((one for one in _TOLD if one in self.barred.values()), MARKED if self.marked else "")
+            told = next((one for one in _TOLD if one in self.barred.values()), MARKED if self.marked else self._mixed)
             words = f"; words such as NA ({self.worded}) are text too" if self.worded else ""
             return f"kept as text: {told}{words}" if told else f"text{words}"
         decimals = f": {DECIMALS}" if self.barred.get(_INT64) == DECIMALS else ""
         rounded = "; digits beyond the seventeenth are rounded" if self.rounded and self.type is _FLOAT64 else ""
         missing = f"; words such as NA ({self.worded}) are missing" if self.worded else ""
         return f"every value is {article(self.type)}{decimals}{rounded}{missing}"
+
+    @property
+    def _mixed(self) -> str:
+        if not self.mostly or not self.others:
+            return ""
+        advice = "Set spec.csv.nullValues, if they stand for missing ones"
+        return f"{self.others} of {self.values} values are no numbers. {advice}"
 
     def forget(self) -> None:
         """Begin again."""
@@ -84,6 +97,7 @@ class Guess:
         """Begin again to count, and remember what the column may be."""
         self.values = self.worded = 0
         self.rounded, self.marked = False, None
+        self.others, self.mostly = 0, True
 
     def count(self, plain: Array, column: Array, words: Words) -> None:
         """Take in a block that was read as the type already: only for what `why` says."""
@@ -93,10 +107,20 @@ class Guess:
         else:
             known = texts.without(column, words.missing)
             self.worded += 0 if words.everywhere else known.null_count - column.null_count
-            if self.marked is not False and known.null_count < len(known):
-                self.marked = bool(pc.all(pc.match_substring_regex(known, _MARKED)).as_py())
+            self._look(known, words)
         if pa.types.is_floating(column.type) and pa.types.is_string(plain.type):
             self.rounded = self.rounded or _has_many_digits(plain)
+
+    def _look(self, text: Array, words: Words) -> None:
+        """Whether there are numbers in what is kept as text."""
+        if not self.mostly or text.null_count == len(text):
+            return
+        if self.marked is not False:
+            self.marked = bool(pc.all(pc.match_substring_regex(text, _MARKED)).as_py())
+        pattern = _NUMBER.replace(r"\.", re.escape(words.decimal))
+        numbers = pc.sum(pc.match_substring_regex(text, pattern)).as_py()
+        self.others += len(text) - text.null_count - numbers
+        self.mostly = 2 * self.others <= self.values
 
     def _known(self, text: Array, words: Words) -> Array:
         text = texts.without(texts.trimmed(text), ("",))

@@ -23,10 +23,11 @@ from millrace.contract.dataset import FieldType
 
 Array = Any
 MISSING = (
-    "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NAN", "NULL", "NaN", "NaT", "Nan", "None", "n/a",
-    "nan", "null",
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NAN",
+    "NONE", "NULL", "NaN", "NaT", "Nan", "None", "Null", "\\N", "n/a", "nan", "none", "null",
 )  # fmt: skip
-"""Words for a missing value, beside the empty text, in columns that are not text. In text, NA may be Namibia."""
+"""Words for a missing value, beside the empty text, in columns that are not text: pandas' own, and that of Hive, MySQL
+and PostgreSQL. In text, NA may be Namibia."""
 ARROW = {
     FieldType.INT64: pa.int64(),
     FieldType.FLOAT32: pa.float32(),

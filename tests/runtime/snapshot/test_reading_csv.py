@@ -204,6 +204,13 @@ def test_a_point_in_a_number_with_decimal_commas_is_refused(dataset):
         (["1e-400", "1.5"], "String", ["1e-400", "1.5"], "so small that they would become 0"),
         (['"1,5"', '"2,25"'], "String", ["1,5", "2,25"], "numbers have commas, or marks between thousands"),
         (['"1,234"', '"-2,345,678.90"'], "String", ["1,234", "-2,345,678.90"], "marks between thousands"),
+        (
+            ["?", "1", "2.5", "3"],
+            "String",
+            ["?", "1", "2.5", "3"],
+            "1 of 4 values are no numbers. Set spec.csv.nullVal",
+        ),
+        (["\\N", "1", "NONE", "1.#IND"], "Int64", [1, None, None, None], "words such as NA (3) are missing"),
         (["NA", "1", "", "null"], "Int64", [1, None, None, None], "words such as NA (2) are missing"),
         (["NA", "de"], "String", ["NA", "de"], "words such as NA (1) are text too"),
         (["1", "NaN", "2.5"], "Float64", [1.0, 2.5, None], "some have decimals"),
