@@ -121,7 +121,7 @@ class SourceReading(Shape):
     columns: Annotated[tuple[InferredColumn, ...], Field(max_length=20), ATOMIC] = ()
     """The first of them."""
     left_out: Annotated[str, Field(max_length=256)] = ""
-    """Columns that were not frozen although the schema does not leave them out."""
+    """Columns that were not frozen although the schema does not leave them out, and files that were not read."""
 
 
 class DatasetStatus(Shape):

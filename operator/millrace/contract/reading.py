@@ -53,12 +53,12 @@ class ReadingSummary(Record):
     inferred_columns: int = 0
     columns: tuple[InferredColumn, ...] = ()
     left_out: str = ""
-    """Columns that were not frozen although the schema says nothing of them."""
+    """Columns that were not frozen although the schema says nothing of them, and files that were not read."""
 
 
 @dataclass(frozen=True)
 class Reading(Record):
-    """Everything that was found; `left_out` maps columns that were not frozen to why."""
+    """Everything that was found; `left_out` maps columns that were not frozen, and files that were not read, to why."""
 
     rows: int
     columns: tuple[Column, ...] = ()

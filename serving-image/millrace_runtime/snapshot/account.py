@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow.compute as pc
@@ -36,8 +36,8 @@ class Account:
                 found = pc.unique(column.slice(0, _LOOKED_AT).drop_null()).slice(0, EXAMPLES).to_pylist()
                 self._examples[name] = tuple(_shown(value) for value in found)
 
-    def reading(self, contract: Contract, sheets: Sequence[Sheet]) -> Reading:
-        """The whole account."""
+    def reading(self, contract: Contract, sheets: Sequence[Sheet], others: Mapping[str, str]) -> Reading:
+        """The whole account; `others` are files that were not read, and why."""
         columns = tuple(
             Column(
                 name=one.name,
@@ -55,7 +55,7 @@ class Account:
         named = {one.name for one in contract.fields}
         unnamed = {n: "the schema does not name it" for sheet in sheets for n in sheet.names if n not in named}
         files = tuple(FileRead(sheet.name, sheet.dialect) for sheet in sheets)
-        return Reading(rows=self.rows, columns=columns, left_out=unnamed | left, files=files)
+        return Reading(rows=self.rows, columns=columns, left_out=unnamed | left | dict(others), files=files)
 
 
 def _why(contract: Contract, name: str) -> str:

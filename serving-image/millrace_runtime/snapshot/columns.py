@@ -71,7 +71,19 @@ def _floats(column: Array, to: FieldType) -> Array:
     wide = _known(column.cast(pa.float64()))
     limit = texts.FLOAT32_MAX if to is FieldType.FLOAT32 else math.nan
     refuse(column, pc.or_(pc.is_inf(wide), pc.greater(pc.abs(wide), limit)), f"is not a finite {to}")
-    return wide.cast(ARROW[to])
+    found = wide.cast(ARROW[to])
+    if to is FieldType.FLOAT32 and not pa.types.is_float32(column.type):
+        _refuse_changed(wide, found.cast(pa.float64()))
+    return found
+
+
+def _refuse_changed(wide: Array, narrow: Array) -> None:
+    """What a Float32 leaves of a Float64 may be less exact, but no other whole number, and not 0."""
+    other = pc.not_equal(wide, narrow)
+    if pc.any(other).as_py():
+        large = pc.and_(other, pc.greater_equal(pc.abs(wide), texts.EXACT[FieldType.FLOAT32]))
+        refuse(wide, large, f"is a number that Float32 {texts.ROUNDS}. Use Float64")
+        refuse(wide, pc.and_(other, pc.equal(narrow, 0.0)), f"is a number that Float32 {texts.VANISHES}. Use Float64")
 
 
 def _known(column: Array) -> Array:

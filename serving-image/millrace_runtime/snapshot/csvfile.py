@@ -20,7 +20,7 @@ from millrace_runtime.snapshot.dialect import Dialect, refusal
 from millrace_runtime.snapshot.source import File
 
 Table = Any
-RECORD_BYTES = 64 * 1024 * 1024
+RECORD_BYTES = 16 * 1024 * 1024
 """A longer record is refused: what never ends is an open quote."""
 
 

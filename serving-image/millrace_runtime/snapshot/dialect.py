@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from millrace.contract.dataset import Compression, Csv, Quote
@@ -21,6 +21,8 @@ from millrace_runtime.snapshot.source import File
 
 SAMPLE_BYTES = 1024 * 1024
 DELIMITERS = (",", ";", "\t", "|")
+RARE = (" ", ":", "^", "~", "#", "!", "*", "=")
+"""Found nowhere by looking: where they divide every line alike, nothing is assumed."""
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
@@ -69,7 +71,8 @@ def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
     if not body.strip():
         raise refusal(file.name, "it has no header. Write the columns' names into the first line")
     quote = _quote(found, asked)
-    delimiter = asked.delimiter or declared or found.delimiter(quote, known)
+    marks = [one for one in DELIMITERS if one != asked.decimal]
+    delimiter = asked.delimiter or declared or found.delimiter(marks, quote, known)
     decimal = asked.decimal or found.decimal(delimiter, quote)
     first = structure.line(sample, skipped) + 1
     names = found.names(delimiter, quote, first, known)
@@ -122,15 +125,16 @@ class _Sample:
     newline: bytes
     whole: bool
 
-    def delimiter(self, quote: str, known: Collection[str]) -> str:
-        """The one delimiter that fits. Raises StageError where none or several do."""
-        readings = {one: self._counts(one, quote) for one in DELIMITERS}
+    def delimiter(self, marks: Sequence[str], quote: str, known: Collection[str]) -> str:
+        """The one of the marks that fits. Raises StageError where none or several do."""
+        readings = {one: self._counts(one, quote) for one in marks}
         found = [one for one, counts in readings.items() if counts and counts[0] > 1]
         if known:
             named = [one for one in found if set(known) <= set(self._header(one, quote))]
             found = named if len(named) == 1 else found
         if not found:
-            return self._single(readings)
+            self._check_single(readings, quote, known)
+            return marks[0]
         if len(found) == 1:
             return found[0]
         fitting = [one for one in found if len(set(readings[one])) == 1]
@@ -139,14 +143,21 @@ class _Sample:
         ways = " or ".join(f"{_NAMES[one]} ({readings[one][0]} columns)" for one in fitting or found)
         raise refusal(self.file, f"its delimiter may be {ways}. Set spec.csv.delimiter")
 
-    def _single(self, readings: dict[str, list[int]]) -> str:
-        """No delimiter in the header: one column, unless every row after it has several."""
+    def _check_single(self, readings: dict[str, list[int]], quote: str, known: Collection[str]) -> None:
+        """No delimiter in the header: one column. Raises StageError where lines may well be divided otherwise."""
         hidden = [one for one, counts in readings.items() if len(counts) > 1 and min(counts[1:]) > 1]
         if hidden:
             ways = " or ".join(_NAMES[one] for one in hidden)
             why = f"its first line is one name, but every line below has several fields, separated by {ways}"
             raise refusal(self.file, f"{why}. Name every column, or set spec.csv.delimiter")
-        return ","
+        if set(self._header(next(iter(readings)), quote)) <= set(known):
+            return
+        for mark in RARE:
+            counts = self._words() if mark == " " and quote.encode() not in self.data else self._counts(mark, quote)
+            if len(counts) > 1 and len(set(counts)) == 1 and counts[0] > 1:
+                name = f'"{mark}"' if mark != " " else "blanks"
+                why = f"every line may be one field, or {counts[0]} of them, separated by {name}"
+                raise refusal(self.file, f'{why}. Set spec.csv.delimiter to {name}, or to "," for one field')
 
     def _counts(self, delimiter: str, quote: str) -> list[int]:
         """Fields per record that is not blank; of a sample that was cut, the last record is left out."""
@@ -155,40 +166,56 @@ class _Sample:
         marks = held.outside(structure.find(data, delimiter))
         return [int(count) for count in structure.records(data, held.ends).fields(marks)]
 
-    def _rows(self, delimiter: str, quote: str, limit: int) -> Iterator[list[str]]:
+    def _words(self) -> list[int]:
+        """Words per line: columns may be filled up with blanks."""
+        data = self.data if self.whole else self.data[: self.data.rfind(self.newline) + 1]
+        return [len(line.split()) for line in data.split(self.newline) if line.strip()]
+
+    def _rows(self, delimiter: str, quote: str) -> Iterator[list[str]]:
         text = io.StringIO(self.data.decode("utf-8", "replace"), newline="")
         if quote:
             reader = csv.reader(text, delimiter=delimiter, quotechar=quote)
         else:
             reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         try:
-            for number, row in enumerate(reader):
-                if number == limit:
-                    return
-                yield row
+            yield from reader
         except csv.Error:
             return
 
     def _header(self, delimiter: str, quote: str) -> list[str]:
-        return next(self._rows(delimiter, quote, 1), [])
+        return next(self._rows(delimiter, quote), [])
 
     def decimal(self, delimiter: str, quote: str) -> str:
         """A comma where it separates neither fields nor thousands, else a point. Raises StageError where unsure."""
         if delimiter == ",":
             return "."
-        fields = [field.strip() for row in self._rows(delimiter, quote, 1000) for field in row]
-        commas = [field for field in fields if _DECIMAL_COMMA.fullmatch(field)]
-        points = [field for field in fields if _DECIMAL_POINT.fullmatch(field)]
-        # 1,234 may be a thousand and more: only another number of digits, or a leading zero, tells.
-        comma = any(not _THOUSANDS.fullmatch(field) for field in commas)
-        point = any(not _THOUSANDS.fullmatch(field) for field in points)
-        if (comma and points) or (points and not point and delimiter == ";"):
-            shown = " and ".join(f'"{some[0]}"' for some in (points, commas) if some)
+        some_comma, comma = self._fraction(",", _DECIMAL_COMMA, delimiter, quote)
+        some_point, point = self._fraction(".", _DECIMAL_POINT, delimiter, quote)
+        if (comma and some_point) or (some_point and not point and delimiter == ";"):
+            shown = " and ".join(f'"{some}"' for some in (point or some_point, comma or some_comma) if some)
             raise refusal(self.file, f"its decimal mark may be a point or a comma ({shown}). Set spec.csv.decimal")
         return "," if comma else "."
 
+    def _fraction(self, mark: str, pattern: re.Pattern[str], delimiter: str, quote: str) -> tuple[str, str]:
+        """A field with the mark that may be a number, and one that can be nothing but a fraction; empty: none.
+
+        1,234 may be a thousand and more: only another number of digits, or a leading zero, tells.
+        """
+        some = ""
+        for row in self._rows(delimiter, quote) if mark.encode() in self.data else ():
+            for field in row:
+                if mark in field and pattern.fullmatch(field.strip()):
+                    some = some or field.strip()
+                    if not _THOUSANDS.fullmatch(field.strip()):
+                        return some, field.strip()
+        return some, ""
+
     def names(self, delimiter: str, quote: str, line: int, known: Collection[str]) -> tuple[str, ...]:
         """The header's fields. Raises StageError for one that looks like a row of data."""
+        held = structure.of(self.data, quote=quote, delimiter=delimiter, newline=self.newline)
+        if not self.whole and not len(held.ends):
+            why = f"line {line}, its header, is longer than {SAMPLE_BYTES >> 20} MiB"
+            raise refusal(self.file, f"{why}. Name fewer columns, or set spec.csv.quote")
         names = self._header(delimiter, quote)
         if not names:
             raise refusal(self.file, f"line {line}, its header, cannot be read")

@@ -19,7 +19,7 @@ from millrace_runtime.snapshot.freeze import as_floats
 from millrace_runtime.snapshot.hashing import BLOCK_ROWS, Hashes, Numbers
 from millrace_runtime.snapshot.history import Known, Lookups, Previous, Recalled, Ways
 from millrace_runtime.snapshot.identity import Keyed, Units
-from millrace_runtime.snapshot.records import Records, blocks, spans
+from millrace_runtime.snapshot.records import Records, spans
 from millrace_runtime.snapshot.shuffle import KEY
 from millrace_runtime.snapshot.split import Parts
 
@@ -127,12 +127,12 @@ def _drawn(units: Records, known: Parts, how: Split, *, is_first: bool) -> Parts
     parts = np.empty(len(known), np.int8)
     for (span,) in spans(units):
         if is_first:
-            for held in blocks(span):
+            for held in span:
                 parts[held["row"]] = split.drawn(held["key"], known[held["row"]], how)
             continue
-        mine = Known.of(span["key"], known[span["row"]])
+        mine = Known.over((held["key"], known[held["row"]]) for held in span)
         made = split.drawn(mine.keys, mine.parts, how)
-        for held in blocks(span):
+        for held in span:
             parts[held["row"]] = made[mine.find(held["key"])[0]]
     counts = [int(np.count_nonzero(parts == code)) for code in range(len(split.PARTS))]
     return parts if split.has_all(counts, how.fractions) else None
@@ -142,17 +142,21 @@ def _together(
     units: Records, known: Parts, values: npt.NDArray[Any] | None, how: Split, before: Fractions | None
 ) -> Parts:
     """All units at once, some 60 bytes for each."""
-    held = []
+    found = []
     for (span,) in spans(units):
-        of_rows = None if values is None else values[span["row"]]
-        is_time = how.method is Method.TIME
-        strata, times = (None, of_rows) if is_time else (of_rows, None)
-        held.append(split.gather(span["key"], known[span["row"]], strata, times))
-    every = split.joined(held)
+        pieces = []
+        for held in span:
+            of_rows = None if values is None else values[held["row"]]
+            is_time = how.method is Method.TIME
+            strata, times = (None, of_rows) if is_time else (of_rows, None)
+            pieces.append(split.gather(held["key"], known[held["row"]], strata, times))
+        found.append(split.merged(pieces))
+    every = split.joined(found)
     made = split.assign(every, how, before)
     parts = np.empty(len(known), np.int8)
     for (span,) in spans(units):
-        parts[span["row"]] = made[np.searchsorted(every.keys, span["key"])]
+        for held in span:
+            parts[held["row"]] = made[np.searchsorted(every.keys, held["key"])]
     return parts
 
 

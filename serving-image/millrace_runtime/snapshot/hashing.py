@@ -10,6 +10,8 @@ missing value counts nothing, and one column can be left out by subtraction.
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -19,25 +21,33 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.contract.dataset import FieldType
 from millrace_runtime.snapshot import texthash
 from millrace_runtime.snapshot.texthash import Numbers, mixed
+from millrace_runtime.snapshot.texts import MISSING as MISSING_WORDS
+from millrace_runtime.snapshot.texts import parser_of
 
 __all__ = ["BLOCK_ROWS", "MISSING", "Hashes", "Numbers", "among", "cells", "distinct", "mixed", "named", "values"]
 
 Table = Any
 Column = Any
+_EPOCH, _MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 
 BLOCK_ROWS = 16_384
 """Hashed at a time: what stays in a core's own cache is twice as quick."""
 MISSING = np.uint64(0)
 _WHOLE, _FRACTION, _TEXT, _INSTANT, _ABSENT = (np.uint64(n * 0x9E3779B97F4A7C15 & (2**64 - 1)) for n in range(1, 6))
 _LARGEST_INT64, _SMALLEST_INT64 = "9223372036854775807", "-9223372036854775808"
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+_NUMBER = r"^[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]{1,3})?$"
+"""A decimal comma too: spec.csv.decimal may make a number of what was text."""
 _WHOLE_NUMBER = r"^[+-]?[0-9]+(\.0*)?$"
 _TRUTH = r"^(?i:true|false)$"
 _MAY_SAY_MORE = np.zeros(256, bool)
-"""The first bytes of a number, a truth or an instant, or of white space before one."""
-_MAY_SAY_MORE[[*range(33), *b"+-.0123456789tTfF", 0xC2, 0xE1, 0xE2, 0xE3]] = True
+"""The first bytes of a number, a truth, an instant or a word for missing, or of white space before one."""
+_MAY_SAY_MORE[[*range(33), *b"+-.,0123456789tTfF", *{word.encode()[0] for word in MISSING_WORDS}]] = True
+_MAY_SAY_MORE[[0xC2, 0xE1, 0xE2, 0xE3]] = True
+_RARE_DATE = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ]|[0-9]{8}[T ][0-9]|[0-9]{4}-?W[0-9]{2})"
+"""How an instant may begin that is written in a rarer way: `2026-01-02 03:04:05+00`, `20260102T030405`."""
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?$"
 
 
@@ -275,11 +285,13 @@ _Read = tuple[npt.NDArray[np.bool_], Numbers]
 
 
 def _said(texts: Any) -> _Read:
-    """What texts say that are a number, a truth or an instant."""
-    told, meant = np.zeros(len(texts), bool), np.zeros(len(texts), np.uint64)
+    """What texts say that are a number, a truth, an instant or a word for missing."""
     trimmed = pc.utf8_trim_whitespace(texts)
-    for pattern, read in ((_NUMBER, _numbers), (_TRUTH, _truths), (_DATE, _instants)):
-        at = np.flatnonzero(np.asarray(pc.match_substring_regex(trimmed, pattern)))
+    told = np.asarray(pc.is_in(trimmed, pa.array(["", *MISSING_WORDS])))
+    meant = np.full(len(texts), MISSING, np.uint64)
+    for pattern, read in ((_NUMBER, _numbers), (_TRUTH, _truths), (_DATE, _instants), (_RARE_DATE, _rare_instants)):
+        matching = np.asarray(pc.match_substring_regex(trimmed, pattern))
+        at = np.flatnonzero(matching & ~told)
         if len(at):
             understood, numbers = read(trimmed.take(pa.array(at)))
             told[at[understood]], meant[at[understood]] = True, numbers[understood]
@@ -293,6 +305,7 @@ def _plain_numbers(texts: Any) -> npt.NDArray[np.bool_]:
 
 
 def _numbers(texts: Any) -> _Read:
+    texts = pc.replace_substring(texts, ",", ".")
     floats = np.asarray(texts.cast(pa.float64()), dtype=np.float64)
     meant = _floats(np.where(np.isfinite(floats), floats, 0.5), exact=False)
     told = np.isfinite(floats)
@@ -330,3 +343,14 @@ def _instants(texts: Any) -> _Read:
     moments = pd.to_datetime(spelled, format="ISO8601", utc=True, errors="coerce").as_unit("us")
     told = np.asarray(moments.notna())
     return told, _tagged(_INSTANT, np.asarray(moments.asi8, dtype=np.int64).copy())
+
+
+def _rare_instants(texts: Any) -> _Read:
+    """One by one, as a column that is declared a Timestamp is read."""
+    parse = parser_of(FieldType.TIMESTAMP)
+    told, meant = np.zeros(len(texts), bool), np.zeros(len(texts), np.int64)
+    for at, text in enumerate(texts.to_pylist()):
+        with contextlib.suppress(ValueError):
+            meant[at] = (parse(text) - _EPOCH) // _MICROSECOND
+            told[at] = True
+    return told, _tagged(_INSTANT, meant)

@@ -11,7 +11,7 @@ Nothing here holds all keys at once: they are compared range by range (`records`
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,6 +68,19 @@ class Known:
             return cls(keys, parts, ages)
         least, last = np.minimum.reduceat(parts[order], first), np.maximum.reduceat(ages[order], first)
         return cls(ordered[first], least, last)
+
+    @classmethod
+    def over(cls, pieces: Iterable[tuple[Array, ...]]) -> Known:
+        """Of keys, parts and ages that come some at a time."""
+        made = cls(np.empty(0, np.uint64), np.empty(0, np.int8), np.empty(0, np.int64))
+        for keys, parts, *ages in pieces:
+            more = cls.of(keys, parts, *ages)
+            if not len(made.keys):
+                made = more
+                continue
+            both = ((made.keys, more.keys), (made.parts, more.parts), (made.ages, more.ages))
+            made = cls.of(*(np.concatenate(each) for each in both))
+        return made
 
     def find(self, keys: Numbers) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
         """Return where each of some keys is, and whether it is there."""
@@ -177,10 +190,11 @@ def moved(recalled: Recalled, bridge: Keyed, parts: Parts) -> int:
     were, keys = recalled.reread.parts, recalled.reread.keys
     are = np.full(len(were), UNKNOWN, np.int8)
     for held in spans(*keys, *bridge):
-        mine = np.concatenate(held[len(keys) :])
-        now = Known.of(mine["key"], parts[mine["row"]])
+        mine = (piece for each in held[len(keys) :] for piece in each)
+        now = Known.over((piece["key"], parts[piece["row"]]) for piece in mine)
         for each in held[: len(keys)]:
-            _take(are, each, now)
+            for piece in each:
+                _take(are, piece, now)
     return int(((are != UNKNOWN) & (are != were)).sum())
 
 
@@ -188,8 +202,7 @@ def write(recalled: Recalled, kinds: Keyed, parts: Parts, folder: pathlib.Path) 
     """Write what the next version must know; return the files by name, and how many departed units are in them."""
     file = PartFile(folder / ASSIGNMENT_FILE, _KIND)
     for held in spans(*kinds):
-        mine = np.concatenate(held)
-        known = Known.of(mine["key"], parts[mine["row"]])
+        known = Known.over((piece["key"], parts[piece["row"]]) for each in held for piece in each)
         file.add(pa.table([known.keys, known.parts], schema=_KIND))
     gone = recalled.departed.remembered()
     file.add(pa.table([gone.key, gone.part], schema=_KIND))
@@ -206,15 +219,16 @@ def _look_up(memory: _Memory, lookups: Sequence[Records], parts: Parts) -> None:
     """Give each row the part closest to training that one of its keys had, and tell which keys no row has."""
     was_forgotten = memory.departed.filter
     for held, *mine in spans(memory.records, *lookups):
-        known = Known.of(held["key"], held["part"], held["age"])
+        known = Known.over((piece["key"], piece["part"], piece["age"]) for piece in held)
         seen = np.zeros(len(known.keys), bool)
         for each in mine:
-            seen[_take(parts, each, known)] = True
+            for piece in each:
+                seen[_take(parts, piece, known)] = True
         memory.departed.add(known.keys[~seen], known.parts[~seen], known.ages[~seen])
     if was_forgotten:
         for many in spans(*lookups):
-            for each in many:
-                strange = each[parts[each["row"]] == UNKNOWN]
+            for piece in (piece for each in many for piece in each):
+                strange = piece[parts[piece["row"]] == UNKNOWN]
                 forgotten.train(parts, strange["row"], strange["key"], was_forgotten)
 
 

@@ -7,7 +7,7 @@ columns makes a row a new one. Rows that share a key are one *unit*: they are ne
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,32 +123,38 @@ class Units:
     def found(self) -> Records:
         """Return the `row` numbers by the key of their unit: the smallest of its groups, else of its Ids."""
         edges: list[Numbers] = [np.empty((0, 2), np.uint64)]
-        for (held,) in spans(self._pairs):
-            keys, joined = _by_id(held)
-            self._rows.add(keys, held["row"])
+        for (span,) in spans(self._pairs):
+            ids, groups, joined = _by_id(span)
             edges.append(joined)
+            for held in span:
+                of_id = groups[np.searchsorted(ids, held["key"])]
+                of_id = np.where(of_id != NO_KEY, of_id, held["key"])
+                self._rows.add(np.where(held["group"] != NO_KEY, held["group"], of_id), held["row"])
         nodes, roots = _components(np.concatenate(edges))
         if not len(nodes):
             return self._rows
         made = Records(self._scratch / "units", row="i8")
-        for (held,) in spans(self._rows):
+        for held in (piece for (span,) in spans(self._rows) for piece in span):
             at = np.minimum(np.searchsorted(nodes, held["key"]), len(nodes) - 1)
             made.add(np.where(nodes[at] == held["key"], roots[at], held["key"]), held["row"])
         return made
 
 
-def _by_id(held: npt.NDArray[Any]) -> tuple[Numbers, Numbers]:
-    """The group of each row, or of another with its Id, or else the Id; and pairs of groups that an Id joins."""
-    order = np.lexsort((held["group"], held["key"]))
-    ids, groups = held["key"][order], held["group"][order]
+def _by_id(span: Iterable[npt.NDArray[Any]]) -> tuple[Numbers, Numbers, Numbers]:
+    """Every Id, sorted, with the group of one of its rows if any has one; and pairs of groups that an Id joins."""
+    ids = groups = np.empty(0, np.uint64)
+    for held in span:
+        ids, groups = np.concatenate([ids, held["key"]]), np.concatenate([groups, held["group"]])
+        order = np.lexsort((groups, ids))
+        ids, groups = ids[order], groups[order]
+        fresh = np.ones(len(ids), bool)
+        fresh[1:] = (ids[1:] != ids[:-1]) | (groups[1:] != groups[:-1])
+        ids, groups = ids[fresh], groups[fresh]
     same = ids[1:] == ids[:-1]
-    # The last of an Id's rows has a group if any has.
+    torn = np.flatnonzero(same & (groups[:-1] != NO_KEY))
+    # The last of an Id's groups is one if any is.
     last = np.flatnonzero(np.append(~same, np.ones(min(1, len(ids)), bool)))
-    of_id = np.repeat(groups[last], np.diff(last, prepend=-1))
-    keys = np.empty(len(ids), np.uint64)
-    keys[order] = np.where(groups != NO_KEY, groups, np.where(of_id != NO_KEY, of_id, ids))
-    torn = np.flatnonzero(same & (groups[:-1] != NO_KEY) & (groups[1:] != groups[:-1]))
-    return keys, np.stack([groups[torn], groups[torn + 1]], axis=1)
+    return ids[last], groups[last], np.stack([groups[torn], groups[torn + 1]], axis=1)
 
 
 def _components(edges: Numbers) -> tuple[Numbers, Numbers]:

@@ -6,6 +6,7 @@ number, would be lost in a number, and so would the last digits of whole numbers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,14 +27,19 @@ _NUMBERS = (_INT64, _FLOAT64)
 _CODE = r"^([+-]?0[0-9]|\+[0-9]+$)"
 _BOTH_HOLD = 2**53
 """Up to here a whole number is a Float64 too."""
+_MARKED = r"^ *[+-]?([0-9]{1,3}([.,' \x{2019}\x{a0}\x{202f}][0-9]{3})+|[0-9]+)([.,][0-9]+)? *$"
+_NUMBER = r"^ *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)? *$"
 _SHORT, _DIGITS = 18, 17
 """A text of so many characters has no more digits than every Float64 is told by."""
 _LOOKED_AT = 64
 _PLUS, _MINUS, _ZERO, _NINE = b"+-09"
 _CODED = "has a leading zero or a plus sign, which a number would lose. Declare what the column is"
 CODES = "its leading zeros or plus signs would be lost in a number"
-LARGE = "its whole numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
+LARGE = "its numbers would be rounded, for they need more than 64 bits, or more than the 53 of a Float64"
+SMALL = "some of its numbers are so small that they would become 0"
+MARKED = "its numbers have commas, or marks between thousands. Set spec.csv.decimal, or write them with a point alone"
 FINE = "its times are finer than microseconds"
+_TOLD = (CODES, LARGE, SMALL, FINE)
 DECIMALS = "some have decimals"
 OTHER = ""
 
@@ -49,6 +55,12 @@ class Guess:
     """Fields that were a word for missing: missing unless the column is text."""
     rounded: bool = False
     """Some have more digits than a Float64."""
+    marked: bool | None = None
+    """All are numbers as people write them, with commas or marks between thousands."""
+    others: int = 0
+    """Values that are no numbers, in a column that has mostly numbers."""
+    mostly: bool = True
+    """At least half of the values are numbers, as far as was counted."""
 
     @property
     def type(self) -> FieldType:
@@ -61,13 +73,20 @@ class Guess:
         if not self.values:
             return "no value to tell by"
         if self.type is FieldType.STRING:
-            told = next((one for one in (CODES, LARGE, FINE) if one in self.barred.values()), "")
+            told = next((one for one in _TOLD if one in self.barred.values()), MARKED if self.marked else self._mixed)
             words = f"; words such as NA ({self.worded}) are text too" if self.worded else ""
             return f"kept as text: {told}{words}" if told else f"text{words}"
         decimals = f": {DECIMALS}" if self.barred.get(_INT64) == DECIMALS else ""
         rounded = "; digits beyond the seventeenth are rounded" if self.rounded and self.type is _FLOAT64 else ""
         missing = f"; words such as NA ({self.worded}) are missing" if self.worded else ""
         return f"every value is {article(self.type)}{decimals}{rounded}{missing}"
+
+    @property
+    def _mixed(self) -> str:
+        if not self.mostly or not self.others:
+            return ""
+        advice = "Set spec.csv.nullValues, if they stand for missing ones"
+        return f"{self.others} of {self.values} values are no numbers. {advice}"
 
     def forget(self) -> None:
         """Begin again."""
@@ -77,18 +96,31 @@ class Guess:
     def recount(self) -> None:
         """Begin again to count, and remember what the column may be."""
         self.values = self.worded = 0
-        self.rounded = False
+        self.rounded, self.marked = False, None
+        self.others, self.mostly = 0, True
 
     def count(self, plain: Array, column: Array, words: Words) -> None:
         """Take in a block that was read as the type already: only for what `why` says."""
         self.values += len(column) - column.null_count
         if not pa.types.is_string(column.type):
             self.worded += column.null_count - plain.null_count
-        elif not words.everywhere:
-            found = pc.is_in(column, pa.array(sorted(words.missing), pa.string()))
-            self.worded += int(pc.sum(found).as_py() or 0)
+        else:
+            known = texts.without(column, words.missing)
+            self.worded += 0 if words.everywhere else known.null_count - column.null_count
+            self._look(known, words)
         if pa.types.is_floating(column.type) and pa.types.is_string(plain.type):
             self.rounded = self.rounded or _has_many_digits(plain)
+
+    def _look(self, text: Array, words: Words) -> None:
+        """Whether there are numbers in what is kept as text."""
+        if not self.mostly or text.null_count == len(text):
+            return
+        if self.marked is not False:
+            self.marked = bool(pc.all(pc.match_substring_regex(text, _MARKED)).as_py())
+        pattern = _NUMBER.replace(r"\.", re.escape(words.decimal))
+        numbers = pc.sum(pc.match_substring_regex(text, pattern)).as_py()
+        self.others += len(text) - text.null_count - numbers
+        self.mostly = 2 * self.others <= self.values
 
     def _known(self, text: Array, words: Words) -> Array:
         text = texts.without(texts.trimmed(text), ("",))
@@ -160,11 +192,15 @@ def _is_float(known: Array, words: Words) -> bool:
     try:
         _read(known, _FLOAT64, words)
     except MisfitError as fault:
-        raise MisfitError(
-            None, "", LARGE if "round" in fault.problem and _are_numerals(known, words) else OTHER
-        ) from fault
+        raise MisfitError(None, "", _why_no_float(fault.problem, known, words)) from fault
     refuse_codes(known)
     return False
+
+
+def _why_no_float(problem: str, known: Array, words: Words) -> str:
+    if not _are_numerals(known, words):
+        return OTHER
+    return LARGE if texts.ROUNDS in problem else SMALL if texts.VANISHES in problem else OTHER
 
 
 def _has_many_digits(known: Array) -> bool:
@@ -203,7 +239,8 @@ def _read(known: Array, kind: FieldType, words: Words) -> Array:
     try:
         return texts.parse(known, kind, words)
     except MisfitError as fault:
-        raise MisfitError(None, "", fault.problem if "round" in fault.problem else OTHER) from fault
+        said = any(word in fault.problem for word in (texts.ROUNDS, texts.VANISHES))
+        raise MisfitError(None, "", fault.problem if said else OTHER) from fault
 
 
 _CHECKS: dict[FieldType, Callable[[Array, Words], bool]] = {

@@ -19,7 +19,7 @@ import pyarrow as pa
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Numbers
 from millrace_runtime.snapshot.identity import Keyed
-from millrace_runtime.snapshot.records import Array, Records, spans
+from millrace_runtime.snapshot.records import Array, Records, counted, spans, starts
 from millrace_runtime.snapshot.split import TRAIN, Parts
 
 Table = Any
@@ -49,56 +49,73 @@ def alike(likeness: Records, parts: Parts) -> Alike:
     """Compare all rows by their features, range by range: exact."""
     duplicates = conflicts = 0
     copied = np.zeros(len(parts), bool)
-    for (held,) in spans(likeness):
-        held = _not_alone(held)  # noqa: PLW2901 - from here on
-        repeated, torn = _repeated(held["key"], held["label"])
-        duplicates, conflicts = duplicates + repeated, conflicts + torn
-        copied[_copied(held, parts)] = True
+    for (span,) in spans(likeness):
+        pieces = [_not_alone(held) for held in span] if span.is_whole else span
+        kinds = _kinds(pieces, parts)
+        duplicates += int((kinds["rows"] - 1).sum())
+        conflicts += _torn(kinds)
+        trained = hashing.distinct(kinds["key"][kinds["train"]])
+        for held in pieces:
+            rows = held[parts[held["row"]] != TRAIN]
+            copied[rows["row"][hashing.among(rows["key"], trained)]] = True
     return Alike(duplicates, conflicts, copied)
 
 
 def _not_alone(held: Array) -> Array:
-    """The records whose features others have too, by features and label."""
+    """The records whose features others have too."""
     held = held[np.argsort(held["key"])]
     same = np.zeros(len(held) + 1, bool)
     same[1:-1] = held["key"][1:] == held["key"][:-1]
-    held = held[same[1:] | same[:-1]]
-    return held[np.lexsort((held["label"], held["key"]))]
+    return held[same[1:] | same[:-1]]
 
 
-def _repeated(features: Numbers, labels: Numbers) -> tuple[int, int]:
-    """How many of the rows, sorted by features and label, are duplicates, and how many are conflicts."""
-    fresh = np.ones(len(features), dtype=bool)
-    fresh[1:] = (features[1:] != features[:-1]) | (labels[1:] != labels[:-1])
-    features, labels = features[labels != hashing.MISSING], labels[labels != hashing.MISSING]
-    first = _first(features)
-    sizes = np.diff(np.append(first, len(features)))
-    # Labels are sorted within a group: two that differ show in its ends.
-    is_torn = labels[first] != labels[first + sizes - 1]
-    return int(len(fresh) - fresh.sum()), int(sizes[is_torn].sum())
+_KIND = np.dtype([("key", "u8"), ("label", "u8"), ("rows", "i8"), ("train", "?")])
 
 
-def _copied(held: Array, parts: Parts) -> npt.NDArray[np.int64]:
-    """Numbers of the held-out rows, of some sorted by features, that a train row has the features of."""
-    is_train = parts[held["row"]] == TRAIN
-    first = _first(held["key"])
+def _kinds(pieces: Iterable[Array], parts: Parts) -> Array:
+    """Features and label, each pair once, sorted; how many rows have them, and whether one of these is trained on."""
+    found = np.empty(0, _KIND)
+    for held in pieces:
+        made = np.empty(len(held), _KIND)
+        made["key"], made["label"], made["rows"], made["train"] = (
+            held["key"],
+            held["label"],
+            1,
+            parts[held["row"]] == TRAIN,
+        )
+        made = _once(made)
+        found = _once(np.concatenate([found, made])) if len(found) else made
+    return found
+
+
+def _once(kinds: Array) -> Array:
+    kinds = kinds[np.lexsort((kinds["label"], kinds["key"]))]
+    if not len(kinds):
+        return kinds
+    fresh = np.ones(len(kinds), bool)
+    fresh[1:] = (kinds["key"][1:] != kinds["key"][:-1]) | (kinds["label"][1:] != kinds["label"][:-1])
+    first = np.flatnonzero(fresh)
+    made = kinds[first]
+    made["rows"] = np.add.reduceat(kinds["rows"], first)
+    made["train"] = np.logical_or.reduceat(kinds["train"], first)
+    return made
+
+
+def _torn(kinds: Array) -> int:
+    """How many rows have features that occur with several labels; no label is none."""
+    kinds = kinds[kinds["label"] != hashing.MISSING]
+    first = starts(kinds["key"])
     if not len(first):
-        return np.empty(0, np.int64)
-    has_train = np.repeat(np.logical_or.reduceat(is_train, first), np.diff(np.append(first, len(held))))
-    return np.asarray(held["row"][has_train & ~is_train])
-
-
-def _first(ordered: Numbers) -> npt.NDArray[np.intp]:
-    """Where groups of equal numbers begin."""
-    return np.flatnonzero(np.concatenate([np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1]]))
+        return 0
+    several = np.diff(np.append(first, len(kinds))) > 1
+    return int(np.add.reduceat(kinds["rows"], first)[several].sum())
 
 
 def shared(ids: Keyed) -> int:
     """Return how many rows have an Id that another one has too; `ids` are the rows' keys, Ids first."""
     count = 0
-    for (held,) in spans(next(iter(ids))):
-        ordered = np.sort(held["key"])
-        sizes = np.diff(np.append(_first(ordered), len(ordered)))
+    for (span,) in spans(next(iter(ids))):
+        _, sizes = counted(span)
         count += int(sizes[sizes > 1].sum())
     return count
 

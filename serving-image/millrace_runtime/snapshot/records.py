@@ -1,13 +1,15 @@
 """Numbers about rows, in ranges of a key, with memory for some of them: the rest goes to disk by the key's first byte.
 
 Keys are hashes, so ranges are of much the same size, and records with equal keys are in one. Looking keys up in other
-records, counting equal ones and writing them in order are done range by range, whatever their number.
+records, counting equal ones and writing them in order are done range by range, whatever their number. A range that is
+larger than all others, because a few keys have most records, comes in pieces.
 """
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ SPAN_BYTES = 16 * 1024 * 1024
 """Held at once of what comes back, several times over while it is worked on."""
 RANGES = 256
 BLOCK = 1 << 18
+"""Records of a piece."""
 
 
 class Records:
@@ -53,13 +56,23 @@ class Records:
             self._spill()
         return self._counts * self._kind.itemsize
 
-    def between(self, first: int, last: int) -> Array:
-        """Return the records of the ranges from `first` to below `last`; `sizes` was asked for before."""
+    def between(self, first: int, last: int) -> Iterator[Array]:
+        """Yield the records of the ranges from `first` to below `last`; `sizes` was asked for before."""
         if self._held is not None:
-            ends = np.concatenate([[0], np.cumsum(self._counts)])
-            return self._held[ends[first] : ends[last]]
-        found = [np.fromfile(self._path(at), self._kind) for at in range(first, last) if self._counts[at]]
-        return np.concatenate([np.empty(0, self._kind), *found])
+            start, count = int(self._counts[:first].sum()), int(self._counts[first:last].sum())
+            yield self._held[start : start + count]
+        elif self.is_small(first, last):
+            found = [np.fromfile(self._path(at), self._kind) for at in range(first, last) if self._counts[at]]
+            yield np.concatenate([np.empty(0, self._kind), *found])
+        else:
+            for at in range(first, last):
+                for start in range(0, int(self._counts[at]), BLOCK):
+                    yield np.fromfile(self._path(at), self._kind, BLOCK, offset=start * self._kind.itemsize)
+
+    def is_small(self, first: int, last: int) -> bool:
+        """Whether the records of the ranges are held, or few enough for it."""
+        size = int(self._counts[first:last].sum()) * self._kind.itemsize
+        return self._held is not None or size <= SPAN_BYTES
 
     def _in_ranges(self) -> Array:
         """What waits, by ranges; it is counted."""
@@ -88,19 +101,55 @@ class Records:
         return self._scratch / f"{at:03}.bin"
 
 
-def spans(*many: Records) -> Iterator[tuple[Array, ...]]:
+@dataclass(frozen=True)
+class Span:
+    """The records of some ranges. Iterates over pieces of them, as often as asked: of most there is one."""
+
+    records: Records
+    first: int
+    last: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is one piece."""
+        return self.records.is_small(self.first, self.last)
+
+    def __iter__(self) -> Iterator[Array]:
+        return self.records.between(self.first, self.last)
+
+
+def spans(*many: Records) -> Iterator[tuple[Span, ...]]:
     """Yield what each of them has in one range of keys after another, as many at a time as are fit to be held."""
     sizes = sum((each.sizes for each in many), start=np.zeros(RANGES, np.int64))
     start, size = 0, 0
     for first in range(RANGES):
         if size and size + sizes[first] > SPAN_BYTES:
-            yield tuple(each.between(start, first) for each in many)
+            yield tuple(Span(each, start, first) for each in many)
             start, size = first, 0
         size += int(sizes[first])
-    yield tuple(each.between(start, RANGES) for each in many)
+    yield tuple(Span(each, start, RANGES) for each in many)
 
 
-def blocks(records: Array) -> Iterator[Array]:
-    """Yield the records some at a time: a range is large where a key has many of them."""
-    for start in range(0, len(records), BLOCK):
-        yield records[start : start + BLOCK]
+def counted(span: Span) -> tuple[Numbers, npt.NDArray[np.int64]]:
+    """Return each key of a span once, sorted, and how many records have it."""
+    found, counts = np.empty(0, np.uint64), np.empty(0, np.int64)
+    for held in span:
+        ordered = np.sort(held["key"])
+        first = starts(ordered)
+        found, counts = _added(found, counts, ordered[first], np.diff(np.append(first, len(ordered))))
+    return found, counts
+
+
+def _added(keys: Numbers, counts: Array, more: Numbers, others: Array) -> tuple[Numbers, Array]:
+    if not len(keys):
+        return more, others
+    joined = np.concatenate([keys, more])
+    order = np.argsort(joined)
+    ordered = joined[order]
+    first = starts(ordered)
+    return ordered[first], np.add.reduceat(np.concatenate([counts, others])[order], first)
+
+
+def starts(ordered: Array) -> npt.NDArray[np.intp]:
+    """Return where runs of equal values begin."""
+    return np.flatnonzero(np.concatenate([np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1]]))

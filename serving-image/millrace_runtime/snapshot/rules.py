@@ -15,7 +15,7 @@ from millrace.contract.report import FailedRule
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Hashes, Numbers
-from millrace_runtime.snapshot.records import Records, spans
+from millrace_runtime.snapshot.records import Records, counted, spans
 
 Table = Any
 _COMPARED = 10_000
@@ -90,11 +90,10 @@ class _Repeated:
 
     def failed(self, rows: Iterator[Table]) -> FailedRule | None:
         excess, again = 0, np.empty(0, np.uint64)
-        for (held,) in spans(self._keys):
-            ordered = np.sort(held["key"])
-            repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-            excess += len(repeated)
-            again = np.concatenate([again, repeated[: _COMPARED - len(again)]])
+        for (span,) in spans(self._keys):
+            keys, counts = counted(span)
+            excess += int((counts - 1).sum())
+            again = np.concatenate([again, keys[counts > 1][: _COMPARED - len(again)]])
         if not excess:
             return None
         # Numbers of 64 bits are equal by chance once in a thousand tables of 200 million rows.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import pathlib
 import tempfile
-from collections.abc import Sequence
 
 from millrace.contract import quality as recorded
 from millrace.contract.dataset import DatasetSpec
@@ -18,7 +17,7 @@ from millrace_runtime.outcome import StageError, say
 from millrace_runtime.snapshot import division, intake, manifest, schema, source, tables, version
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.intake import Dividing, Intake
-from millrace_runtime.snapshot.source import File
+from millrace_runtime.snapshot.source import Found
 
 _FAULTS_OF_THE_SOURCE = frozenset(
     {Reason.SOURCE_NOT_FOUND, Reason.SOURCE_EMPTY, Reason.SOURCE_MALFORMED, Reason.SCHEMA_MISMATCH}
@@ -32,11 +31,11 @@ def snapshot(task: SnapshotTask) -> SnapshotReport:
         previous = _load_previous(task)
         with tempfile.TemporaryDirectory() as scratch:
             say(f"reading {task.spec.source.storage_uri}")
-            files = source.fetch(task.spec.source, task.spec.format, pathlib.Path(scratch))
-            source_digest = source.digest(files)
+            found = source.fetch(task.spec.source, task.spec.format, pathlib.Path(scratch))
+            source_digest = source.digest(found.files)
             if previous and _is_same_reading(previous.manifest, source_digest, task.spec):
                 return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
-            return _freeze(task, files, source_digest, previous, pathlib.Path(scratch))
+            return _freeze(task, found, source_digest, previous, pathlib.Path(scratch))
     except StageError as error:
         if error.retry:
             raise
@@ -64,22 +63,22 @@ def _load_previous(task: SnapshotTask) -> Previous | None:
 
 
 def _freeze(
-    task: SnapshotTask, files: Sequence[File], source_digest: str, previous: Previous | None, scratch: pathlib.Path
+    task: SnapshotTask, found: Found, source_digest: str, previous: Previous | None, scratch: pathlib.Path
 ) -> SnapshotReport:
     before = previous.manifest.fields if previous else ()
     spec = task.spec
-    sheets = tables.opened(files, spec.format, spec.csv, (*spec.schema.fields, *before))
+    sheets = tables.opened(found.files, spec.format, spec.csv, (*spec.schema.fields, *before))
     contract = schema.resolve(spec.schema, sheets, before)
     taken = intake.read(contract, sheets, spec.validation.rules, Dividing(spec.split, previous), scratch)
     if taken.rows.rows == 0:
         raise StageError(Reason.SOURCE_EMPTY, f"{spec.source.storage_uri} has columns but no rows. Upload rows.")
-    for file in files:
+    for file in found.files:
         file.path.unlink()  # the disk has room for the rows once less
     say(f"checked {taken.rows.rows} rows of {len(taken.fields)} columns")
-    failed = tuple(found for one in taken.checks if (found := one.failed(taken.rows.blocks())) is not None)
+    failed = tuple(broken for one in taken.checks if (broken := one.failed(taken.rows.blocks())) is not None)
     if failed:
         return _rejected(task, failed, source_digest, taken.rows.rows)
-    reading = taken.account.reading(taken.contract, sheets)
+    reading = taken.account.reading(taken.contract, sheets, found.left_out)
     return _write(task, taken, reading, source_digest, previous, scratch)
 
 

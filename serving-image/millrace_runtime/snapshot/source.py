@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import pathlib
+import re
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from millrace.contract.dataset import Format, Source
@@ -20,6 +23,12 @@ SUFFIXES = {
     Format.CSV: tuple(f"{kind}{packed}" for kind in (".csv", ".tsv") for packed in _PACKED),
     Format.PARQUET: (".parquet",),
 }
+_TABLES = {
+    "Delta Lake": re.compile(r"(^|/)_delta_log/"),
+    "Hudi": re.compile(r"(^|/)\.hoodie/"),
+    "Iceberg": re.compile(r"(^|/)metadata/[^/]+\.metadata\.json$"),
+}
+"""What other tools keep in a folder whose files hold rows that were deleted, or are there twice."""
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -31,50 +40,84 @@ class File:
     path: pathlib.Path
     digest: str
 
-    @property
+    @functools.cached_property
     def partitions(self) -> dict[str, str | None]:
-        """Columns that the folders tell: `month=2026-01/part-0.parquet`, as Hive and Spark write them."""
-        pairs = [folder.split("=", 1) for folder in self.name.split("/")[:-1] if "=" in folder.strip("=")]
-        return {
-            urllib.parse.unquote(key): None if value == _NO_PARTITION else urllib.parse.unquote(value)
-            for key, value in pairs
-            if key
-        }
+        """Columns that the folders tell: `month=2026-01/part-0.parquet`, as Hive and Spark write them.
+
+        Raises StageError(SourceMalformed) for folders that tell two things, or nothing that is text.
+        """
+        told: dict[str, str | None] = {}
+        for folder in self.name.split("/")[:-1]:
+            key, is_pair, value = folder.partition("=")
+            if not key or not is_pair:
+                continue
+            name = self._decoded(key)
+            if name in told:
+                raise self._refusal(f'names column "{name}" in two of its folders')
+            told[name] = None if value in ("", _NO_PARTITION) else self._decoded(value)
+        return told
+
+    def _decoded(self, text: str) -> str:
+        try:
+            return urllib.parse.unquote(text, errors="strict")
+        except UnicodeDecodeError as error:
+            raise self._refusal(f'has a folder "{text}" that is not UTF-8') from error
+
+    def _refusal(self, why: str) -> StageError:
+        return StageError(Reason.SOURCE_MALFORMED, f"{self.name} {why}. Rename its folders.")
 
 
-def fetch(source: Source, kind: Format, into: pathlib.Path) -> tuple[File, ...]:
-    """Return the files in name order. Raises StageError: SourceNotFound, SourceEmpty, StoreDenied, StoreUnavailable."""
+@dataclass(frozen=True)
+class Found:
+    """The files in name order, and why others that stand between them are not read."""
+
+    files: tuple[File, ...]
+    left_out: Mapping[str, str]
+
+
+def fetch(source: Source, kind: Format, into: pathlib.Path) -> Found:
+    """Bring the files here. Raises StageError: SourceNotFound, SourceEmpty, StoreDenied, StoreUnavailable."""
     whose = f"Secret {source.secret_ref.name}" if source.secret_ref else "the store's Secret"
     try:
-        uris = matching(store.list_files(source.storage_uri, prefix=SOURCE_PREFIX), source.storage_uri, kind)
+        found = store.list_files(source.storage_uri, prefix=SOURCE_PREFIX)
+        uris, others = matching(found, source.storage_uri, kind)
         files = tuple(_download(uri, name, into / f"{i:06}") for i, (name, uri) in enumerate(sorted(uris.items())))
     except store.StoreError as error:
         raise store_error(error, Reason.SOURCE_NOT_FOUND, whose) from error
     empty = [file.name for file in files if file.path.stat().st_size == 0]
     if empty:
         raise StageError(Reason.SOURCE_EMPTY, f"{empty[0]} in {source.storage_uri} has no bytes. Upload it again.")
-    return files
+    return Found(files, dict.fromkeys(others, f"no {SUFFIXES[kind][0]} file"))
 
 
-def matching(found: list[str], root: str, kind: Format) -> dict[str, str]:
-    """Name -> URI of the files to read: the one named, else those under the prefix with the format's suffix.
+def matching(found: list[str], root: str, kind: Format) -> tuple[dict[str, str], list[str]]:
+    """Name -> URI of the files to read, the one named, else those under the prefix with the format's suffix; others.
 
-    Names that start with `_` or `.` are markers of other tools (`_SUCCESS`), never data. Raises StageError.
+    Names and folders that start with `_` or `.` are other tools' own (`_SUCCESS`, `_temporary/`), never data: they are
+    in neither. Raises StageError.
     """
     if len(found) == 1 and not root.endswith("/") and _tail(found[0]) == _tail(root):
-        return {_tail(root): found[0]}
+        return {_tail(root): found[0]}, []
     stem = "/".join(root.rstrip("/").split("/")[3:])
-    chosen = {}
+    chosen, others = {}, []
     for uri in found:
         name = uri.split(stem + "/", 1)[-1] if stem else uri.split("://", 1)[-1]
-        if name.lower().endswith(SUFFIXES[kind]) and not _tail(name).startswith(("_", ".")):
+        kind_of_table = next((each for each, mark in _TABLES.items() if mark.search(name)), None)
+        if kind_of_table is not None:
+            text = f"{root} is a table of {kind_of_table}: its files also hold rows that are no longer in it"
+            raise StageError(Reason.SOURCE_MALFORMED, f"{text}. Write its rows to plain Parquet files.")
+        if any(part.startswith(("_", ".")) and "=" not in part for part in name.split("/")):
+            continue
+        if name.lower().endswith(SUFFIXES[kind]):
             chosen[name] = uri
+        else:
+            others.append(name)
     if not chosen:
         others = f"{len(found)} other file(s) are there, such as {_tail(found[0])}"
         raise StageError(
             Reason.SOURCE_NOT_FOUND, f"No {SUFFIXES[kind][0]} file under {root}; {others}. Check format and storageUri."
         )
-    return chosen
+    return chosen, others
 
 
 def digest(files: tuple[File, ...]) -> str:

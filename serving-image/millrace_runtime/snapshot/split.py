@@ -47,8 +47,17 @@ class Units:
     """When the newest row of each happened, for Time."""
 
 
-def gather(keys: Numbers, known: Parts, strata: Numbers | None = None, times: npt.NDArray[Any] | None = None) -> Units:
-    """Return the units of rows with these unit keys: the part closest to training, the least class, the newest time."""
+def gather(
+    keys: Numbers,
+    known: Parts,
+    strata: Numbers | None = None,
+    times: npt.NDArray[Any] | None = None,
+    rows: npt.NDArray[np.int64] | None = None,
+) -> Units:
+    """Return the units of rows with these unit keys: the part closest to training, the least class, the newest time.
+
+    `rows` where each of them stands for several.
+    """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     first = np.flatnonzero(np.concatenate([np.ones(min(1, len(keys)), bool), ordered[1:] != ordered[:-1]]))
@@ -57,10 +66,18 @@ def gather(keys: Numbers, known: Parts, strata: Numbers | None = None, times: np
     return Units(
         ordered[first],
         np.minimum.reduceat(known[order], first),
-        np.diff(np.append(first, len(keys))),
+        np.diff(np.append(first, len(keys))) if rows is None else np.add.reduceat(rows[order], first),
         None if strata is None else np.minimum.reduceat(strata[order], first),
         None if times is None else np.maximum.reduceat(times[order], first),
     )
+
+
+def merged(many: Sequence[Units]) -> Units:
+    """Units of pieces of one range of keys: a unit may be in several."""
+    if len(many) == 1:
+        return many[0]
+    every = joined(many)
+    return gather(every.keys, every.known, every.strata, every.times, every.rows)
 
 
 def joined(many: Sequence[Units]) -> Units:

@@ -8,7 +8,7 @@ import gzip
 import itertools
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import pyarrow as pa
@@ -30,6 +30,8 @@ _MAGIC = {
 }
 _MARKS = (
     (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # begins as the mark of UTF-16 does
+    (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
@@ -55,7 +57,7 @@ def encoding(file: File, packed: Compression, asked: str | None) -> str:
     for mark, name in _MARKS:
         if first.startswith(mark):
             return name
-    if b"\0" in first:
+    if b"\0" in first[:_LOOKED_AT]:  # the same however much comes at a time
         raise _refusal(file, "it has bytes of zero, as UTF-16 has. Set spec.csv.encoding")
     return "UTF-8"
 
@@ -98,6 +100,9 @@ def _transcoded(file: File, chunks: Iterator[bytes], named: str) -> Iterator[byt
 
 def _unpacked(file: File, packed: Compression) -> Iterator[bytes]:
     try:
+        if packed in _JOINED:
+            yield from _one_after_another(file, _JOINED[packed])
+            return
         with _opened(file, packed) as held:
             while chunk := held.read(CHUNK_BYTES):
                 yield bytes(chunk)
@@ -115,13 +120,39 @@ def _unpacked(file: File, packed: Compression) -> Iterator[bytes]:
 def _opened(file: File, packed: Compression) -> IO[bytes] | Any:
     if packed is Compression.GZIP:
         return gzip.open(file.path, "rb")
-    if packed is Compression.BZIP2:
-        return bz2.open(file.path, "rb")
-    if packed is Compression.XZ:
-        return lzma.open(file.path, "rb")
     if packed is Compression.ZSTD:
         return pa.CompressedInputStream(pa.OSFile(str(file.path)), "zstd")
     return file.path.open("rb")
+
+
+_JOINED: dict[Compression, Callable[[], Any]] = {
+    Compression.BZIP2: bz2.BZ2Decompressor,
+    Compression.XZ: lzma.LZMADecompressor,
+}
+
+
+def _one_after_another(file: File, fresh: Callable[[], Any]) -> Iterator[bytes]:
+    """What several streams in a row hold. The files of bz2 and lzma end without a word at one that is damaged."""
+    with file.path.open("rb") as held:
+        packed = held.read(CHUNK_BYTES)
+        while packed:
+            stream = fresh()
+            while not stream.eof:
+                if data := stream.decompress(packed, CHUNK_BYTES):
+                    yield data
+                packed = b"" if stream.eof or not stream.needs_input else held.read(CHUNK_BYTES)
+                if not packed and not stream.eof and stream.needs_input:
+                    raise EOFError("it ends within a stream")
+            packed = _beyond_zeros(stream.unused_data, held)
+
+
+def _beyond_zeros(packed: bytes, held: IO[bytes]) -> bytes:
+    """The next stream's first bytes: zeros fill up what is written in blocks."""
+    while not (rest := packed.lstrip(b"\0")):
+        packed = held.read(CHUNK_BYTES)
+        if not packed:
+            return b""
+    return rest
 
 
 def _refusal(file: File, why: str) -> StageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,9 @@ def _parquet(file: File, _: Csv, fields: Sequence[Field]) -> Sheet:
         if column.name in held.index and column.name not in asked_for:
             sheet.left_out[column.name] = "the index of a pandas frame"
             continue
+        if column.name in held.stated:
+            sheet.unreadable[column.name] = held.stated[column.name]
+            continue
         try:
             sheet.columns[column.name] = types.reading(column)
         except types.UnreadableError as error:
@@ -108,7 +112,7 @@ def _parquet(file: File, _: Csv, fields: Sequence[Field]) -> Sheet:
 
 
 def _check_distinct(file: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
     if twice:
         raise StageError(Reason.SOURCE_MALFORMED, f'{file}: column "{twice[0]}" appears twice. Rename one of them.')
 

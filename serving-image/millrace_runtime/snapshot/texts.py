@@ -1,7 +1,8 @@
 """Text to typed values: all of a column at once where it is plain, value by value where it is not.
 
 Int64 takes whole numbers (`3`, `3.0`), Float takes finite numbers, Bool takes true/false/1/0, Timestamp takes ISO 8601
-dates and times (UTC when they name no zone). Whole numbers are never rounded: one that the type cannot hold is refused.
+dates and times (UTC when they name no zone). A number may lose digits behind its mark, never those before it, nor does
+it become 0: one that the type cannot hold like that is refused.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from millrace.contract.dataset import FieldType
 
 Array = Any
 MISSING = (
-    "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NAN", "NULL", "NaN", "NaT", "Nan", "None", "n/a",
-    "nan", "null",
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NAN",
+    "NONE", "NULL", "NaN", "NaT", "Nan", "None", "Null", "\\N", "n/a", "nan", "none", "null",
 )  # fmt: skip
-"""Words for a missing value, beside the empty text, in columns that are not text. In text, NA may be Namibia."""
+"""Words for a missing value, beside the empty text, in columns that are not text: pandas' own, and that of Hive, MySQL
+and PostgreSQL. In text, NA may be Namibia."""
 ARROW = {
     FieldType.INT64: pa.int64(),
     FieldType.FLOAT32: pa.float32(),
@@ -38,9 +40,15 @@ ARROW = {
 TEXT = (FieldType.STRING, FieldType.CATEGORY)
 FLOATS = (FieldType.FLOAT32, FieldType.FLOAT64)
 FLOAT32_MAX = 3.4028234663852886e38
-_EXACT = {FieldType.FLOAT32: 2.0**24, FieldType.FLOAT64: 2.0**53}
+EXACT = {FieldType.FLOAT32: 2.0**24, FieldType.FLOAT64: 2.0**53}
 """Up to here every whole number is one of the type's."""
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+_NOT_ZERO = "^[^eE]*[1-9]"
+_NEVER_SMALL = {FieldType.FLOAT32: 40, FieldType.FLOAT64: 300}
+"""So many characters without an exponent are 0, or large enough for the type."""
+WIDER = {FieldType.FLOAT32: "Float64, Int64 or String", FieldType.FLOAT64: "Int64 or String"}
+ROUNDS, VANISHES = "would round", "would make 0"
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _INSTANT = re.compile(
@@ -147,19 +155,32 @@ def _at_once(text: Array, to: FieldType, words: Words) -> Array:
     bounds = pc.min_max(numbers).as_py()
     largest = max(abs(bounds["min"] or 0.0), abs(bounds["max"] or 0.0))
     limit = FLOAT32_MAX if to is FieldType.FLOAT32 else math.inf
-    if not largest < limit or (largest >= _EXACT[to] and _has_rounded(text, numbers, to)):
+    if not largest < limit or (largest >= EXACT[to] and _has_rounded(text, numbers, to)):
         raise ValueError
-    return numbers.cast(ARROW[to])
+    found = numbers.cast(ARROW[to])
+    if _has_vanished(text, found, to):
+        raise ValueError
+    return found
 
 
 def _has_rounded(text: Array, numbers: Array, to: FieldType) -> bool:
-    """Whether a whole number, written with digits alone, is not the number that was read."""
-    large = text.filter(pc.greater_equal(pc.abs(numbers), _EXACT[to]))
+    """Whether a number, written without an exponent, is not the one that was read, and so large that it should be."""
+    large = text.filter(pc.greater_equal(pc.abs(numbers), EXACT[to]))
     return any(value is not None and _rounds(value, to) for value in large.to_pylist())
 
 
+def _has_vanished(text: Array, numbers: Array, to: FieldType) -> bool:
+    longest = pc.max(pc.binary_length(text)).as_py() or 0
+    if longest <= _NEVER_SMALL[to] and not leftover(text, b"0123456789.-+"):
+        return False
+    zeros = pc.equal(numbers, pa.scalar(0, numbers.type))
+    if not pc.any(zeros).as_py():
+        return False
+    return bool(pc.any(pc.match_substring_regex(text.filter(zeros), _NOT_ZERO)).as_py())
+
+
 def _rounds(text: str, to: FieldType) -> bool:
-    if not _WHOLE.fullmatch(text):
+    if abs(float(text)) < EXACT[to] or not _PLAIN.fullmatch(text):
         return False
     number = float(np.float32(text)) if to is FieldType.FLOAT32 else float(text)
     # As it is written in short: 12345678901234567000 is what is written for the float nearest to it.
@@ -229,16 +250,20 @@ def _whole(text: str) -> int:
 def _float64(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)):
         raise ValueError
-    if _rounds(text, FieldType.FLOAT64):
-        raise ValueError("is a whole number that Float64 would round. Use Int64 or String")
-    return float(text)
+    return _held(text, float(text), FieldType.FLOAT64)
 
 
 def _float32(text: str) -> float:
     if not _NUMBER.fullmatch(text) or not abs(float(text)) <= FLOAT32_MAX:
         raise ValueError
-    if _rounds(text, FieldType.FLOAT32):
-        raise ValueError("is a whole number that Float32 would round. Use Float64, Int64 or String")
+    return _held(text, float(np.float32(text)), FieldType.FLOAT32)
+
+
+def _held(text: str, number: float, to: FieldType) -> float:
+    if _rounds(text, to):
+        raise ValueError(f"is a number that {to} {ROUNDS}. Use {WIDER[to]}")
+    if number == 0 and re.match(_NOT_ZERO, text):
+        raise ValueError(f"is a number that {to} {VANISHES}. Use String")
     return float(text)
 
 

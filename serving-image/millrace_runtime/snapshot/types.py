@@ -127,9 +127,19 @@ def _days(array: Array) -> Array:
     return _instants(array.cast(pa.timestamp("s")))
 
 
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+
 def _times(array: Array) -> Array:
-    """`10:00:00`, with a fraction where there is one: as Python writes a time."""
-    return pc.replace_substring_regex(array.cast(pa.string()), r"\.0+$", "")
+    """`10:00:00`, with six digits behind it where there is a fraction, as Python writes a time; nine where needed."""
+    unit = array.type.unit
+    whole = array.cast(pa.int32() if pa.types.is_time32(array.type) else pa.int64()).cast(pa.int64())
+    outside = pc.or_(pc.less(whole, 0), pc.greater_equal(whole, 86_400 * _PER_SECOND[unit]))
+    row = pc.index(outside, True).as_py()
+    if row >= 0:
+        raise MisfitError(row, f"{whole[row]} {unit}", "is not within a day")
+    written = array.cast(pa.time64("ns" if unit == "ns" else "us")).cast(pa.string())
+    return pc.replace_substring_regex(pc.replace_substring_regex(written, r"(\.\d{6})000$", r"\1"), r"\.0+$", "")
 
 
 def _strings(array: Array) -> Array:
@@ -165,8 +175,9 @@ def _uuid(value: Any) -> str:
 
 
 def _dictionary(kind: Any) -> Reading:
+    """A file's rows come with the values themselves."""
     inner = _of(kind.value_type)
-    return Reading(inner.kind, lambda array: inner.plain(array.dictionary_decode()))
+    return Reading(inner.kind, inner.plain)
 
 
 def _runs(kind: Any) -> Reading:

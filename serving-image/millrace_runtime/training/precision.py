@@ -30,6 +30,10 @@ LARGEST_FP32 = float(np.finfo(np.float32).max)
 SMALLEST_FP32 = float(np.finfo(np.float32).tiny)
 COARSEST = 1e-5
 """The typical rounding, as a share of where most values lie, that is still the same number to a model."""
+BLURRED = 0.01
+"""The rounding of an answer, as a share of the labels' standard deviation, that may not be."""
+_SAME = 1e-12
+"""Labels that differ by less, as a share of their size, are one."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -72,6 +76,21 @@ def refuse_narrow(table: Table, model: Layout) -> None:
             f'Column "{found.column[:80]}" holds {found.value}, which the model\'s FP32 input reads as {found.read_as}'
         )
         raise StageError(Reason.NUMBER_NOT_EXACT, f"{text}. Export the model with an FP64 input.")
+
+
+def refuse_label(name: str, numbers: Numbers) -> None:
+    """Numbers are answered in 32 bits. Raises StageError(NumberNotExact) where that blurs what tells labels apart."""
+    size = float(np.abs(numbers).max())
+    if size == 0:
+        return
+    with np.errstate(over="ignore"):
+        answered = numbers.astype(np.float32).astype(np.float64)
+        errors = np.abs(numbers - answered) / size
+    at, spread = int(np.argmax(errors)), float((numbers / size).std())
+    if spread > _SAME and errors[at] > BLURRED * spread:
+        said = f'Label "{name[:80]}" holds {written(numbers[at])}, which 32 bits of an answer would make '
+        text = f"{said}{written(answered[at])}, and labels differ by {spread * size:.3g}"
+        raise StageError(Reason.NUMBER_NOT_EXACT, f"{text}. Rescale them, or subtract what they have in common.")
 
 
 def _check_whole(name: str, column: Any) -> None:

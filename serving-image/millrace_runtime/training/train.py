@@ -63,7 +63,9 @@ def _layout(task: Task, volume: Volume) -> features.Layout:
 def _check_labels(labels: Any, name: str, *, classification: bool) -> None:
     if len(labels) == 0:
         raise StageError(Reason.SOURCE_EMPTY, f'No train row has a value in label "{name}". Correct the source.')
-    if classification and len(np.unique(labels)) < 2:
+    if not classification:
+        precision.refuse_label(name, labels)
+    elif len(np.unique(labels)) < 2:
         text = f'All train rows have the same value in label "{name}", {labels[0]}. Add rows of another class.'
         raise StageError(Reason.ONE_CLASS, text)
 

@@ -156,6 +156,18 @@ def _check_nodes(model: Any) -> None:
             raise _forbidden(f"the operator {_shown(f'{domain}.{node.op_type}' if domain else node.op_type)}")
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise _forbidden(f"a graph inside operator {_shown(node.op_type)}")
+        if _trains(node, model.graph):
+            raise _forbidden(f"the operator {_shown(node.op_type)} in training mode")
+
+
+def _trains(node: Any, graph: Any) -> bool:
+    """Whether it answers by chance (Dropout), or by what other rows there are (BatchNormalization)."""
+    if node.op_type == "BatchNormalization":
+        return any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+    if node.op_type != "Dropout" or not node.input[2:] or not node.input[2]:
+        return False
+    fixed = next((tensor for tensor in graph.initializer if tensor.name == node.input[2]), None)
+    return fixed is None or bool(onnx.numpy_helper.to_array(fixed).any())
 
 
 _SIZED_BY = {

@@ -119,8 +119,10 @@ def test_every_matching_file_is_read_in_name_order_and_markers_are_not(dataset):
         dataset.write(name, "\n".join([header, *chunk]))
     dataset.write("_SUCCESS", "")
     dataset.write("_part.csv", "nonsense")
+    dataset.write("_temporary/0/1.csv", "nonsense")
     dataset.write("notes.txt", "not data")
-    assert dataset.look().rows == 200
+    report = dataset.look()
+    assert (report.rows, report.reading.left_out) == (200, "notes.txt: no .csv file")
 
 
 def test_parquet_and_csv_of_the_same_table_hold_the_same_rows(dataset, tmp_path):

@@ -90,17 +90,34 @@ def test_records_come_back_once_each_by_ranges_of_their_keys(tmp_path_factory, m
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "MEMORY_BYTES", memory)
         patch.setattr(records, "SPAN_BYTES", span)
+        patch.setattr(records, "BLOCK", 3)
         for each, rows in zip(held, many, strict=True):
             for key, value in rows:
                 each.add(np.array([key], "u8"), np.array([value], "i8"))
         for _ in range(2):
-            ranges = list(spans(*held))
+            ranges = [tuple(np.concatenate(list(span_)) for span_ in many_) for many_ in spans(*held)]
             for number, rows in enumerate(many):
                 found = [(int(one["key"]), int(one["row"])) for span_ in ranges for one in span_[number]]
                 assert sorted(found) == sorted(rows)
             highest = [max((int(one["key"].max()) for one in span_ if len(one)), default=-1) for span_ in ranges]
             lowest = [min((int(one["key"].min()) for one in span_ if len(one)), default=2**64) for span_ in ranges]
             assert all(high < low for high, low in zip(highest, lowest[1:], strict=False) if high >= 0)
+
+
+def test_a_key_that_most_records_have_comes_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "MEMORY_BYTES", 100)
+    monkeypatch.setattr(records, "SPAN_BYTES", 1_000)
+    monkeypatch.setattr(records, "BLOCK", 7)
+    held = Records(tmp_path, row="i8")
+    held.add(np.full(500, 7 << 56, "u8"), np.arange(500))
+    held.add(np.array([7 << 56, 1], "u8"), np.array([500, 501]))
+    pieces = [len(piece) for (span,) in spans(held) for piece in span]
+    assert (sum(pieces), max(pieces)) == (502, 7)
+    found = [records.counted(span) for (span,) in spans(held)]
+    assert [(int(key), int(count)) for keys, counts in found for key, count in zip(keys, counts, strict=True)] == [
+        (1, 1),
+        (7 << 56, 501),
+    ]
 
 
 def rows_of(table):

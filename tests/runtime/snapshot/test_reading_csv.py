@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from data_kit.tasks import frozen
 
-from millrace_runtime.snapshot import streams
+from millrace_runtime.snapshot import csvfile, streams
 
 PLAIN = "x,y\n1,a\n2,b\n"
 
@@ -69,6 +69,16 @@ def test_what_can_be_read_in_two_ways_is_refused_with_its_line(dataset, text, li
     assert said in report.message
 
 
+@pytest.mark.parametrize(
+    "rest,said", [("a" * 200, "the record on line 3 is longer than"), ('"' + "a" * 200, "line 3 opens a quote that is")]
+)
+def test_a_record_without_end_is_refused_with_its_line(dataset, monkeypatch, rest, said):
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(csvfile, "RECORD_BYTES", 100)
+    dataset.write("a.csv", f"x,y\n1,2\n3,{rest}\n")
+    assert said in dataset.look(schema=declared(x="Int64", y="String")).message
+
+
 def test_a_byte_that_is_not_of_the_encoding_is_refused_with_its_line(dataset, block_bytes):
     dataset.write("a.csv", "x,y\n1,ok\n2,é\n".encode("latin-1"))
     report = dataset.look()
@@ -91,8 +101,9 @@ def test_a_byte_that_is_not_of_the_encoding_is_refused_with_its_line(dataset, bl
             gzip.compress(b"id,x,y\n", mtime=0) + gzip.compress(b"1,2,0\n", mtime=0),
             'comma-separated, quote ", UTF-8, Gzip',
         ),
-        (bz2.compress(b"id,x,y\n1,2,0\n"), 'comma-separated, quote ", UTF-8, Bzip2'),
-        (lzma.compress(b"id,x,y\n1,2,0\n"), 'comma-separated, quote ", UTF-8, Xz'),
+        ("id,x,y\n1,2,0\n".encode("utf-32"), 'comma-separated, quote ", UTF-32'),
+        (bz2.compress(b"id,x,y\n1,") + bz2.compress(b"2,0\n"), 'comma-separated, quote ", UTF-8, Bzip2'),
+        (lzma.compress(b"id,x,y\n1,") + bytes(8) + lzma.compress(b"2,0\n"), 'comma-separated, quote ", UTF-8, Xz'),
         (pa.compress(b"id,x,y\n1,2,0\n", "zstd", asbytes=True), 'comma-separated, quote ", UTF-8, Zstd'),
     ],
 )
@@ -115,7 +126,18 @@ def test_the_dialect_is_found_out_and_said(dataset, text, dialect, block_bytes):
         (b"PK\x03\x04rest", "it is a zip archive. Unpack it"),
         (gzip.compress(PLAIN.encode() * 9, mtime=0)[:-9], "it cannot be unpacked as Gzip"),
         ("\n \n", "it has no header"),
+        ("id:x\n1:5\n", 'every line may be one field, or 2 of them, separated by ":". Set spec.csv.delimiter'),
+        ("id^x\n1^5\n", 'separated by "^"'),
+        ("id x\n1 5\n", "separated by blanks"),
+        (" id   x\n  1 500\n100   5\n", "or 2 of them, separated by blanks"),
+        (bz2.compress(b"x,y\n1,2\n") + b"rest", "it cannot be unpacked as Bzip2"),
+        (bz2.compress(b"x,y\n1,2\n") + bz2.compress(b"3,4\n")[:-4], "it cannot be unpacked as Bzip2"),
+        (lzma.compress(b"x,y\n1,2\n") + b"rest", "it cannot be unpacked as Xz"),
+        (lzma.compress(b"x,y\n1,2\n") + lzma.compress(b"3,4\n")[:-4], "it cannot be unpacked as Xz"),
+        ("x;y\n" + "1;2\n" * 1200 + "1,5;2.5\n", 'its decimal mark may be a point or a comma ("2.5" and "1,5")'),
+        ("x," * 600_000 + "y\n", "line 1, its header, is longer than 1 MiB"),
     ],
+    ids=lambda one: str(one[-40:]),
 )
 def test_an_unsure_dialect_is_refused_with_what_to_set(dataset, text, said):
     dataset.write("a.csv", text)
@@ -128,6 +150,20 @@ def test_the_names_of_the_schema_settle_the_delimiter(dataset):
     dataset.write("a.csv", "a,b;c\n1,2;3\n")
     report = dataset.look(schema=declared(c="Int64", **{"a,b": "String"}))
     assert frozen(report) == [{"a,b": "1,2", "c": 3}]
+    dataset.previous = None
+    dataset.write("a.csv", "from:to\n1:2\n")
+    assert frozen(dataset.look(schema=declared(**{"from:to": "String"}))) == [{"from:to": "1:2"}]
+
+
+def test_a_zero_byte_far_down_is_a_letter_however_much_is_read_at_a_time(dataset, block_bytes, monkeypatch):
+    monkeypatch.setattr(streams, "_LOOKED_AT", 4)
+    dataset.write("a.csv", b"x,y\n1,a\0b\n")
+    assert frozen(dataset.look()) == [{"x": 1, "y": "a\0b"}]
+
+
+def test_a_decimal_comma_is_found_in_a_later_row(dataset):
+    dataset.write("a.csv", "x;y\n" + "1;2\n" * 1200 + "1,5;2\n")
+    assert inferred(dataset.look()) == {"x": "Float64", "y": "Int64"}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +171,7 @@ def test_the_names_of_the_schema_settle_the_delimiter(dataset):
     [
         ("a;b\n1,5;2\n", {"delimiter": ";"}, [{"a": 1.5, "b": 2}]),
         ("a;b\n1,500;2\n", {"delimiter": ";", "decimal": ","}, [{"a": 1.5, "b": 2}]),
+        ("a\n1,5\n2\n", {"decimal": ","}, [{"a": 1.5}, {"a": 2.0}]),
         ("a:b\n1:2\n", {"delimiter": ":"}, [{"a": 1, "b": 2}]),
         ("a,b\n'x,y',2\n", {"quote": "'"}, [{"a": "x,y", "b": 2}]),
         ('a\tb\n"x\t2\n', {"quote": "None", "delimiter": "\t"}, [{"a": '"x', "b": 2}]),
@@ -163,6 +200,17 @@ def test_a_point_in_a_number_with_decimal_commas_is_refused(dataset):
         (["10000000000000000001", "2"], "String", ["10000000000000000001", "2"], "would be rounded"),
         (["9007199254740993", "1.5"], "String", ["9007199254740993", "1.5"], "would be rounded"),
         (["1745896523416776709", "1"], "Int64", [1, 1745896523416776709], "every value is an Int64"),
+        (["9007199254740993.25", "1.5"], "String", ["9007199254740993.25", "1.5"], "would be rounded"),
+        (["1e-400", "1.5"], "String", ["1e-400", "1.5"], "so small that they would become 0"),
+        (['"1,5"', '"2,25"'], "String", ["1,5", "2,25"], "numbers have commas, or marks between thousands"),
+        (['"1,234"', '"-2,345,678.90"'], "String", ["1,234", "-2,345,678.90"], "marks between thousands"),
+        (
+            ["?", "1", "2.5", "3"],
+            "String",
+            ["?", "1", "2.5", "3"],
+            "1 of 4 values are no numbers. Set spec.csv.nullVal",
+        ),
+        (["\\N", "1", "NONE", "1.#IND"], "Int64", [1, None, None, None], "words such as NA (3) are missing"),
         (["NA", "1", "", "null"], "Int64", [1, None, None, None], "words such as NA (2) are missing"),
         (["NA", "de"], "String", ["NA", "de"], "words such as NA (1) are text too"),
         (["1", "NaN", "2.5"], "Float64", [1.0, 2.5, None], "some have decimals"),
@@ -199,6 +247,21 @@ def test_a_code_in_a_column_that_was_numbers_before_is_refused_where_nobody_decl
     assert frozen(dataset.look(schema=declared(x="Int64"))) == [{"x": 1234, "y": 1}]
 
 
+@pytest.mark.parametrize(
+    "kind,text,said",
+    [
+        ("Float64", "9007199254740993.5", "is a number that Float64 would round"),
+        ("Float32", "16777217.5", "is a number that Float32 would round"),
+        ("Float64", "1e-400", "is a number that Float64 would make 0"),
+        ("Float32", "-1.5e-50", "is a number that Float32 would make 0"),
+        ("Float32", f"0.{'0' * 50}1", "is a number that Float32 would make 0"),
+    ],
+)
+def test_a_number_that_the_declared_type_would_change_for_good_is_refused(dataset, kind, text, said):
+    dataset.write("a.csv", f"x,y\n0.0,1\n{text},2\n")
+    assert f'a.csv, row 2, column "x": "{text}" {said}' in dataset.look(schema=declared(x=kind)).message
+
+
 @pytest.mark.parametrize("kind", ["Float64", "Float32", "Int64"])
 def test_a_whole_number_that_the_declared_type_would_round_is_refused_with_its_value(dataset, kind):
     dataset.write("a.csv", "x,y\n1,1\n10000000000000000001,2\n")
@@ -219,6 +282,21 @@ def test_folders_of_partitions_are_columns(dataset):
     dataset.write("y=2026/m=__HIVE_DEFAULT_PARTITION__/a%20b.csv", "x\n2\n")
     report = dataset.look()
     assert frozen(report) == [{"x": 1, "y": 2025, "m": "01"}, {"x": 2, "y": 2026, "m": None}]
+
+
+def test_a_folder_of_no_value_is_a_missing_one(dataset):
+    dataset.write("y=/a.csv", "x\n1\n")
+    assert frozen(dataset.look()) == [{"x": 1, "y": None}]
+
+
+@pytest.mark.parametrize(
+    "folders,said",
+    [("y=1/y=2", 'y=1/y=2/a.csv names column "y" in two of its folders'), ("y=%FF", 'has a folder "%FF" that is not')],
+)
+def test_folders_that_tell_no_one_thing_are_refused(dataset, folders, said):
+    dataset.write(f"{folders}/a.csv", "x\n1\n")
+    report = dataset.look()
+    assert (report.reason, said in report.message) == ("SourceMalformed", True)
 
 
 def test_files_written_in_different_ways_are_read_each_in_its_own(dataset):

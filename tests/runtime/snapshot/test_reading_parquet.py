@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import decimal
 import io
 import uuid
+import zlib
 
 import hypothesis.strategies as st
 import numpy as np
@@ -17,6 +19,7 @@ from data_kit.tasks import frozen
 from hypothesis import HealthCheck, Phase, given, settings
 
 from millrace_runtime.snapshot import parquetfile, shuffle
+from millrace_runtime.snapshot.source import File
 
 D = decimal.Decimal
 DAY = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -57,6 +60,9 @@ def look(dataset, **changes):
         *((pa.array([NOON], pa.timestamp("us", zone)), "Timestamp", NOON) for zone in ("UTC", "Asia/Tokyo", "+03:00")),
         (pa.array([dt.time(10)], pa.time32("s")), "String", "10:00:00"),
         (pa.array([dt.time(10, 0, 0, 5)], pa.time64("us")), "String", "10:00:00.000005"),
+        (pa.array([dt.time(10, 0, 0, 5)], pa.time64("ns")), "String", "10:00:00.000005"),
+        (pa.array([dt.time(10, 0, 0, 500000)], pa.time32("ms")), "String", "10:00:00.500000"),
+        (pa.array([1], pa.time64("ns")), "String", "00:00:00.000000001"),
         *((pa.array(["a"], one), "String", "a") for one in (pa.string(), pa.large_string(), pa.string_view())),
         *((pa.array([b"a"], one), "String", "a") for one in (pa.binary(), pa.large_binary(), pa.binary_view())),
         (pa.array([b"a"], pa.binary(1)), "String", "a"),
@@ -86,6 +92,8 @@ def test_every_scalar_type_is_read_as_what_the_file_says(dataset, array, kind, v
             'row 2, column "x": "1000000000000000000 ms" is not within the years',
         ),
         (pa.array([0, 9 * 10**17], pa.timestamp("us")), 'row 2, column "x": "900000000000000000 us" is not within'),
+        (pa.array([0, 86_400_000_000], pa.time64("us")), 'row 2, column "x": "86400000000 us" is not within a day'),
+        (pa.array([0, -1], pa.int32()).cast(pa.time32("ms")), 'row 2, column "x": "-1 ms" is not within a day'),
         (pa.array([b"a", b"\xff"]), 'row 2, column "x": "ff" (hexadecimal) is not text in UTF-8'),
         (pa.array([1.0, float("inf")]), 'row 2, column "x": "inf" is not a finite Float64'),
         (pa.array([1], pa.duration("s")), 'column "x": duration[s] is a type that no field can have'),
@@ -106,6 +114,24 @@ def test_a_pandas_type_of_its_own_is_refused_by_its_name(dataset, kind):
     held = pd.period_range("2026-01", periods=2, freq="M") if kind == "period" else pd.interval_range(0, 2)
     dataset.write("a.parquet", by_pandas(pd.DataFrame({"x": held, "y": [1, 2]})))
     assert f"extension type pandas.{kind} is a type that no field can have" in look(dataset).message
+
+
+INTERVAL = zlib.decompress(
+    base64.b85decode(
+        b"c-l>n!AiqG5Qe8qEIFiw9%k8vJp>^kmKeICw3Z?$MetU9fsk|~1~&<$Hncvy6LYY0SZ4nDX8vV%&+i%m1*#YsC1V@|crj31!4Ran"
+        b"=v}lOZ`8|7ZXQ5P%yIu^^7OF(EUFA0z$tA5F**fvVgky}!8LFum5f7BIF$&J+Q>NLYyK3vZwh-8MoW8u4Z!&inDZoj-3X_599|C5"
+        b"MKzm&{2%9rv(V+1G@*u%C1w3xv|VP?+%`>>ew3DKF{zuj%53>lnA=W+h_*y;U;M6U4`oyP-CeRsv>)Zi(i(qdmMg9Ai^s){j1_?D"
+        b"??U!Fy52AFoHD="
+    )
+)
+"""`copy (select interval 5 day as x, 1 as y) to 'a.parquet'` of DuckDB; Arrow shows it as 12 bytes."""
+
+
+def test_a_type_that_arrow_shows_as_bytes_is_refused_by_its_name(dataset):
+    dataset.write("a.parquet", INTERVAL)
+    assert 'column "x": interval is a type that no field can have' in look(dataset).message
+    schema = {"fields": [{"name": "x", "type": "String", "role": "Ignore"}]}
+    assert frozen(look(dataset, schema=schema)) == [{"y": 1}]
 
 
 @pytest.mark.parametrize("array", [pa.array([["a"]]), pa.array([{"a": 1}]), pa.array([1], pa.duration("s"))])
@@ -170,6 +196,39 @@ def test_old_sparks_timestamps_of_96_bits_are_read_however_far_away(dataset):
     assert [row["x"] for row in frozen(look(dataset))] == sorted(far, key=repr)
     dataset.put("a.parquet", pa.table({"x": pa.array([1], pa.timestamp("ns"))}), use_deprecated_int96_timestamps=True)
     assert 'row 1, column "x": "1 ns" is finer than the microseconds' in look(dataset).message
+
+
+SPARK = "org.apache.spark."
+
+
+@pytest.mark.parametrize(
+    "told,array,said",
+    [
+        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), "1582-10-14 was written by"),
+        ({"version": "2.4.8"}, pa.array([0, -(2**42)], pa.timestamp("ms")), "was written by a Spark that counts days"),
+        ({"version": "2.4.8"}, pa.array([0, -(2**51)], pa.timestamp("us", "UTC")), "before 1900-01-01 otherwise"),
+        (
+            {"legacyINT96": ""},
+            pa.array([0, -(2**62) // 1000 * 1000], pa.timestamp("ns")),
+            "before 1900-01-01 otherwise",
+        ),
+        ({"version": "3.5.1"}, pa.array([dt.date(1, 1, 1)]), None),
+        ({"version": "2.4.8"}, pa.array([dt.date(1582, 10, 15), None]), None),
+    ],
+)
+def test_days_that_an_old_spark_counted_otherwise_are_refused_by_name_and_row(dataset, told, array, said):
+    metadata = {SPARK + key: value for key, value in told.items()}
+    dataset.put("a.parquet", pa.table({"x": array}).replace_schema_metadata(metadata))
+    report = look(dataset)
+    assert report.outcome == ("Rejected" if said else "Frozen")
+    assert said is None or ('a.parquet, row 2, column "x": ' in report.message and said in report.message)
+
+
+@pytest.mark.parametrize("name", ["_delta_log/00.json", "y=1/.hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_table_of_a_tool_that_keeps_deleted_rows_is_refused(dataset, name):
+    dataset.put("a.parquet", pa.table({"x": [1]}))
+    dataset.write(name, "{}")
+    assert "its files also hold rows that are no longer in it" in look(dataset).message
 
 
 def test_a_damaged_page_is_malformed_and_not_read(dataset):
@@ -247,6 +306,30 @@ def test_csv_and_parquet_of_the_same_table_are_the_same_version(tmp_path_factory
     digests.add(look(other, schema={"fields": fields}).digest)
     assert len(digests) == 1
     assert "" not in digests
+
+
+@pytest.mark.parametrize("is_category", [True, False])
+def test_a_long_text_that_the_file_holds_once_is_given_to_a_few_rows_at_a_time(dataset, monkeypatch, is_category):
+    monkeypatch.setattr(parquetfile, "BATCH_BYTES", 5_000)
+    monkeypatch.setattr(parquetfile, "_SMALL_DICTIONARY", 100)
+    texts = pa.array(["a" * 1_000] * 200 + ["b"] * 200)
+    dataset.put("a.parquet", pa.table({"x": texts.dictionary_encode() if is_category else texts, "y": range(400)}))
+    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""))
+    plain = pa.schema([("x", pa.string()), ("y", pa.int64())])
+    tables = [table.cast(plain) for table in held.tables(["x", "y"])]
+    assert sum(table.num_rows for table in tables) == 400
+    assert max(table.nbytes for table in tables) < 10_000
+
+
+@pytest.mark.parametrize("size", [1, 100, 2**20, 2**31 - 1])
+def test_how_large_a_page_is_stands_at_its_beginning(size):
+    def number(value):
+        return bytes([value & 0x7F | 0x80]) + number(value >> 7) if value > 0x7F else bytes([value])
+
+    header = b"\x15" + number(2 << 1) + b"\x15" + number(size << 1) + b"\x15" + number(size) + bytes(8)
+    assert parquetfile._page_size(header) == size
+    assert parquetfile._page_size(header[1:]) is None
+    assert parquetfile._page_size(header[:3]) is None
 
 
 def test_the_same_rows_are_the_same_version_however_little_memory_there_is(dataset, tmp_path, monkeypatch):

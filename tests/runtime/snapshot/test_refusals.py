@@ -58,6 +58,8 @@ def test_a_value_or_column_that_does_not_fit_is_named(dataset, text, schema, sai
         (pa.array([2**63], pa.uint64()), "Int64", 'row 1, column "x": "9223372036854775808" is not an Int64'),
         (pa.array([1.0, float("inf")]), "Float64", '"inf" is not a finite Float64'),
         (pa.array([1e300]), "Float32", '"1e+300" is not a finite Float32'),
+        (pa.array([20240101.0]), "Float32", '"20240101.0" is a number that Float32 would round. Use Float64'),
+        (pa.array([0.1, -1e-50]), "Float32", 'row 2, column "x": "-1e-50" is a number that Float32 would make 0'),
         (pa.array([2**53 + 1]), "Float64", "cannot be read as Float64 without loss"),
         (pa.array([1.5]), "String", "double cannot be read as String"),
         (pa.array([True]), "Int64", "bool cannot be read as Int64"),

@@ -227,3 +227,25 @@ def test_the_golden_set_of_infinite_answers_is_json(tmp_path):
     answers = {"prediction": np.array([[np.inf], [-np.inf], [np.nan], [1.0]], np.float32)}
     made = golden.make({"numeric": np.ones((4, 1), np.float32)}, answers, signature, answers)
     assert json.loads(made.to_json())["response"]["outputs"][0]["data"] == [None, None, None, 1.0]
+
+
+@pytest.mark.parametrize("scale,offset", [(1.0, 1e9), (1e300, 0.0), (1e-300, 0.0), (1e-3, 20240101.0)])
+def test_labels_that_answers_of_32_bits_would_blur_are_refused_by_name_and_value(scale, offset):
+    labels = np.random.default_rng(0).normal(size=100) * scale + offset
+    with pytest.raises(StageError, match=r'^Label "y" holds .* which 32 bits of an answer would make ') as caught:
+        precision.refuse_label("y", labels)
+    assert caught.value.reason == "NumberNotExact"
+    assert re.search(r"holds (\S+),", caught.value.message)[1] in map(precision.written, labels)
+
+
+@pytest.mark.parametrize("scale,offset", [(1.0, 1e3), (1e15, 0.0), (1e-30, 0.0), (0.0, 1e9), (0.0, 0.0), (1e-8, 1e9)])
+def test_labels_that_answers_of_32_bits_tell_apart_or_that_are_one_are_taken(scale, offset):
+    precision.refuse_label("y", np.random.default_rng(0).normal(size=100) * scale + offset)
+
+
+def test_a_run_on_such_labels_ends_before_anything_is_fitted(tmp_path):
+    bench = runs.Bench(tmp_path)
+    rows = pd.DataFrame({"x": np.arange(60.0), "label": 1e9 + np.arange(60) / 60})
+    bench.freeze(rows, "Float64")
+    with pytest.raises(StageError, match='Label "label" holds 10000000'):
+        bench.train("far", trainer=runs.builtin(runs.REGRESSOR, "Regression"))

@@ -38,6 +38,12 @@ def test_what_cannot_be_served_is_refused(what):
     assert refused(model).reason == "OperatorNotAllowed"
 
 
+def test_a_dropout_that_answers_as_it_was_trained_is_served():
+    model = graphs.classifier()
+    graphs.dropout(model, training=False)
+    vetting.vet(model.SerializeToString())
+
+
 @pytest.mark.parametrize("what", graphs.MALFORMED)
 def test_a_broken_message_is_not_a_model(what):
     model = graphs.classifier()

@@ -116,7 +116,25 @@ def _set_domain(model: Any) -> None:
     model.graph.node[0].domain = "com.evil"
 
 
+def dropout(model: Any, *, training: bool) -> None:
+    node = model.graph.node[1]
+    node.op_type, node.input[:] = "Dropout", ["scores", "", "mode"]
+    node.ClearField("attribute")
+    model.graph.initializer.append(numpy_helper.from_array(np.bool_(training), "mode"))
+
+
+def _normalizing(model: Any) -> None:
+    node = model.graph.node[1]
+    node.op_type = "BatchNormalization"
+    node.attribute.append(helper.make_attribute("training_mode", 1))
+
+
 FORBIDDEN: dict[str, Callable[[Any], None]] = {
+    "a Dropout that answers by chance": lambda m: dropout(m, training=True),
+    "a Dropout whose mode is computed": lambda m: m.graph.node.append(
+        helper.make_node("Dropout", ["scores", "", "scores"], ["other"])
+    ),
+    "a normalization by what else is in the batch": _normalizing,
     "If": lambda m: setattr(m.graph.node[0], "op_type", "If"),
     "Loop": lambda m: setattr(m.graph.node[0], "op_type", "Loop"),
     "Scan": lambda m: setattr(m.graph.node[0], "op_type", "Scan"),
