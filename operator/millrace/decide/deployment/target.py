@@ -130,6 +130,12 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
     return next((model for model in seen.models if model.metadata.name == name), None)
 
 
+def follows(seen: Observation, served: RevisionStatus) -> bool:
+    """Whether it is a version of the model that the spec follows."""
+    model, selector = model_called(seen, served.model), seen.deployment.spec.model_selector
+    return model is not None and selector is not None and model.spec.model_name == selector.model_name
+
+
 def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Quarantined | None:
     """The newest entry that keeps these bytes from being rolled out. Those that stable serves are good: of these only
     the very revision that failed is meant, and never the one that is stable here.
