@@ -132,7 +132,7 @@ def stalled_from(
     """
     found = conditions.find(known, conditions.STALLED)
     is_stalled = found is not None and (found.status, found.reason) == ("True", reason.name)
-    if found is not None and is_stalled and found.last_transition_time >= since:
+    if found is not None and is_stalled and found.last_transition_time >= later(since, allowed):
         return since
     return later(max(since, steady_since or since), allowed)
 

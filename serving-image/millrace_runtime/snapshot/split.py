@@ -221,7 +221,9 @@ def _with_none_empty(parts: Parts, known: Parts, order: npt.NDArray[np.float64],
     if fractions.train > 0 and not (made == TRAIN).any():
         made[np.lexsort((order, made == TEST))[0]] = TRAIN
     if fractions.test > 0 and not (made == TEST).any():
-        free = np.flatnonzero((known == UNKNOWN) | (known == TEST))
-        if len(free) and (np.delete(made, free[np.argmax(order[free])]) == TRAIN).any():
+        # Not the only one that is trained on.
+        is_free = ((known == UNKNOWN) | (known == TEST)) & ((made != TRAIN) | ((made == TRAIN).sum() > 1))
+        free = np.flatnonzero(is_free)
+        if len(free):
             made[free[np.argmax(order[free])]] = TEST
     return made

@@ -237,3 +237,49 @@ def test_a_canary_whose_approvals_are_unknown_waits_for_no_policies(serving: Sim
     assert serving.status.canary is not None
     assert condition(serving, "Progressing").reason == "ApprovalsNotCounted"
     assert condition(serving, "Stalled").status == "False"
+
+
+def test_older_versions_that_are_approved_are_not_said_not_to_be_there(serving: SimulatedCluster) -> None:
+    """Of a model whose newest version was deleted while it serves: it never goes back to an older one by itself."""
+    serving.change(strategy=None)
+    serving.add(make_model("churn", 2))
+    serving.settle(8)
+    del serving.models["churn-2"]
+    serving.pass_once()
+    why = "no version of model churn from 2 on (one before it is served only if spec.modelRef names it) is approved"
+    assert condition(serving, "Progressing").message.startswith(f"{why}: there is none.")
+    assert (serving.status.message or "").startswith(f"churn-2 is gone and keeps serving. {why}")
+    serving.add(undecided(3, "Rejected"))
+    serving.pass_once()
+    assert condition(serving, "Stalled").message.startswith(f"{why}: 1 of its versions was rejected.")
+
+
+def test_policies_that_are_off_are_named_in_the_one_line_and_nothing_is_in_progress(serving: SimulatedCluster) -> None:
+    serving.policy_in_force = False
+    serving.add(make_model("churn", 2))
+    serving.pass_once()
+    assert condition(serving, "Stalled").reason == "PolicyNotInForce"
+    assert condition(serving, "Progressing").status == "False"
+    told = serving.status.message or ""
+    assert "churn-1 serves; 1 of 1 servers reproduced its golden set. The admission policies that check" in told
+
+
+def test_what_serves_without_approval_does_not_wait_for_what_is_there_already(serving: SimulatedCluster) -> None:
+    serving.add(undecided(1, "Rejected"), make_model("churn", 2, inputs=11))
+    serving.pass_once()
+    assert (serving.status.message or "").startswith(
+        "churn-1 is not approved any more and keeps serving. churn-2 is held"
+    )
+
+
+def test_a_canary_that_gave_way_is_named(serving: SimulatedCluster) -> None:
+    serving.add(make_model("churn", 2))
+    serving.settle(3)
+    assert serving.status.canary is not None
+    revision = serving.status.canary.revision
+    serving.change(modelSelector=None, modelRef={"name": "churn-1"})
+    serving.settle(1)
+    told = (
+        f"revision {revision} gave way: churn-1 (revision {serving.status.stable and serving.status.stable.revision})"
+    )
+    assert condition(serving, "Progressing").message.startswith(told)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from millrace.api import conditions
-from millrace.decide.deployment.observation import Trouble
+from millrace.api.reasons.deployment import DeploymentReason
+from millrace.decide import status
+from millrace.decide.deployment.observation import Observation, Trouble
 from millrace_kit import kstatus
 from millrace_kit.routers import Envoy
-from millrace_kit.simulation import SimulatedCluster, make_model
+from millrace_kit.simulation import START, SimulatedCluster, make_model
 
 QUOTA = Trouble(reason="FailedCreate", message="pods churn-1 is forbidden: exceeded quota: small")
 
@@ -115,6 +118,38 @@ def test_what_lacks_pods_stays_stalled_when_the_clock_is_set_back(serving: Simul
     assert serving.pending() == []
 
 
+class Unready(SimulatedCluster):
+    """Its routers answer, and their pods are not ready yet."""
+
+    def observe(self) -> Observation:
+        return super().observe().model_copy(update={"routers_ready": 0})
+
+
+def test_a_first_model_that_took_long_to_start_has_not_lacked_pods_since_then() -> None:
+    cluster = Unready()
+    cluster.slow.add(f"sha256:{1:064x}")
+    cluster.add(make_model("churn", 1))
+    cluster.settle(20, seconds=60)
+    cluster.slow.clear()
+    cluster.settle(8)
+    assert cluster.status.stable is not None
+    assert truth(cluster, "Available") == ("False", "RoutersNotReady")
+    assert truth(cluster, "Stalled")[0] == "False"
+
+
+def test_one_wait_that_is_stalled_stalls_no_other_before_its_time() -> None:
+    def at(seconds: int) -> datetime:
+        return START + timedelta(seconds=seconds)
+
+    reason = DeploymentReason.ProgressDeadlineExceeded
+    stalled = conditions.Condition(
+        type="Stalled", status="True", reason=reason.name, last_transition_time=at(600), observed_generation=1
+    )
+    another_process = at(700)
+    assert status.stalled_from([stalled], reason, at(0), another_process, 600) == at(0), "it is what is stalled"
+    assert status.stalled_from([stalled], reason, at(300), None, 600) == at(900), "it began later"
+
+
 def test_a_canary_has_its_own_time_beside_a_stable_that_lacks_pods(serving: SimulatedCluster) -> None:
     scaled_beyond_the_quota(serving)
     passes(serving, 12)
@@ -207,3 +242,23 @@ def test_the_thirty_seconds_in_which_pods_linger_are_no_delay(serving: Simulated
         assert serving.status.retiring != ()
         serving.settle(1)
         assert truth(serving, "Stalled")[0] == "False"
+
+
+@pytest.mark.parametrize("lost", ["started_time", "step_started_time", "all of it"])
+def test_a_canary_whose_times_are_missing_is_judged_all_the_same(serving: SimulatedCluster, lost: str) -> None:
+    """Of no moment nothing is counted: it waited for callers that it had, and for ever."""
+    analysed = {"metrics": [{"name": "beside", "builtin": "ErrorRate", "compare": {}}]}
+    serving.change(strategy={"canary": {"steps": [{"setWeight": 50}, {"analysis": analysed}]}})
+    serving.add(make_model("churn", 2))
+    serving.settle(4)
+    assert serving.status.canary is not None
+    assert serving.status.rollout is not None
+    rollout = None if lost == "all of it" else serving.status.rollout.model_copy(update={lost: None})
+    edited = serving.status.model_copy(update={"rollout": rollout})
+    serving.deployment = serving.deployment.model_copy(update={"status": edited})
+    serving.settle(1)
+    for _ in range(10):
+        serving.serve(500)
+        serving.settle(1)
+    assert serving.status.stable is not None
+    assert serving.status.stable.model == "churn-2"

@@ -218,6 +218,20 @@ def test_a_canary_goes_on_beside_a_newer_version_that_a_person_has_to_allow_firs
     until(serving, lambda: stable(serving) == "churn-3", 50)
 
 
+def test_a_canary_that_the_spec_does_not_ask_for_any_more_gives_way_also_to_what_is_held(
+    serving: SimulatedCluster,
+) -> None:
+    serving.change(strategy=canary())
+    serving.add(make_model("churn", 2), make_model("churn", 9, inputs=11))
+    serving.change(modelSelector=None, modelRef={"name": "churn-2"})
+    until(serving, lambda: serving.status.canary is not None and serving.status.canary.weight == 25, 50)
+    serving.change(modelRef={"name": "churn-9"})
+    serving.settle(1)
+    assert serving.status.canary is None
+    assert condition(serving, "Stalled")[:2] == ("True", "SignatureChanged")
+    assert stable(serving) == "churn-1"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=IDS)
 def test_a_model_of_other_inputs_gets_no_traffic_until_a_person_allows_it(
     serving: SimulatedCluster, strategy: Any

@@ -6,7 +6,7 @@ import pytest
 
 from millrace.decide import training_run as decisions
 from millrace.decide.training_run import Observation
-from run_worlds import after, make_dataset, make_run, ready_to_register, resolved, world
+from run_worlds import after, make_dataset, make_run, message, ready_to_register, resolved, truth, world
 
 
 def begun(admitted: bool | None) -> Observation:
@@ -39,8 +39,14 @@ def test_its_model_needs_somebody_elses_approval_whatever_it_says() -> None:
 def test_while_nobody_knows_no_model_is_made() -> None:
     seen = ready_to_register()
     unknown = seen.run.model_copy(update={"status": seen.run.status.model_copy(update={"admission": "Unknown"})})
-    plan = decisions.decide(seen.model_copy(update={"run": unknown, "admitted": None}))
+    asked = seen.model_copy(update={"run": unknown, "admitted": None})
+    plan = decisions.decide(asked)
     assert (plan.creates, plan.wake_after) == ((), 5)
+    told = after(asked)
+    assert truth(told, "Reconciling") == ("True", "PolicyUnknown"), "it is not being measured any more"
+    assert truth(told, "GatesPassed") == ("True", "AllPassed")
+    assert "validatingadmissionpolicies" in message(told).partition(" Next: ")[2]
+    assert decisions.decide(told.model_copy(update={"admitted": True})).creates
 
 
 def test_a_run_that_an_operator_pinned_which_did_not_ask_is_as_it_was() -> None:

@@ -122,6 +122,15 @@ def test_no_part_with_a_share_is_left_empty_where_it_may_have_a_unit(world):
     assert (parts == TEST).any() or len(np.unique(units.codes[never_seen])) < 1 + (not (units.known == TRAIN).any())
 
 
+def test_of_two_units_the_one_that_is_not_trained_on_is_tested_on():
+    """The one that is trained on has the higher draw, and would be taken first."""
+    units = split.Units(
+        np.array([1, 10349], "u8"), np.full(2, UNKNOWN, np.int8), np.array([1, 3]), np.array([2, 1], "u8")
+    )
+    parts = split.assign(units, Split(Method.STRATIFIED, "field", 0, Fractions(0.9, 0.05, 0.05)))
+    assert parts.tolist() == [TRAIN, TEST]
+
+
 @pytest.mark.parametrize("method", [Method.RANDOM, Method.STRATIFIED])
 def test_the_shares_hold(method):
     keys = np.sort(np.random.default_rng(0).integers(1, 2**63, 20_000).astype("u8"))

@@ -114,6 +114,10 @@ class TrainingRunReason(Reason):
     NotComplete = "The run has not ended yet.", ""
     NotFailed = "Nothing has failed.", ""
 
+    PolicyUnknown = (
+        "The gates passed; the Model is made once it is known whether the admission policies are in force.",
+        "kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings",
+    )
     GatesFailed = (
         "A gate does not hold; no Model was made.",
         "kubectl -n {namespace} get mtr {name} -o jsonpath='{.status.gates}'",

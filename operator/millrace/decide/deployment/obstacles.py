@@ -125,7 +125,8 @@ def _a_rollout_is_under_way(case: Case) -> Obstacle | None:
         return None
     if case.state.canary is None and found.reason in (Reason.SignatureChanged, Reason.PolicyNotInForce):
         what = found.why or Reason.PolicyNotInForce.sentence.rstrip(".")
-        return Obstacle(reason=found.reason, why=f"{what}; no run starts before that is settled", fields=found.fields)
+        why = f"{what}; no run starts before that is settled"
+        return Obstacle(reason=Reason.RolloutInProgress, why=why, advice=found.reason, fields=found.fields)
     return Obstacle(reason=Reason.RolloutInProgress, why="no run starts while a rollout is under way")
 
 
@@ -181,6 +182,8 @@ def _it_was_answered(case: Case) -> Obstacle | None:
 
 def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
     """What became of the Model that the cause led to."""
+    if case.situation.stable.model == name:
+        return Obstacle(reason=Reason.RunStarted, why=f"{start.name} made {name}, which serves", blocks=False)
     model = target.model_called(case.situation.seen, name)
     digest = model.spec.artifact.digest if model is not None else None
     failed = next((one for one in case.state.quarantined if one.model == name or one.digest == digest), None)
@@ -196,8 +199,7 @@ def _it_made(case: Case, start: RunStart, name: str) -> Obstacle:
         return Obstacle(reason=Reason.AlreadyTried, why=why, fields={"run": start.name})
     tried = case.state.canary is not None and case.state.canary.model == name
     rests = "waits to be rolled out" if target.is_approved(model) else "is served once it is approved"
-    serves = case.situation.stable.model == name
-    becomes = "is being rolled out" if tried else "serves" if serves else rests
+    becomes = "is being rolled out" if tried else rests
     why = f"{start.name} was started for this drift and made {name}, which {becomes}"
     return Obstacle(reason=Reason.RunStarted, why=why, blocks=False)
 

@@ -68,7 +68,8 @@ def short_until(seen: Observation, state: DeploymentStatus) -> datetime | None:
         return None
     known = conditions.find(seen.deployment.status.conditions, AVAILABLE)
     since = known.last_transition_time if known is not None and known.status == "False" else seen.now
-    return due(seen, min(since, seen.now))
+    # Before it was stable it lacked nothing, however long the first model took to start.
+    return due(seen, min(max(since, state.stable.since), seen.now))
 
 
 def overdue(seen: Observation, state: DeploymentStatus) -> Retiring | None:

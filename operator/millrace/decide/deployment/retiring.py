@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from millrace.api import resources
-from millrace.api.deployment_status import DeploymentStatus, Retiring
+from millrace.api.deployment_status import DeploymentStatus, Retiring, Rollout
 from millrace.decide.plan import Delete
 from millrace.decide.status import later, not_after
 from millrace.render import names
@@ -21,7 +21,8 @@ from .rollout import router_config
 
 
 def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
-    """The status with its invariants restored: one role a revision, weights that add up to 100, no time in the future.
+    """The status with its invariants restored: one role a revision, weights that add up to 100, no time in the future,
+    none missing of a canary.
 
     Somebody may have edited it, or set the clock back.
     """
@@ -45,6 +46,8 @@ def repaired(state: DeploymentStatus, now: datetime) -> DeploymentStatus:
 def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
     """The times from which a canary, a drift trigger, the next drift report and retraining's limits are counted."""
     rollout, monitoring, retraining = state.rollout, state.monitoring, state.retraining
+    if state.canary is not None:
+        rollout = _begun(rollout or Rollout(), now)
     if rollout is not None:
         rollout = not_after(rollout, now, "started_time", "step_started_time", "unready_since")
     # By the time at which it was raised an alarm is acknowledged: that is its name, and nothing is counted from it.
@@ -57,6 +60,12 @@ def _waits(state: DeploymentStatus, now: datetime) -> dict[str, object]:
         not_after(one, now, "last_transition_time") if one.type == DRIFT_DETECTED else one for one in state.conditions
     )
     return {"rollout": rollout, "monitoring": monitoring, "retraining": retraining, "conditions": conditions}
+
+
+def _begun(rollout: Rollout, now: datetime) -> Rollout:
+    """With the moments that its requests are counted from: without them none would ever be."""
+    missing = {name: now for name in ("started_time", "step_started_time") if getattr(rollout, name) is None}
+    return rollout.model_copy(update=missing) if missing else rollout
 
 
 def adopt(seen: Observation, state: DeploymentStatus, wanted: str | None) -> DeploymentStatus:

@@ -216,7 +216,7 @@ def _is_superseded(context: CanaryContext) -> Finding | None:
         )
     if choice.bundle.revision == context.canary.revision:
         return None
-    if signature.change(context.seen, context.state, choice.bundle):
+    if target.follows(context.seen, context.canary) and signature.change(context.seen, context.state, choice.bundle):
         return None  # what a person has to allow first takes no place: it is held once this canary has come to its end
     text = f"{choice.bundle.model} (revision {choice.bundle.revision}) is wanted now"
     return Finding(signal=Signal.SUPERSEDED, reason=Reason.Superseded, why=text)

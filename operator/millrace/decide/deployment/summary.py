@@ -28,7 +28,7 @@ from .statement import HELD_UP, Statement, missing
 TOLD = frozenset({Reason.NoApprovedModel, Reason.Quarantined, Reason.RolledBack, Reason.Aborted, Reason.Retiring})
 """What is told although a model serves."""
 PROGRESSING = "Progressing"
-_RETURNED = {Reason.RolledBack: "was rolled back", Reason.Aborted: "was stopped"}
+_RETURNED = {Reason.RolledBack: "was rolled back", Reason.Aborted: "was stopped", Reason.Superseded: "gave way"}
 """What became of a canary that was not promoted."""
 
 
@@ -66,7 +66,7 @@ def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) 
     if status.canary is not None:
         return _rolling(seen, status, status.canary, finding)
     if finding.reason is not None:
-        return missing(PROGRESSING, finding, holds=finding.signal is Signal.WAITING)
+        return missing(PROGRESSING, finding, holds=finding.signal is Signal.WAITING and not _needs_policies(finding))
     memory, skipped = status.rollout, target.skipped(seen, status)
     if skipped is not None and (memory is None or skipped.fields["revision"] != memory.last_verdict_revision):
         why = f"{skipped.why}, so it is not rolled out"
@@ -77,6 +77,11 @@ def _progressing(seen: Observation, status: DeploymentStatus, finding: Finding) 
     if memory is None or memory.last_verdict is None:
         return Statement(kind=PROGRESSING, holds=False, reason=Reason.Settled, why="there is nothing to roll out")
     return _ended(status, memory, Reason[memory.last_verdict])
+
+
+def _needs_policies(finding: Finding) -> bool:
+    """Whether a person has to bring the admission policies back first."""
+    return finding.reason is Reason.PolicyNotInForce
 
 
 def _failed_elsewhere(seen: Observation, status: DeploymentStatus) -> Statement | None:
@@ -106,7 +111,7 @@ def _rolling(seen: Observation, status: DeploymentStatus, canary: RevisionStatus
         return Statement(kind=PROGRESSING, holds=False, reason=reason, why=why, fields=fields)
     return Statement(
         kind=PROGRESSING,
-        holds=finding.signal not in (Signal.STUCK, Signal.HELD),
+        holds=finding.signal not in (Signal.STUCK, Signal.HELD) and not _needs_policies(finding),
         reason=finding.reason or Reason.CanaryProgressing,
         why=f"{where}waits for {finding.why or finding.waiting_for}{_watched(seen, status, finding)}",
         advice=finding.advice,
@@ -154,7 +159,7 @@ def _stalled(
 ) -> Statement:
     fields = actions.retrying(status.canary, status.rollout) if status.canary is not None else finding.fields
     waits = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK, Signal.HELD)
-    stalls = waits or finding.reason is Reason.PolicyNotInForce
+    stalls = waits or _needs_policies(finding)
     if finding.reason is not None and (stalls or finding.awaits is Awaits.PERSON):
         stuck = status.canary.model if status.canary is not None and finding.signal is Signal.STUCK else ""
         why = f"{stuck} waits for {finding.why}" if stuck else finding.why
@@ -232,10 +237,10 @@ def _message(
     if status.canary is not None:
         return progressing.message(seen, progressing.why if stalled.holds else f"{progressing.why}{_rest(status)}")
     revoked, told = _revoked(seen, status), _beside(progressing, stalled, concern)
-    if revoked and not stalled.holds:
-        return messages.message(seen, Reason.ApprovalRevoked, revoked)
     if told is not None:
-        return told.message(seen, f"{revoked or ready.why}. {told.why}")
+        return told.message(seen, f"{revoked or ready.why}. {told.why or told.reason.sentence}")
+    if revoked:
+        return messages.message(seen, Reason.ApprovalRevoked, f"{revoked} until another version is approved")
     return _drifting(seen, status, ready) or ready.message(seen)
 
 
@@ -293,7 +298,7 @@ def _revoked(seen: Observation, status: DeploymentStatus) -> str:
         return ""
     leaves = model is not None and model.metadata.deletion_timestamp is not None
     what = "is gone" if model is None else "is being deleted" if leaves else "is not approved any more"
-    return f"{status.stable.model} {what} and keeps serving until another version is approved"
+    return f"{status.stable.model} {what} and keeps serving"
 
 
 def _events(

@@ -133,6 +133,12 @@ def model_called(seen: Observation, name: str) -> api.Model | None:
     return next((model for model in seen.models if model.metadata.name == name), None)
 
 
+def follows(seen: Observation, served: RevisionStatus) -> bool:
+    """Whether it is a version of the model that the spec follows."""
+    model, selector = model_called(seen, served.model), seen.deployment.spec.model_selector
+    return model is not None and selector is not None and model.spec.model_name == selector.model_name
+
+
 def quarantine_of(state: DeploymentStatus, wanted: Bundle | RevisionStatus) -> Quarantined | None:
     """The newest entry that keeps these bytes from being rolled out. Those that stable serves are good: of these only
     the very revision that failed is meant, and never the one that is stable here.
@@ -214,24 +220,31 @@ def _latest(seen: Observation, state: DeploymentStatus) -> Target:
     if held is not None:
         return _in_training(seen, held)
     others = [model for model in seen.models if model.spec.model_name == name and model not in approved]
-    waiting = [model for model in others if model.metadata.deletion_timestamp is None]
-    missing = Target(
-        reason=Reason.NoApprovedModel,
-        why=f"no version of model {name} is approved: {_why_none(others)}",
-        awaits=_who_approves(waiting) if waiting else Awaits.ANYBODY,
+    return _in_training(
+        seen, _missing(name, floor, [one for one in others if int(one.spec.version) >= floor], approved)
     )
-    return _in_training(seen, missing)
+
+
+def _missing(name: str, floor: int, others: list[api.Model], older: list[api.Model]) -> Target:
+    """That no version is approved of those that may follow what serves; `older` are approved, and before it."""
+    which, none = f"no version of model {name}", "it has no version yet"
+    if older:  # going back is a person's decision
+        which += f" from {floor} on (one before it is served only if spec.modelRef names it)"
+        none = "there is none"
+    waiting = [model for model in others if model.metadata.deletion_timestamp is None]
+    awaits = _who_approves(waiting) if waiting else Awaits.ANYBODY
+    why = f"{which} is approved: {_why_none(others) or none}"
+    return Target(reason=Reason.NoApprovedModel, why=why, awaits=awaits)
 
 
 def _why_none(models: Iterable[api.Model]) -> str:
-    """What becomes of the versions that may not be rolled out: how many of them, and why."""
+    """What becomes of the versions that may not be rolled out: how many of them, and why; empty if there is none."""
     told = collections.Counter(map(_why_not, models))
-    if not told:
-        return "it has no version yet"
     if len(told) == 1:
         ((said, count),) = told.items()
         return f"{count} of its versions {said[count > 1]}"
-    return "of its versions " + ", ".join(f"{count} {said[count > 1]}" for said, count in sorted(told.items()))
+    counted = ", ".join(f"{count} {said[count > 1]}" for said, count in sorted(told.items()))
+    return f"of its versions {counted}" if counted else ""
 
 
 def _why_not(model: api.Model) -> tuple[str, str]:

@@ -236,10 +236,20 @@ def _register(seen: Observation, after: TrainingRunStatus, resolved: Resolved, e
         return _complete(seen, after, own.name)
     admission = _admission(seen)
     if admission == "Unknown":
-        return Plan(wake_after=POLICY_UNKNOWN_SECONDS)
+        return _passed(seen, after)
     version = 1 + max((_taken(model, run.spec.output.model_name) for model in seen.models), default=0)
     manifest = candidate.render(run, resolved, evaluated.candidate, version, is_checked=admission == "Checked")
     return Plan(creates=(manifest,), wake_after=SOON_SECONDS)
+
+
+def _passed(seen: Observation, after: TrainingRunStatus) -> Plan:
+    """Everything is there but the answer to who may have written the run."""
+    reason, held = Reason.PolicyUnknown, gates.holding(after.gates)
+    text = _text(seen, reason, "")
+    kstatus = Kstatus(ready=False, progress="Reconciling", reason=reason.name, message=text)
+    marks = (status.mark(GATES_PASSED, True, Reason.AllPassed, held),)
+    plan = _plan(seen, after, kstatus, phase="Evaluating", marks=marks)
+    return plan.model_copy(update={"wake_after": POLICY_UNKNOWN_SECONDS})
 
 
 def is_admission_settled(run: TrainingRun) -> bool:
