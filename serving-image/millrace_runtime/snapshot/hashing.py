@@ -108,6 +108,10 @@ class Hashes:
             self._values |= {key: numbers for key, numbers in made.items() if numbers is not None}
         return self._values[name, exact]
 
+    def known(self, name: str) -> npt.NDArray[np.bool_]:
+        """Whether there is a value; the text `NA` is one, though it may have said that there is none."""
+        return np.asarray(self.values(name, exact=_is_text(self._table[name].type)) != MISSING)
+
     def cells(self, name: str, salt: str, *, exact: bool) -> Numbers:
         """What each value of the column adds to its row's number, under the name `salt`; 0 where it is missing."""
         exact = exact or _is_read_alike(self._table[name].type)

@@ -182,9 +182,11 @@ def _of_features(rows: Hashes, identity: Identity) -> Numbers:
 def _joint(rows: Hashes, names: tuple[str, ...], kind: str, salts: tuple[str, ...]) -> Numbers:
     """One key over several columns; none where all of them are missing."""
     total = np.zeros(len(rows), dtype=np.uint64)
+    known = np.zeros(len(rows), dtype=bool)
     for name, salt in zip(names, salts, strict=True):
         total += rows.cells(name, salt, exact=False)
-    return np.where(total == hashing.MISSING, NO_KEY, _salted(total, kind))
+        known |= rows.known(name)
+    return np.where(known, _salted(total, kind), NO_KEY)
 
 
 def _salted(numbers: Numbers, kind: str) -> Numbers:

@@ -117,6 +117,15 @@ def test_values_that_only_look_like_one_another_stay_two(one, other):
     assert meant([one]) != meant([other])
 
 
+def test_a_group_called_na_is_a_group_for_na_may_be_namibia():
+    rows = pa.table({"land": ["NA", "NA", None, "DE"], "x": [1, 2, 3, 4]})
+    keys = identity.keys(Hashes(rows, ["land"]), Identity(groups=("land",), features=("x",))).kinds[0].tolist()
+    other = identity.keys(Hashes(rows, ["land"]), Identity(features=("x",))).kinds[0].tolist()
+    assert keys[0] == keys[1]
+    assert keys[2] == other[2]
+    assert len(set(keys)) == 3
+
+
 WORD = 2**64 - 1
 
 
