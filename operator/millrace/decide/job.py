@@ -18,6 +18,8 @@ OUT_OF_MEMORY = "OOMKilled"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 REFUSED = "FailedCreate"
 """What the controllers of Jobs and workloads call it when the API server takes no pod of theirs."""
+_OF_AMOUNTS = ("quota", "usage per", "limit is", "request is")
+"""In what quotas and limit ranges say of a pod that asks for too much or too little."""
 PODLESS_SECONDS = 5.0
 """A Job without a pod for so long is asked about."""
 ASK_AGAIN_SECONDS = 30.0
@@ -171,6 +173,11 @@ def stage_failure(container: Container) -> StageFailure | None:
         return StageFailure.from_json(container.message)
     except MalformedRecord:
         return None
+
+
+def is_forbidden(words: str) -> bool:
+    """Whether the API server refuses a pod for what it is, such as Pod Security or a webhook, and no quota or limit."""
+    return "forbidden" in words and not any(sign in words for sign in _OF_AMOUNTS)
 
 
 def last_line(text: str, limit: int = 300) -> str:

@@ -34,6 +34,13 @@ def test_a_pod_that_a_quota_refuses_is_said_with_the_quota_and_an_event() -> Non
     assert decisions.decide(told.model_copy(update={"jobs": refused.jobs})).events == ()
 
 
+def test_a_pod_that_pod_security_refuses_is_shown_its_namespace() -> None:
+    forbidden = 'pods churn-snapshot-1 is forbidden: violates PodSecurity "restricted:latest"'
+    told = after(looking(after(world(make_dataset())), refusal=forbidden))
+    assert truth(told, "Reconciling") == ("True", "PodRefused")
+    assert (told.dataset.status.message or "").endswith(" Next: kubectl describe namespace ml")
+
+
 def test_a_dataset_with_a_version_says_so_too() -> None:
     due = looked(frozen(), interval="10m").model_copy(update={"jobs": (), "now": NOW + timedelta(minutes=10)})
     told = after(looking(after(due), refusal=QUOTA))

@@ -61,6 +61,25 @@ def test_what_keeps_servers_away_holds_the_rollout_and_condemns_nobody(
     assert truth(serving, "Stalled")[0] == "False"
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("exceeded quota: small, used: cpu=1", "kubectl -n ml describe resourcequotas,limitranges"),
+        ("failed quota: small: must specify limits.cpu", "kubectl -n ml describe resourcequotas,limitranges"),
+        ("maximum memory usage per Pod is 1Gi, but limit is 2Gi", "kubectl -n ml describe resourcequotas,limitranges"),
+        ('violates PodSecurity "restricted:latest": seccompProfile', "kubectl describe namespace ml"),
+        ("no PriorityClass with name high was found", "kubectl describe namespace ml"),
+    ],
+    ids=["quota", "quota asks for limits", "limit range", "Pod Security", "priority class"],
+)
+def test_the_command_of_a_refusal_shows_what_refuses(serving: SimulatedCluster, words: str, command: str) -> None:
+    serving.broken[SECOND] = Trouble(reason="FailedCreate", message=f"pods churn-2 is forbidden: {words}")
+    serving.add(make_model("churn", 2))
+    serving.settle(3)
+    assert truth(serving, "Progressing") == ("True", "PodRefused")
+    assert (serving.status.message or "").endswith(f" Next: {command}")
+
+
 @pytest.mark.parametrize("trouble", AWAY, ids=lambda one: one.reason)
 def test_the_words_of_the_kubelet_and_the_api_server_are_in_what_kubectl_get_prints(
     serving: SimulatedCluster, trouble: Trouble

@@ -116,3 +116,11 @@ def test_a_trainer_that_kills_itself_or_runs_out_of_memory_has() -> None:
         told = after(seen.model_copy(update={"job": failed(seen, ended)}))
         assert truth(told, "Failed") == ("True", named)
         assert not decisions.is_no_verdict(told.run)
+
+
+def test_a_pod_that_pod_security_refuses_is_shown_its_namespace() -> None:
+    seen = resolved()
+    forbidden = 'pods churn-gb-1 is forbidden: violates PodSecurity "restricted:latest"'
+    told = after(seen.model_copy(update={"job": make_job(seen, refusal=forbidden, created=NOW)}))
+    assert truth(told, "Reconciling") == ("True", "PodRefused")
+    assert message(told).endswith(" Next: kubectl describe namespace ml")

@@ -9,6 +9,7 @@ _WATCH = "kubectl -n {namespace} get mdep {name} --watch"
 _PODS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=server"
 _ROUTERS = "kubectl -n {namespace} describe pods -l millrace.dev/deployment={name},millrace.dev/component=router"
 _QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
+_NAMESPACE = "kubectl describe namespace {namespace}"
 _MODELS = "kubectl -n {namespace} get mmd {models}"
 _RUNS = "kubectl -n {namespace} get mtr"
 _ACT = (
@@ -76,6 +77,7 @@ class DeploymentReason(Reason):
     AnalysisFailed = "The analysis showed that the canary is worse than allowed.", _ACT % "unquarantine"
     PodNotStarted = "A server or router pod cannot start; the rollout waits and goes on by itself.", _PODS
     PodRefused = "The API server refuses a pod; the rollout waits and goes on by itself when it takes it.", _QUOTA
+    PodForbidden = "The API server refuses a pod for what its namespace may not run.", _NAMESPACE
     ProgressDeadlineExceeded = (
         "The rollout has waited for pods for longer than strategy.progressDeadline; it still goes on by itself.",
         _PODS,

@@ -8,6 +8,7 @@ _WATCH_DATASET = "kubectl -n {namespace} get mds {name} --watch"
 _WATCH_RUN = "kubectl -n {namespace} get mtr {name} --watch"
 _LOOK_EVERY = """kubectl -n {namespace} patch mds {name} --type merge -p '{"spec":{"refresh":{"interval":"5m"}}}'"""
 _QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
+_NAMESPACE = "kubectl describe namespace {namespace}"
 _EDIT_DATASET = "kubectl -n {namespace} edit mds {name}"
 _STORE = "kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"
 _OPERATOR = "kubectl -n {namespace} describe deployments.apps -l app.kubernetes.io/component=operator"
@@ -30,6 +31,7 @@ class DatasetReason(Reason):
     VersionFrozen = "A new version was frozen.", ""
     PodNotStarted = "The Job's pod cannot start.", "kubectl -n {namespace} describe pods -l millrace.dev/dataset={name}"
     PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
+    PodForbidden = "The API server refuses the Job's pod for what its namespace may not run.", _NAMESPACE
 
     SourceNotFound = "There is no object at spec.source.storageUri.", _LOOK_EVERY, "Upload the file."
     SourceEmpty = "The source holds no rows.", _LOOK_EVERY, "Upload rows."
@@ -108,6 +110,7 @@ class TrainingRunReason(Reason):
         "kubectl -n {namespace} describe pods -l millrace.dev/training-run={name}",
     )
     PodRefused = "The API server refuses the Job's pod; it is tried again by itself.", _QUOTA
+    PodForbidden = "The API server refuses the Job's pod for what its namespace may not run.", _NAMESPACE
     ModelRegistered = "The gates passed and the Model exists.", "kubectl -n {namespace} get mmd {model}"
     AllPassed = "Every gate holds.", ""
     NotEvaluated = "The gates are judged once the model is measured.", ""

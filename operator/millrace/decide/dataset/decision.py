@@ -23,7 +23,7 @@ from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
 from millrace.decide.dataset import snapshot
 from millrace.decide.dataset.snapshot import HELD_UP, INGESTED, RETRIED, VALID, Answer
-from millrace.decide.job import Job
+from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Delete, Event, Plan
 from millrace.decide.status import Kstatus
 from millrace.render import names, snapshot_job
@@ -233,7 +233,8 @@ def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
         reason, why = Reason.PodRefused, f"The pod that reads the source is refused: {job.refusal}"
     elif job is None and not seen.has_turn:
         reason, why = Reason.LookQueued, Reason.LookQueued.sentence
-    return reason, status.message(reason, why, **_whom(seen))
+    step = Reason.PodForbidden if reason is Reason.PodRefused and is_forbidden(why) else None
+    return reason, status.message(reason, why, step, **_whom(seen))
 
 
 def _whom(seen: Observation) -> dict[str, str]:

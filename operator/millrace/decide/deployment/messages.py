@@ -5,6 +5,7 @@ from __future__ import annotations
 from millrace.api.conditions import Mark
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide import status
+from millrace.decide.job import is_forbidden
 from millrace.decide.plan import Event
 
 from .observation import Observation
@@ -17,6 +18,8 @@ def message(seen: Observation, reason: Reason, why: str = "", advice: Reason | N
     """
     metadata = seen.deployment.metadata
     named = {"models": _models(seen), **fields}
+    if Reason.PodRefused in (reason, advice) and is_forbidden(why):
+        advice = Reason.PodForbidden
     return status.message(reason, why, advice, namespace=metadata.namespace, name=metadata.name, **named)
 
 

@@ -25,7 +25,7 @@ from millrace.api.reasons.pipeline import TrainingRunReason as Reason
 from millrace.api.refs import NameRef
 from millrace.api.training_run import ChampionRef, Resolved, TrainingRun, TrainingRunStatus
 from millrace.decide import status
-from millrace.decide.job import Job
+from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
 from millrace.decide.training_run import attempt, gates
@@ -340,7 +340,8 @@ def _fail(seen: Observation, after: TrainingRunStatus, failure: Failure, gates_f
 
 
 def _text(seen: Observation, reason: Reason, why: str, **more: str) -> str:
-    return status.message(reason, why, **_whom(seen, **more))
+    step = Reason.PodForbidden if reason is Reason.PodRefused and is_forbidden(why) else None
+    return status.message(reason, why, step, **_whom(seen, **more))
 
 
 def _whom(seen: Observation, **more: str) -> dict[str, str]:
