@@ -81,10 +81,9 @@ def rights(user: str, namespace: str, home: str = "") -> list[Manifest]:
 
 def define(plane: ControlPlane) -> None:
     """Install our kinds and wait until they are served."""
-    for crd in sorted((ROOT / "crds").glob("millrace.dev_*.yaml")):
-        plane.kubectl("apply", "-f", str(crd))
-    for name in PLURALS.values():
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.millrace.dev", "--timeout=30s")
+    plane.kubectl("apply", "-k", str(ROOT / "crds"))
+    names = (f"crd/{name}.millrace.dev" for name in PLURALS.values())
+    plane.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
 
 def bind(user: str, kind: str, role: str, namespace: str) -> dict[str, Any]:
