@@ -25,8 +25,8 @@ class LeakageSuspect(Shape):
 class DataQuality(Shape):
     """What is striking about the rows of one version; `quality.json` beside its files says more.
 
-    For information: nothing is refused or left out for it. The condition Valid says in words what is not 0. A row that
-    is held out is one of validation or test: the trainer never sees it, so what it was nearly trained on flatters a model.
+    For information: nothing is refused or left out for it. The condition Valid says in words what is not 0. Held-out
+    rows are those of validation and test: a model that was trained on nearly the same rows looks better than it is.
     """
 
     duplicate_rows: Count = 0

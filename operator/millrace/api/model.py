@@ -80,7 +80,7 @@ class ApprovalPolicy(Shape):
     required: Annotated[int, Field(ge=0, le=10)] = 1
     """How many approvals it takes. 0 approves by gates alone: for models that were trained here."""
     distinct_from_author: bool = True
-    """Whether an approval by the author, or by whoever applied for the author, is refused. No matter where 0 is required."""
+    """Whether an approval by the author, or by whoever applied for the author, is refused. Idle where 0 is required."""
 
 
 class Approval(Shape):
@@ -151,7 +151,7 @@ class ModelSpec(Shape):
     provenance: Provenance | None = None
     """Where it comes from."""
     golden_set_uri: Uri
-    """The golden set: requests with the answers of the evaluation, which a server must give too before it takes traffic."""
+    """The golden set: requests with the evaluation's answers. A server must give them too before it takes traffic."""
     reference_profile_uri: Uri
     """Histograms of the training rows: what drift is measured against."""
     approval_policy: ApprovalPolicy = ApprovalPolicy()
@@ -170,13 +170,13 @@ class ApprovalCount(Shape):
     rejected: Annotated[int, Field(ge=0, le=MOST_APPROVALS)]
     """How many people reject now."""
     judged: Annotated[int, Field(ge=0, le=MOST_APPROVALS)] | None = None
-    """So many entries of `spec.approvals` were judged: it is known whether the admission policies checked who wrote them."""
+    """So many entries of `spec.approvals` were judged: whether the admission policies checked who wrote them."""
     uncounted: Annotated[
         tuple[Annotated[int, Field(ge=0, le=MOST_APPROVALS - 1)], ...], Field(max_length=MOST_APPROVALS), ATOMIC
     ] = ()
-    """Positions in `spec.approvals`, from 0, that never count: nobody can say that the policies checked who wrote them."""
+    """Positions in `spec.approvals`, from 0, that never count: perhaps no policy checked who wrote them."""
     epoch: Annotated[str, Field(max_length=32)] | None = None
-    """A hash of the admission policies under which entries were last judged: another value after any change of theirs."""
+    """A hash of the admission policies under which entries were last judged: any change of theirs changes it."""
 
 
 class DeployedIn(Shape):
@@ -221,7 +221,7 @@ class ModelStatus(Status):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Approved, InUse, Quarantined."""
     aliases: Annotated[tuple[DnsName, ...], Field(max_length=4), ATOMIC] = ()
-    """`champion`: a Deployment serves it, and new candidates are compared with it. `challenger`: only a canary so far."""
+    """`champion`: a Deployment serves it, and candidates are compared with it. `challenger`: only a canary so far."""
     admission: Admission | None = None
     """Whether the API server checked author, provenance and approval policy when this was created.
 

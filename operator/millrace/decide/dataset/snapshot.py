@@ -23,6 +23,7 @@ KEPT_VERSIONS = 20
 _UNEVEN = 0.01
 _FAR = 0.05
 """A share that differs by less is not worth a word: rows are divided in units."""
+_USUAL = "as is usual where features take few values"
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
 """What says nothing about the source: it is looked at again by itself."""
 HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
@@ -126,7 +127,8 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
 def _found(report: SnapshotReport) -> SourceReading | None:
     if report.reading is None:
         return None
-    return SourceReading.model_validate({name: value for name, value in report.reading.to_dict().items() if value != ""})
+    told = report.reading.to_dict()
+    return SourceReading.model_validate({name: value for name, value in told.items() if value != ""})
 
 
 def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
@@ -240,8 +242,7 @@ def _striking(quality: DataQuality, parts: Parts | None) -> list[str]:
         (quality.copied_rows, "held-out rows that agree with a train row in all features (copiedRows)", of),
         (
             quality.near_copied_rows,
-            "held-out rows that differ from a train row in one feature, or by rounding, as is usual where features take "
-            "few values (nearCopiedRows)",
+            f"held-out rows that differ from a train row in one feature, or by rounding, {_USUAL} (nearCopiedRows)",
             of,
         ),
         (quality.moved_rows, "rows that have another part than in the version before (movedRows)", ""),
@@ -263,7 +264,8 @@ def _about_parts(report: SnapshotReport, case: _Case) -> str:
             f"{said} None is left to test on: all were trained on, or share an Id, a group or their features. Add rows."
         )
     if rows and case.known.current is not None and parts.train / rows > wanted.train + _FAR:
-        said += f" Rows that were trained on stay so: train has {100 * parts.train / rows:.0f} %, not {100 * wanted.train:.0f} %."
+        has = 100 * parts.train / rows
+        said += f" Rows that were trained on stay so: train has {has:.0f} %, not {100 * wanted.train:.0f} %."
     elif rows and _is_uneven(report, case):
         is_now = _shares(*(count / rows for count in (parts.train, parts.validation, parts.test)))
         asked = _shares(wanted.train, wanted.validation, wanted.test)

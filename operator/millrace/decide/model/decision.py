@@ -263,7 +263,7 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
 
 
 def _told(approval: _Approval, in_use: Mark) -> str:
-    """Of a version that may be served also whether it is: approved it stays, in use and after another took its place."""
+    """Of a version that may be served also whether it is: that it is approved is so before, during and after."""
     return status.after(approval.message, in_use.message) if approval.holds else approval.message
 
 

@@ -45,7 +45,11 @@ def holding(results: Iterable[GateResult]) -> str:
     alone = ", ".join(one.name for one in known if one.message == NO_CHAMPION)
     text = f"{len(known)} of {len(known)} gates hold."
     # A champion is a version that serves: before the first one a comparison has nothing to fail against.
-    return f"{text} No version served when the run began, so {alone} passed without a champion to compare with." if alone else text
+    return (
+        f"{text} No version served when the run began, so {alone} passed without a champion to compare with."
+        if alone
+        else text
+    )
 
 
 def _judge(gate: Gate, value: str | None, compared: str | None, champion: str | None) -> GateResult:
