@@ -10,7 +10,6 @@ MILLRACE_MEASURES names a JSON file for what was measured.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from rich.console import Console  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
 from millrace_cluster import evidence  # noqa: E402
-from millrace_demo import bars, data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
+from millrace_demo import bars, data, further, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
 from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, condition, is_true  # noqa: E402
 
 RELEASE = "millrace-demo"
@@ -181,16 +180,10 @@ def _epilogue(installed: release.Release, seen: timeline.Timeline, told: bool) -
 
 
 def _further(installed: release.Release) -> None:
-    """What to type next; with the first line, every `kubectl` that a message ends in can be typed as it stands."""
-    kubectl = installed.kubectl
-    console.print("To look further:")
-    where = f"KUBECONFIG={shlex.quote(str(kubectl.kubeconfig))} PATH={shlex.quote(str(kubectl.binary.parent))}:$PATH"
-    console.print(f"  export {where}", markup=False)
-    events = "get events --field-selector=reportingComponent=millrace --sort-by=.lastTimestamp"
-    for line in ("get mds,mtr,mmd,mdep", f"describe mdep {NAME}", events):
-        console.print(f"  kubectl -n {kubectl.namespace} {line}", markup=False)
     ending = "make demo ARGS=--remove" if installed.cluster.kind == "own" else "make cluster-down"
-    console.print(f"  {ending}   # when you have seen enough")
+    console.print("To look further:")
+    for line in further.lines(installed.kubectl, NAME, ending):
+        console.print(f"  {line}", markup=False)
 
 
 if __name__ == "__main__":

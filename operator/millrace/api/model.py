@@ -174,7 +174,7 @@ class ApprovalCount(Shape):
     uncounted: Annotated[
         tuple[Annotated[int, Field(ge=0, le=MOST_APPROVALS - 1)], ...], Field(max_length=MOST_APPROVALS), ATOMIC
     ] = ()
-    """Positions in `spec.approvals`, from 0, that never count: perhaps no policy checked who wrote them."""
+    """Positions in `spec.approvals`, from 0, that never count as approvals: perhaps no policy checked them."""
     epoch: Annotated[str, Field(max_length=32)] | None = None
     """A hash of the admission policies under which entries were last judged: any change of theirs changes it."""
 
