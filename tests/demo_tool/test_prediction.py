@@ -64,7 +64,10 @@ def answering(label: int, status: int = 200) -> Iterator[str]:
 def probed(cluster: Cluster, seconds: float = 60) -> list[tuple[str, str]]:
     """What the timeline has once the first prediction was waited for. Raises TimedOut with it when that failed."""
     noted: list[tuple[str, str]] = []
-    note = lambda word, detail: noted.append((word, detail))  # noqa: E731
+
+    def note(word: str, detail: str) -> None:
+        noted.append((word, detail))
+
     try:
         with prediction.Probe(cast(Kubectl, cluster), cast(Sources, cluster), "visits", note) as probe:
             probe.wait(seconds)
