@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("demo", "cluster", "images")]
 
 from rich.console import Console  # noqa: E402
+from rich.markup import escape  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
 from millrace_cluster import evidence  # noqa: E402
@@ -116,7 +117,7 @@ def _demo(cluster: millrace_cluster.Cluster, laps: measures.Laps) -> bool:
 
 
 def _say(moment: timeline.Moment) -> None:
-    console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {moment.detail}")
+    console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {escape(moment.detail)}")
 
 
 def _story(kubectl: Kubectl, seen: timeline.Timeline) -> traffic.Tally:
