@@ -145,7 +145,10 @@ def _story(kubectl: Kubectl, seen: timeline.Timeline) -> traffic.Tally:
             caller.rows = second.rows
             bar.shift(caller.tally.sent)
             store.put("sources/visits/b.csv", second.csv)
-            seen.note("shift", "callers are now people of slice B; their rows were added to the Dataset's source")
+            seen.note(
+                "shift",
+                "callers are now slice B, people with more chronic conditions; their rows were added to the source",
+            )
             deadline = time.monotonic() + PATIENCE
             while not seen.told() and time.monotonic() < deadline:
                 bar.show(caller.tally.sent)
