@@ -43,6 +43,12 @@ def test_the_files_in_the_repository_are_up_to_date() -> None:
     assert crds.main(["--out", str(ROOT / "crds"), "--check"]) == 0
 
 
+def test_a_run_shows_the_trigger_that_started_it_beside_the_author_whose_run_it_repeats() -> None:
+    columns = {one.name: one for one in kinds.TRAINING_RUN.columns}
+    assert columns["Trigger"].path == r".metadata.labels.millrace\.dev/trigger"
+    assert columns["Trigger"].priority == columns["Author"].priority == 1
+
+
 def test_a_stale_or_missing_file_is_named_and_fails_the_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

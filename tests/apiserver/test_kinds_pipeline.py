@@ -185,7 +185,7 @@ async def test_from_a_source_to_a_model_that_a_person_approved(plane: ControlPla
     await write_pod_status(plane, pod, "Succeeded", fetch=ended(0), train=ended(0), evaluate=ended(0, measured()))
     run = await standing(kube, resources.TRAINING_RUNS, "churn-lr", "Complete", "ModelRegistered")
     assert run["status"]["modelRef"] == {"name": "churn-1"}
-    assert run["status"]["gates"][1]["message"] == "holds, as there is no champion to compare with yet"
+    assert run["status"]["gates"][1]["message"] == "holds, as there was no champion to compare with"
 
     made = await standing(kube, resources.MODELS, "churn-1", "Stalled", "PendingApproval")
     assert "ownerReferences" not in made["metadata"]

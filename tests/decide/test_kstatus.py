@@ -222,7 +222,7 @@ def test_a_run_waits_for_its_dataset_in_progress_and_for_the_person_who_makes_on
     status = dataset.status.model_validate({"conditions": [stalled], "message": "It is not there. Next: kubectl x"})
     waiting = after_run(seen.model_copy(update={"dataset": dataset.model_copy(update={"status": status})}))
     assert of(waiting.run) == "Failed"
-    assert "(It is not there.)" in (waiting.run.status.message or ""), "one next command, its own"
+    assert "It says: It is not there. Next:" in (waiting.run.status.message or ""), "one next command, its own"
 
 
 # --- Model

@@ -18,12 +18,12 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("demo", "cluster", "images")]
 
 from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.markup import escape  # noqa: E402
 
 import millrace_cluster  # noqa: E402  the path is set above: this runs before any install
 from millrace_cluster import evidence  # noqa: E402
-from millrace_demo import data, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
-from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, is_true  # noqa: E402
+from millrace_demo import bars, data, further, measures, objects, prediction, release, sources, timeline, traffic  # noqa: E402
+from millrace_demo.kubectl import CommandFailed, Kubectl, TimedOut, condition, is_true  # noqa: E402
 
 RELEASE = "millrace-demo"
 """Its team's namespace has the same name; its own is `millrace-demo-system`."""
@@ -101,24 +101,23 @@ def _demo(cluster: millrace_cluster.Cluster, laps: measures.Laps) -> bool:
     with console.status(f"helm install {RELEASE} charts/millrace"):
         installed = release.install(cluster, RELEASE, values)
     laps.end("install")
-    console.print(f"installed in {laps.total():.0f} s")
+    console.print(f"  ok   installing the operator ({laps.seconds['install']:.1f} s)")
+    console.print(f"everything is there after {laps.total():.0f} s; the times below count from here")
     idle = measures.footprint(installed)
     with timeline.Timeline(installed.kubectl, say=_say) as seen:
         tally = _story(installed.kubectl, seen)
     laps.end("story")
     told = seen.told() and tally.failed == 0
-    _epilogue(installed, seen, told, laps.total())
     busy = measures.footprint(installed)
-    console.print(
-        f"operator memory: {idle.memory_mib:.0f} MiB idle, {busy.memory_mib:.0f} MiB after the story; "
-        f"event to reconcile: p50 <= {busy.p50_ms:g} ms, p99 <= {busy.p99_ms:g} ms over {busy.events} events"
-    )
+    _epilogue(installed, seen, told)
+    console.print(measures.sentence(laps, idle, busy))
+    _further(installed)
     measures.write(measures.record(told, laps, seen.moments, tally, idle, busy))
     return told
 
 
 def _say(moment: timeline.Moment) -> None:
-    console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {moment.detail}")
+    console.print(f"  {moment.at:6.1f} s  [bold]{moment.word:<10}[/bold] {escape(moment.detail)}")
 
 
 def _story(kubectl: Kubectl, seen: timeline.Timeline) -> traffic.Tally:
@@ -137,21 +136,25 @@ def _story(kubectl: Kubectl, seen: timeline.Timeline) -> traffic.Tally:
             probe.wait(30)
         with (
             kubectl.port_forward(f"svc/{NAME}", 80) as url,
+            bars.Bars(console, ROWS_OF_A) as bar,
             traffic.Caller(url, NAME, first.rows, RATE) as caller,
-            _bar() as bar,
         ):
-            task = bar.add_task("slice A", total=ROWS_OF_A)
             while caller.tally.sent < ROWS_OF_A:
-                bar.update(task, completed=caller.tally.answered)
+                bar.show(caller.tally.sent)
                 time.sleep(0.2)
             caller.rows = second.rows
+            bar.shift(caller.tally.sent)
             store.put("sources/visits/b.csv", second.csv)
-            seen.note("shift", "callers are now people of slice B; their rows were added to the source")
-            task = bar.add_task("slice B", total=None)
+            seen.note(
+                "shift",
+                "callers are now slice B, people with more chronic conditions; their rows were added to the source",
+            )
             deadline = time.monotonic() + PATIENCE
             while not seen.told() and time.monotonic() < deadline:
-                bar.update(task, completed=caller.tally.answered - ROWS_OF_A)
+                bar.show(caller.tally.sent)
                 time.sleep(0.2)
+            caller.stop()
+            bar.end(caller.tally.sent)
     _report(caller.tally)
     return caller.tally
 
@@ -165,18 +168,8 @@ def _report(tally: traffic.Tally) -> None:
         console.print(f"  {count} times {failure}")
 
 
-def _bar() -> Progress:
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=console,
-    )  # fmt: skip
-
-
-def _epilogue(installed: release.Release, seen: timeline.Timeline, told: bool, took: float) -> None:
+def _epilogue(installed: release.Release, seen: timeline.Timeline, told: bool) -> None:
     kubectl = installed.kubectl
-    console.rule("timeline")
-    for moment in seen.moments:
-        _say(moment)
     console.rule("where everything stands")
     console.print(kubectl.run("get", "mds,mtr,mmd,mdep"), markup=False)
     missing = [word for word in timeline.STORY if word not in seen.words()]
@@ -184,12 +177,17 @@ def _epilogue(installed: release.Release, seen: timeline.Timeline, told: bool, t
         console.print(
             f"[red]not seen: {', '.join(missing) or 'nothing, but not in order or with failed requests'}[/red]"
         )
-    console.print(f"the whole story took {took:.0f} s. To look further:")
-    command = f"{kubectl.binary} --kubeconfig={kubectl.kubeconfig} -n {kubectl.namespace}"
-    for line in ("get mds,mtr,mmd,mdep", f"describe mdep {NAME}", "get events --sort-by=.lastTimestamp"):
-        console.print(f"  {command} {line}", markup=False)
+    if condition(kubectl.get("mdep", NAME) or {}, "DriftDetected").get("reason") == "InsufficientData":
+        console.print(
+            "DRIFT InsufficientData: the new model is watched in turn; the callers went before it had enough rows"
+        )
+
+
+def _further(installed: release.Release) -> None:
     ending = "make demo ARGS=--remove" if installed.cluster.kind == "own" else "make cluster-down"
-    console.print(f"  {ending}   # when you have seen enough")
+    console.print("To look further:")
+    for line in further.lines(installed.kubectl, NAME, ending):
+        console.print(f"  {line}", markup=False)
 
 
 if __name__ == "__main__":

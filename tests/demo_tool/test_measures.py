@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from millrace_demo import measures, prediction
+from millrace_demo import further, measures, prediction
+from millrace_demo.kubectl import Kubectl
 from millrace_demo.timeline import Moment
 
 GOLDEN: dict[str, Any] = {
@@ -69,3 +71,18 @@ def test_parts_add_up_to_the_whole():
     laps.end("two")
     assert list(laps.seconds) == ["one", "two"]
     assert 0 <= sum(laps.seconds.values()) <= laps.total()
+
+
+def test_the_last_line_has_one_clock_and_its_parts_add_up() -> None:
+    laps = measures.Laps(seconds={"cluster": 30.0, "images": 2.0, "install": 13.0, "story": 158.0})
+    said = measures.sentence(laps, measures.Footprint(63, 10, 1, 500), measures.Footprint(68, 330, 1, 500))
+    assert said.startswith("203 s in all: 45 s for cluster, images and operator, 158 s for the story. ")
+    assert said.endswith("of 330 events it took up half within 1 ms and 99 % within 500 ms")
+
+
+def test_after_the_first_line_kubectl_is_typed_as_messages_write_it() -> None:
+    kubectl = Kubectl(Path("/cache/kubernetes 1.36/kubectl"), Path("/var/kubeconfig"), "millrace-demo")
+    first, *others, last = further.lines(kubectl, "visits", "make cluster-down")
+    assert first == "export KUBECONFIG=/var/kubeconfig PATH='/cache/kubernetes 1.36':$PATH"
+    assert all(line.startswith("kubectl -n millrace-demo ") for line in others)
+    assert last.startswith("make cluster-down")

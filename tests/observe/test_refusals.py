@@ -195,8 +195,8 @@ async def test_looks_that_go_on_elsewhere_count_and_those_that_ended_do_not() ->
 
 def test_a_look_that_ends_wakes_those_that_have_waited_longest() -> None:
     world = a_world(Told(), most=1)
-    put_dataset(world, "late", jobName="late-look", nextCheckTime="2026-11-21T08:00:20Z")
-    put_dataset(world, "early", jobName="early-look", nextCheckTime="2026-11-21T08:00:10Z")
+    put_dataset(world, "late", jobName="late-look", lastCheckTime="2026-11-21T08:00:20Z")
+    put_dataset(world, "early", jobName="early-look", lastCheckTime="2026-11-21T08:00:10Z")
     put_dataset(world, "idle")
     going = put_job(world, "going", owner="uid-z")
     wakes = dataset.WATCHES[resources.JOBS]

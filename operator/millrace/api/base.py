@@ -55,6 +55,20 @@ class Shape(Frozen):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class Status(Shape):
+    """What the operator writes of an object: without empty lists, which `kubectl describe` shows as bare headings."""
+
+    def wire(self) -> dict[str, Any]:
+        """The JSON form of a shape, but for lists that are empty, at any depth."""
+        return {name: _pruned(value) for name, value in super().wire().items() if value != []}
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _pruned(one) for name, one in value.items() if one != []}
+    return [_pruned(one) for one in value] if isinstance(value, list) else value
+
+
 def rfc3339(value: datetime) -> str:
     """Kubernetes' form of a time: UTC, whole seconds, a Z."""
     return value.strftime("%Y-%m-%dT%H:%M:%SZ")

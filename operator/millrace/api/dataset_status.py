@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import ATOMIC, BY_TYPE, Shape, Time
+from .base import ATOMIC, BY_TYPE, Shape, Status, Time
 from .conditions import Condition
 from .quantities import Count, Decimal, Digest, DnsName, FieldName, Message, Uri
 
@@ -25,7 +25,8 @@ class LeakageSuspect(Shape):
 class DataQuality(Shape):
     """What is striking about the rows of one version; `quality.json` beside its files says more.
 
-    For information: nothing is refused or left out for it. The condition Valid says it in words.
+    For information: nothing is refused or left out for it. The condition Valid says in words what is not 0. Held-out
+    rows are those of validation and test: a model that was trained on nearly the same rows looks better than it is.
     """
 
     duplicate_rows: Count = 0
@@ -33,16 +34,16 @@ class DataQuality(Shape):
     conflicting_rows: Count = 0
     """Rows that agree in all features with another row of this version, and have another label."""
     shared_rows: Count = 0
-    """Rows whose Id another row of this version has too."""
+    """Rows whose Id (a field of role Id) another row of this version has too."""
     copied_rows: Count = 0
-    """Rows of validation and test that agree in all features with a train row of another Id or group."""
+    """Held-out rows that agree in all features with a train row of another Id or group."""
     near_copied_rows: Count = 0
-    """Rows of validation and test that differ from a train row in one feature of four or more, or by rounding alone.
+    """Held-out rows that differ from a train row in one feature of four or more, or by rounding alone.
 
-    Of many rows a sample was compared.
+    Usual where features take few values. Of many rows a sample was compared, and the count is scaled up.
     """
     moved_rows: Count = 0
-    """Rows that have another part than in the version before."""
+    """Rows that changed part (train, validation or test) since the version before."""
     leakage_suspects: Annotated[tuple[LeakageSuspect, ...], Field(max_length=5), ATOMIC] = ()
     """Features that alone predict the label, the worst first."""
 
@@ -114,17 +115,17 @@ class InferredColumn(Shape):
 class SourceReading(Shape):
     """What was found in the source of the newest version; `report.json` beside the version has all of it."""
 
-    dialect: Annotated[str, Field(max_length=256)] = ""
+    dialect: Annotated[str, Field(max_length=256)] | None = None
     """How the CSV files are written."""
     inferred_columns: Count = 0
-    """How many columns nobody declared."""
+    """How many columns `spec.schema.fields` does not name, so that their types were inferred; 0: it names them all."""
     columns: Annotated[tuple[InferredColumn, ...], Field(max_length=20), ATOMIC] = ()
-    """The first of them."""
-    left_out: Annotated[str, Field(max_length=256)] = ""
+    """The first of the inferred ones; absent where there are none."""
+    left_out: Annotated[str, Field(max_length=256)] | None = None
     """Columns that were not frozen although the schema does not leave them out, and files that were not read."""
 
 
-class DatasetStatus(Shape):
+class DatasetStatus(Status):
     """The state of a Dataset. `current` is the newest good version; a refused one never replaces it."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=2**53 - 1)] = -1
@@ -150,4 +151,4 @@ class DatasetStatus(Shape):
     last_check_time: Time | None = None
     """When the source was last looked at."""
     next_check_time: Time | None = None
-    """When it will be looked at next."""
+    """When it will be looked at next; absent while it is being read."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import ATOMIC, BY_NAME, BY_TYPE, Resource, Rule, Shape, Time
+from .base import ATOMIC, BY_NAME, BY_TYPE, Resource, Rule, Shape, Status, Time
 from .conditions import Condition
 from .quantities import LARGEST_EXACT, Digest, DnsName, Message, ModelName, Uri, UserName
 from .refs import NameRef
@@ -80,7 +80,7 @@ class ApprovalPolicy(Shape):
     required: Annotated[int, Field(ge=0, le=10)] = 1
     """How many approvals it takes. 0 approves by gates alone: for models that were trained here."""
     distinct_from_author: bool = True
-    """Whether an approval by the author, or by whoever applied for the author, is refused."""
+    """Whether an approval by the author, or by whoever applied for the author, is refused. Idle where 0 is required."""
 
 
 class Approval(Shape):
@@ -151,7 +151,7 @@ class ModelSpec(Shape):
     provenance: Provenance | None = None
     """Where it comes from."""
     golden_set_uri: Uri
-    """Requests with the answers a server must reproduce before it takes traffic."""
+    """The golden set: requests with the evaluation's answers. A server must give them too before it takes traffic."""
     reference_profile_uri: Uri
     """Histograms of the training rows: what drift is measured against."""
     approval_policy: ApprovalPolicy = ApprovalPolicy()
@@ -170,13 +170,13 @@ class ApprovalCount(Shape):
     rejected: Annotated[int, Field(ge=0, le=MOST_APPROVALS)]
     """How many people reject now."""
     judged: Annotated[int, Field(ge=0, le=MOST_APPROVALS)] | None = None
-    """So many entries were seen while it was known under which admission policies they were written."""
+    """So many entries of `spec.approvals` were judged: whether the admission policies checked who wrote them."""
     uncounted: Annotated[
         tuple[Annotated[int, Field(ge=0, le=MOST_APPROVALS - 1)], ...], Field(max_length=MOST_APPROVALS), ATOMIC
     ] = ()
-    """Positions, from 0, of entries that never count as approvals: nobody can say that the policies checked them."""
+    """Positions in `spec.approvals`, from 0, that never count as approvals: perhaps no policy checked them."""
     epoch: Annotated[str, Field(max_length=32)] | None = None
-    """Which policies were in force when entries were last judged: another value after any change of theirs."""
+    """A hash of the admission policies under which entries were last judged: any change of theirs changes it."""
 
 
 class DeployedIn(Shape):
@@ -209,7 +209,7 @@ class Quarantine(Shape):
     """The ControllerRevision in which this is written."""
 
 
-class ModelStatus(Shape):
+class ModelStatus(Status):
     """The state of a version."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
@@ -221,9 +221,12 @@ class ModelStatus(Shape):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Approved, InUse, Quarantined."""
     aliases: Annotated[tuple[DnsName, ...], Field(max_length=4), ATOMIC] = ()
-    """`champion` is the version that new candidates are compared with."""
+    """`champion`: a Deployment serves it, and candidates are compared with it. `challenger`: only a canary so far."""
     admission: Admission | None = None
-    """Whether the admission policies checked it when it was created: author, provenance and approval policy."""
+    """Whether the API server checked author, provenance and approval policy when this was created.
+
+    Checked: it did. Unchecked: the operator's admission policies were not in force. Unknown: nobody knows yet.
+    """
     approvals: ApprovalCount | None = None
     """How far the quorum is."""
     deployed_in: Annotated[tuple[DeployedIn, ...], Field(max_length=64), ATOMIC] = ()

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Time
+from .base import ATOMIC, BY_NAME, BY_TYPE, SET, Resource, Rule, Shape, Status, Time
 from .conditions import Condition
 from .model import Admission, ApprovalPolicy, Artifact, DatasetVersionRef, Signature
 from .quantities import LARGEST_EXACT, Decimal, Digest, DnsName, Message, ModelName, Quantity, Seed, Uri, UserName
@@ -184,7 +184,10 @@ class TrainingRunSpec(Shape):
         ),
     )
     author: UserName
-    """Who asks: must be the caller's own user name (`kubectl auth whoami`), unless a trusted applier applies."""
+    """Who asks: must be the caller's own user name (`kubectl auth whoami`), unless a trusted applier applies.
+
+    A run that a Deployment's trigger started has the author of the run it repeats.
+    """
     applied_by: UserName | None = None
     """Who applied, where that is not the author: must be the caller's own user name. Copied to the Model."""
     dataset_ref: NameRef
@@ -265,14 +268,14 @@ class Candidate(Shape):
     signature: Signature
     """What goes in and what comes out."""
     golden_set_uri: Uri
-    """The golden set."""
+    """The golden set: requests with the answers that the model gave when it was evaluated."""
     reference_profile_uri: Uri
-    """The reference profile."""
+    """The reference profile: histograms of the training rows."""
     card_uri: Uri | None = None
     """The model card."""
 
 
-class TrainingRunStatus(Shape):
+class TrainingRunStatus(Status):
     """The state of a run. Terminal once `Complete` or `Failed` is True."""
 
     observed_generation: Annotated[int, Field(ge=-1, le=LARGEST_EXACT)] = -1
@@ -284,7 +287,11 @@ class TrainingRunStatus(Shape):
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
     """Ready, Reconciling, Stalled, Complete, Failed, GatesPassed."""
     admission: Admission | None = None
-    """Whether the admission policies checked it when it was created; if not, its Model needs a person's approval."""
+    """Whether the API server checked author and approval policy when this was created.
+
+    Checked: it did. Unchecked: the operator's admission policies were not in force, so that its Model needs a person's
+    approval. Unknown: nobody knows yet.
+    """
     start_time: Time | None = None
     """When the Job was made."""
     completion_time: Time | None = None

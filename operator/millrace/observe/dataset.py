@@ -49,7 +49,7 @@ def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
         for one in world.store.find(resources.DATASETS, by_looking, True)
         if world.store.get(resources.JOBS, name_of(one)[0], one["status"]["jobName"]) is None
     ]
-    waiting.sort(key=lambda one: str(one["status"].get("nextCheckTime") or one["metadata"].get("creationTimestamp")))
+    waiting.sort(key=lambda one: str(one["status"].get("lastCheckTime") or one["metadata"].get("creationTimestamp")))
     yield from map(name_of, waiting[: world.looks.most])
 
 

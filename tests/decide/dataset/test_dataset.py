@@ -124,6 +124,24 @@ def test_a_routine_look_does_not_make_a_ready_dataset_unready() -> None:
     looking = after(seen)
     assert truth(looking, "Ready")[0] == "True"
     assert truth(looking, "Reconciling")[0] == "False"
+    assert looking.dataset.status.phase == "Ready"
+    told = {one.type: one.message for one in looking.dataset.status.conditions}
+    assert told["Reconciling"] == "Version 1 stays as it is while the source is read again."
+
+
+def test_while_the_source_is_read_no_time_of_the_next_look_is_told() -> None:
+    seen = looked(frozen(), interval="10m").model_copy(update={"jobs": (), "now": NOW + timedelta(minutes=10)})
+    looking = after(seen)
+    assert looking.dataset.status.next_check_time is None
+    landed = after(looking.model_copy(update={"jobs": (finished(str(looking.dataset.status.job_name), frozen()),)}))
+    assert landed.dataset.status.next_check_time == NOW + timedelta(minutes=10), "the look had ended at NOW"
+
+
+def test_the_first_look_and_a_look_at_a_changed_spec_are_what_is_checked() -> None:
+    assert after(world(make_dataset())).dataset.status.phase == "Checking"
+    changed = looked(frozen()).dataset
+    dataset = changed.model_copy(update={"metadata": changed.metadata.model_copy(update={"generation": 2})})
+    assert after(world(dataset)).dataset.status.phase == "Checking"
 
 
 def test_an_unchanged_source_moves_only_the_times() -> None:

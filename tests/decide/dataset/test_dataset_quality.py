@@ -14,6 +14,7 @@ from dataset_worlds import NOW, after, finished, frozen, looked, make_dataset, s
 from millrace.api import conditions
 from millrace.api.dataset import Dataset
 from millrace.contract.quality import LeakageSuspect, Quality
+from millrace.contract.reading import ReadingSummary
 from millrace.contract.report import SnapshotOutcome, SnapshotReport, Splits, termination_message
 from millrace.decide import dataset as decisions
 from millrace.decide.dataset import Observation
@@ -70,7 +71,7 @@ def test_rows_that_moved_are_counted_in_the_event() -> None:
 
 
 def test_a_train_part_that_cannot_shrink_says_why() -> None:
-    assert "Rows that were trained on stay so: train has 90%, not 80%" in news(
+    assert "Rows that were trained on stay so: train has 90 %, not 80 %" in news(
         with_quality(Quality(), splits=(90, 5, 5))
     )
     assert "trained on" not in news(with_quality(Quality(), splits=(82, 9, 9)))
@@ -109,13 +110,15 @@ def test_a_suspicion_is_still_said_after_a_look_that_found_the_source_unchanged(
     job = finished(str(looking.dataset.status.job_name), unchanged, at=looking.now)
     again = after(looking.model_copy(update={"jobs": (job,)}), job)
     assert '"paid_at" (AUC 0.9987) alone predicts the label' in message(again, "Valid")
-    assert message(again, "Ready").endswith("The source was read again since, and gives no other version.")
+    assert message(again, "Ready").endswith("The source was read again since: its rows are still the same.")
 
 
 def test_while_the_source_is_read_again_the_dataset_says_so() -> None:
     known = looked(frozen())
     due = world(make_dataset(interval="10m", **known.dataset.status.wire()), now=NOW + timedelta(minutes=10))
-    assert message(after(due), "Ready").endswith("The source is being read again, to see whether it has changed.")
+    assert message(after(due), "Ready").endswith(
+        "The source is being read again, to see whether its rows have changed."
+    )
 
 
 def test_the_parts_stand_in_the_status_of_the_version() -> None:
@@ -128,8 +131,9 @@ def test_the_parts_stand_in_the_status_of_the_version() -> None:
 def test_what_is_striking_is_said_in_words_between_what_and_for_information() -> None:
     told = message(looked(with_quality(Quality(duplicate_rows=1234, conflicting_rows=9))), "Valid")
     assert (
-        "For information, as nothing is refused for it: rows that repeat another one, label included: 1,234; "
-        "rows that agree with another one in all features and have another label: 9."
+        "For information, as nothing is refused for it: "
+        "rows that repeat another one, label included (duplicateRows): 1,234; "
+        "rows that agree with another one in all features and have another label (conflictingRows): 9."
     ) in told
     assert "For information" not in message(looked(with_quality(Quality())), "Valid")
 
@@ -148,4 +152,20 @@ def test_parts_that_are_not_exactly_as_asked_say_what_stays_together(spec: dict[
     looking = after(uneven)
     job = finished(str(looking.dataset.status.job_name), with_quality(Quality(), splits=(83, 8, 9)))
     told = decisions.decide(looking.model_copy(update={"jobs": (job,)})).events[0].message
-    assert told.endswith(f"{what} stay in one part, so its share is not exactly that of spec.split.")
+    assert told.endswith(
+        f"{what} stay in one part, so the parts have 83 %, 8 % and 9 % of the rows and not 80 %, 10 % and 10 %."
+    )
+
+
+def test_held_out_rows_are_counted_beside_how_many_are_held_out_and_what_is_usual() -> None:
+    told = message(looked(with_quality(Quality(copied_rows=2, near_copied_rows=7), splits=(80, 9, 11))), "Valid")
+    assert "held-out rows that agree with a train row in all features (copiedRows): 2 of 20" in told
+    assert "as is usual where features take few values (nearCopiedRows): 7 of 20." in told
+
+
+def test_a_dataset_that_declares_all_columns_shows_no_empty_headings_of_its_reading() -> None:
+    told = looked(
+        dataclasses.replace(frozen(), reading=ReadingSummary(dialect="comma-separated"))
+    ).dataset.status.wire()
+    assert told["reading"] == {"dialect": "comma-separated", "inferredColumns": 0}
+    assert [name for name, value in told.items() if value == []] == []

@@ -87,6 +87,16 @@ def looks_again(spec: dict[str, Any]) -> Any:
     return observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn", status)(spec)
 
 
+def waits_for_its_next_look(spec: dict[str, Any]) -> Any:
+    """A Dataset whose source was read an instant ago: how long it is until the next look."""
+    read = {"type": "Ingested", "status": "True", "reason": "Snapshotted", "lastTransitionTime": "2026-11-21T07:00:00Z"}
+    status = {
+        "observedGeneration": 1, "current": CURRENT, "phase": "Ready", "lastCheckTime": "2026-11-21T07:59:59Z",
+        "conditions": [{**read, "observedGeneration": 1}],
+    }  # fmt: skip
+    return observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn", status)(spec)
+
+
 def registers(auc: str) -> Callable[[dict[str, Any]], Any]:
     """A run whose candidate was measured beside a champion of 0.81, before and after its Model is made."""
 
@@ -184,6 +194,7 @@ STORIES: tuple[Story, ...] = (
         observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn"),
     ),
     Story(kinds.DATASET, "another look", sample("dataset"), looks_again),
+    Story(kinds.DATASET, "the next look", sample("dataset"), waits_for_its_next_look),
     Story(
         kinds.TRAINING_RUN, "a new run", sample("training-run"),
         observed(observe_run.observe, training_runs.decide, resources.TRAINING_RUNS, "churn-gb", {}, DATASET),

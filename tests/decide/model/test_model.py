@@ -255,7 +255,24 @@ def test_a_version_that_is_only_tried_is_in_its_canary() -> None:
     seen = after(approved.model_copy(update={"uses": (tried,)}))
     assert seen.model.status.phase == "Canary"
     told = next(one.message for one in seen.model.status.conditions if one.type == "InUse")
-    assert told == "In mdep/churn at 100 % of its traffic."
+    assert told == "It is tried on 100 % of the traffic of mdep/churn."
+
+
+def test_an_approved_version_says_whether_it_is_tried_serves_or_is_not_in_use() -> None:
+    seen = after(world(make_model(required=0)))
+    told = ["It is tried on 25 % of the traffic of mdep/churn.", "It serves 100 % of the traffic of mdep/churn."]
+    for role, weight, said in (("Canary", 25, told[0]), ("Stable", 100, told[1])):
+        use = Use(deployment="churn", role=role, model="churn-7", digest=A, weight=weight)
+        seen = after(seen.model_copy(update={"uses": (use,)}))
+        assert seen.model.status.message == f"churn-7 is approved by its gates: no person is required. {said}"
+    replaced = after(seen.model_copy(update={"uses": ()}))
+    assert (replaced.model.status.message or "").endswith(". No Deployment serves this version.")
+
+
+def test_the_status_of_a_model_has_no_empty_headings() -> None:
+    written = after(world(make_model(required=0))).model.status.wire()
+    assert "uncounted" not in written["approvals"]
+    assert not {"aliases", "deployedIn"} & written.keys()
 
 
 @pytest.mark.parametrize(

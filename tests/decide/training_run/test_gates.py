@@ -59,7 +59,7 @@ def test_a_result_tells_what_was_seen_and_what_was_wanted() -> None:
 def test_a_comparison_without_a_champion_passes_and_says_so() -> None:
     result = judge(NOT_WORSE, "0.5", None, None)
     assert result.passed
-    assert result.message == "holds, as there is no champion to compare with yet"
+    assert result.message == "holds, as there was no champion to compare with"
 
 
 @pytest.mark.parametrize("value", [None, "1e99999999999999999999"])

@@ -101,6 +101,8 @@ def test_the_stage_is_that_of_the_live_pod(at: Pod, stage: str) -> None:
     seen = resolved()
     seen = after(seen.model_copy(update={"job": make_job(seen, at)}))
     assert seen.run.status.stage == stage
+    going_on = {"Fetching": "are being fetched", "Training": "runs", "Evaluating": "is being measured"}
+    assert going_on[stage] in message(seen), "nothing reads as done that is not"
     assert truth(seen, "Reconciling") == ("True", stage)
 
 
@@ -194,9 +196,8 @@ def test_the_first_model_has_no_champion_to_beat() -> None:
 
 def test_a_run_that_beat_the_champion_says_both_numbers_and_of_which_rows() -> None:
     seen = after(ready_to_register(registered(5)))
-    assert "(in brackets churn-4 on the same test rows of version 3: roc_auc 0.7 (0.68))" in (
-        seen.run.status.message or ""
-    )
+    told = "(roc_auc 0.7; champion churn-4 on the same test rows, those of version 3: roc_auc 0.68). Next: "
+    assert told in message(seen)
 
 
 def test_a_settled_run_does_not_repeat_its_success_as_what_goes_on_or_waits() -> None:
@@ -211,5 +212,8 @@ def test_a_gate_that_had_nothing_to_be_compared_with_is_named() -> None:
         GateResult(name="floor", passed=True, message="roc_auc 0.7 is >= 0.6"),
         GateResult(name="not-worse", passed=True, message=gates.NO_CHAMPION),
     )
-    assert gates.holding(results) == ("2 of 2 gates hold, not-worse because there is no champion to compare with yet.")
+    assert gates.holding(results) == (
+        "2 of 2 gates hold. No version served when the run began, "
+        "so not-worse passed without a champion to compare with."
+    )
     assert gates.holding(results[:1]) == "1 of 1 gates hold."

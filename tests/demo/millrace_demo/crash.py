@@ -10,8 +10,8 @@ from pathlib import Path
 from .release import Release
 from .timeline import Moment
 
-POINTS = ("frozen", "training", "approved", "started", "canary")
-"""After a version was frozen, while a run trains, after an approval, after a clone started, at the first weight."""
+POINTS = ("frozen", "fetching", "approved", "started", "canary")
+"""After a version was frozen, while a run fetches rows, after an approval, after a trigger fired, at the first step."""
 
 
 @dataclass

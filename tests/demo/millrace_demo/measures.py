@@ -77,6 +77,16 @@ def between(moments: Sequence[Moment], first: str, last: str) -> float | None:
     return ended[0] - begun if begun is not None and ended else None
 
 
+def sentence(laps: Laps, idle: Footprint, after: Footprint) -> str:
+    """What a telling took, on one clock, and what the operator took for it."""
+    whole, story = sum(laps.seconds.values()), laps.seconds["story"]
+    return (
+        f"{whole:.0f} s in all: {whole - story:.0f} s for cluster, images and operator, {story:.0f} s for the story. "
+        f"The operator: {idle.memory_mib:.0f} MiB of memory idle, {after.memory_mib:.0f} MiB after the story; "
+        f"of {after.events} events it took up half within {after.p50_ms:g} ms and 99 % within {after.p99_ms:g} ms"
+    )
+
+
 def record(
     told: bool, laps: Laps, moments: Sequence[Moment], tally: Tally, idle: Footprint, after: Footprint
 ) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def training_run(
                 {"name": "not-worse", "metric": "roc_auc", "baseline": {"alias": "champion", "maxRegression": 0.005}},
             ],
         },
-        "output": {"modelName": model_name, "approvalPolicy": {"required": required, "distinctFromAuthor": True}},
+        "output": {"modelName": model_name, "approvalPolicy": {"required": required}},
         "backoffLimit": 1,
         "activeDeadlineSeconds": 600,
     }

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from millrace.contract.golden import GoldenSet
 
-from .kubectl import CommandFailed, Kubectl
+from .kubectl import CommandFailed, Kubectl, TimedOut
 from .sources import Sources
 
 Tensor = dict[str, Any]
@@ -62,7 +62,7 @@ def _last(tensor: Tensor) -> Tensor:
 
 
 class Probe:
-    """Asks the service `name` in the background until it answers correctly; then says so once with `note`."""
+    """Asks the service `name` in the background until it answers; says once with `note` how, or why it did not."""
 
     def __init__(self, kubectl: Kubectl, store: Sources, name: str, note: Callable[[str, str], None]) -> None:
         self._kubectl = kubectl
@@ -70,8 +70,10 @@ class Probe:
         self._name = name
         self._note = note
         self._stop = threading.Event()
-        self._answered = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="first prediction", daemon=True)
+        self._ended = threading.Event()
+        self._failure = ""
+        self._last = "no Model was there to be asked"
+        self._thread = threading.Thread(target=self._run, name="first prediction", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,9 +83,31 @@ class Probe:
         self._stop.set()
         self._thread.join(timeout=30)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether the answer was correct at the end of that time; returns as soon as it is."""
-        return self._answered.wait(seconds)
+    def wait(self, seconds: float) -> None:
+        """Return as soon as the answer was correct.
+
+        Raises:
+            TimedOut: it was another one, could not be asked for, or did not come in that time.
+        """
+        if not self._ended.wait(seconds):
+            self._fail("unanswered", f"no prediction {seconds:.0f} s after the Deployment was Ready: {self._last}")
+        if self._failure:
+            raise TimedOut(f"the first prediction failed: {self._failure}")
+
+    def _fail(self, word: str, why: str) -> None:
+        self._failure = why
+        self._note(word, why)
+        self._end()
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._ended.set()
+
+    def _run(self) -> None:
+        try:
+            self._watch()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end with this thread
+            self._fail("unasked", f"{type(error).__name__}: {error}")
 
     def _watch(self) -> None:
         while not self._stop.wait(0.3):
@@ -92,8 +116,8 @@ class Probe:
                 if wanted is not None:
                     with self._kubectl.port_forward(f"svc/{self._name}", 80) as url:
                         self._ask(url, wanted)
-            except (CommandFailed, OSError, ValueError):
-                continue  # no service yet, no pod behind it yet, or the connection broke
+            except (CommandFailed, OSError, ValueError) as error:
+                self._last = str(error)  # no service yet, no pod behind it yet, or the connection broke
 
     def _expectation(self) -> Expectation | None:
         models = self._kubectl.list("models.millrace.dev", f"millrace.dev/model-name={self._name}")
@@ -110,14 +134,12 @@ class Probe:
             try:
                 with urllib.request.urlopen(request, timeout=5) as reply:
                     answer = json.load(reply)
-            except urllib.error.HTTPError:
-                continue  # the router is there and no revision is ready behind it
+            except urllib.error.HTTPError as error:
+                self._last = str(error)  # the router is there and no revision is ready behind it
+                continue
             if wanted.met_by(answer):
-                self._note("predicted", f"version {wanted.version} answers a golden row as it was evaluated")
-                self._answered.set()
-                self._stop.set()
+                self._note("predicted", f"version {wanted.version} answers a test row as it did when it was evaluated")
+                self._end()
             else:
-                self._note(
-                    "wrong", f"version {answer.get('model_version')} does not answer as version {wanted.version}"
-                )
-                return
+                given = f"version {answer.get('model_version')} answers {json.dumps(answer.get('outputs'))[:200]}"
+                self._fail("wrong", f"{given}, and version {wanted.version} was evaluated otherwise")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,8 +12,13 @@ from .kubectl import CommandFailed, Kubectl, is_true
 
 Manifest = dict[str, Any]
 STORY = ("frozen", "succeeded", "approved", "serving", "drift", "started", "canary", "promoted")
+BY_CAUSE = (
+    "frozen", "drift", "started", "fetching", "training", "succeeded", "failed", "approved", "serving", "canary",
+    "rolled-back", "promoted",
+)  # fmt: skip
+"""The order in which what is seen in one look is told: what caused something comes before it."""
 KINDS = "jobs.batch,datasets.millrace.dev,trainingruns.millrace.dev,models.millrace.dev,deployments.millrace.dev"
-"""What is looked at, in this order, by one kubectl."""
+"""What is looked at, by one kubectl."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +78,28 @@ class Timeline:
             self._stop.wait(0.4)
 
     def _look(self) -> None:
-        found = self._kubectl.list(KINDS)
-        for item in found:
-            if item["kind"] == "Job" and _trains(item) and item["metadata"]["name"].startswith(self._only):
-                self.note("training", f"Job {item['metadata']['name']}")
-        items = [item for item in found if item["kind"] != "Job"]
-        # A Model may be approved a moment before its run says that it succeeded: it is told in the order of the cause.
-        under_way = {
-            item["metadata"]["name"]
-            for item in items
-            if item["kind"] == "TrainingRun" and not is_true(item, "Complete")
-        }
-        for item in items:
-            if item["metadata"]["name"].startswith(self._only) and _run_of(item) not in under_way:
-                for word, detail in NOTICE[item["kind"]](item):
-                    self.note(word, detail)
+        for word, detail in noticed(self._kubectl.list(KINDS), self._only):
+            self.note(word, detail)
 
 
-def _trains(job: Manifest) -> bool:
-    return bool(job["metadata"].get("labels", {}).get("millrace.dev/component") == "training")
+def noticed(items: Sequence[Manifest], only: str = "") -> list[tuple[str, str]]:
+    """(word, detail) of all that objects whose names start with `only` say now, causes before what they caused."""
+    # A Model may be approved a moment before its run says that it succeeded: it is told once the run has.
+    under_way = {
+        item["metadata"]["name"] for item in items if item["kind"] == "TrainingRun" and not is_true(item, "Complete")
+    }
+    found = [
+        notice
+        for item in items
+        if item["metadata"]["name"].startswith(only) and _run_of(item) not in under_way
+        for notice in NOTICE[item["kind"]](item)
+    ]
+    return sorted(found, key=lambda notice: BY_CAUSE.index(notice[0]))
+
+
+def _job(item: Manifest) -> Iterator[tuple[str, str]]:
+    if item["metadata"].get("labels", {}).get("millrace.dev/component") == "training":
+        yield "fetching", f"Job {item['metadata']['name']} begins with the rows to train on"
 
 
 def _run_of(item: Manifest) -> str:
@@ -108,14 +116,28 @@ def _dataset(item: Manifest) -> Iterator[tuple[str, str]]:
 
 def _training_run(item: Manifest) -> Iterator[tuple[str, str]]:
     name, status = item["metadata"]["name"], item.get("status", {})
-    cause = item["metadata"].get("labels", {}).get("millrace.dev/trigger")
-    if cause:
-        yield "started", f"TrainingRun {name}, because of trigger {cause}"
+    labels = item["metadata"].get("labels", {})
+    if "millrace.dev/trigger" in labels:
+        trigger, deployment = labels["millrace.dev/trigger"], labels.get("millrace.dev/deployment")
+        yield "started", f"TrainingRun {name}, by trigger {trigger} of Deployment {deployment}"
+    if status.get("stage") in ("Training", "Evaluating") or is_true(item, "Complete"):
+        yield "training", f"TrainingRun {name}"
     if is_true(item, "Complete"):
-        metrics = ", ".join(f"{metric['name']} {float(metric['value']):.3f}" for metric in status.get("metrics", []))
-        yield "succeeded", f"TrainingRun {name} made Model {status.get('modelRef', {}).get('name')} ({metrics})"
+        made = f"TrainingRun {name} made Model {status.get('modelRef', {}).get('name')}"
+        yield "succeeded", f"{made} ({_measured(status)})"
     if is_true(item, "Failed"):
         yield "failed", f"TrainingRun {name}: {status.get('message', '')}"
+
+
+def _measured(status: Manifest) -> str:
+    """The model's numbers, and those of the champion, which can be held against them: they are of the same rows."""
+    champion = status.get("resolved", {}).get("champion")
+    theirs = _listed(status.get("championMetrics", []))
+    return _listed(status.get("metrics", [])) + (f"; {champion['name']} on the same rows: {theirs}" if champion else "")
+
+
+def _listed(metrics: Sequence[Manifest]) -> str:
+    return ", ".join(f"{metric['name']} {float(metric['value']):.3f}" for metric in metrics)
 
 
 def _model(item: Manifest) -> Iterator[tuple[str, str]]:
@@ -131,16 +153,18 @@ def _deployment(item: Manifest) -> Iterator[tuple[str, str]]:
         yield "serving", f"{stable['model']} at 100 %"
     if is_true(item, "DriftDetected"):
         drift = status.get("monitoring", {}).get("drift", {})
-        yield "drift", f"in {drift.get('worstFeature')}, {drift.get('score')} from the rows trained on (0 to 1)"
+        feature, score = drift.get("worstFeature"), drift.get("score")
+        yield "drift", f"in {feature}: {score} apart from the rows trained on (0 is alike, 1 has nothing in common)"
     if stable and canary and canary["weight"] > 0:
         yield "canary", f"{canary['model']} at {canary['weight']} %"
     if rollout.get("lastVerdict") == "RolledBack":
         yield "rolled-back", f"{rollout.get('lastVerdictRevision')}: {rollout.get('lastVerdictReason')}"
     if replaced and stable:
-        yield "promoted", f"{stable['model']} at 100 %"
+        yield "promoted", f"{stable['model']} serves all traffic in place of {replaced[0]['model']}"
 
 
 NOTICE: dict[str, Callable[[Manifest], Iterator[tuple[str, str]]]] = {
+    "Job": _job,
     "Dataset": _dataset,
     "TrainingRun": _training_run,
     "Model": _model,

@@ -63,6 +63,10 @@ class Caller:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Send no more, and wait for the answers to what was sent."""
         self._stop.set()
         self._thread.join(timeout=60)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from millrace.api import resources
+from millrace.api import keys, resources
 from millrace.api.base import Resource, Rule
 from millrace.api.dataset import Dataset
 from millrace.api.deployment import Deployment
@@ -89,7 +89,12 @@ DATASET = Kind(
         MESSAGE,
         Column("Digest", ".status.current.digest", priority=1),
         Column("Source", ".spec.source.storageUri", priority=1),
-        Column("Next-Check", ".status.nextCheckTime", priority=1),
+        Column(
+            "Next-Check",
+            ".status.nextCheckTime",
+            priority=1,
+            description="When the source is read next; empty while it is being read, and where it is not read again",
+        ),
     ),
     selectable=(".status.phase",),
 )
@@ -109,7 +114,13 @@ TRAINING_RUN = Kind(
         MESSAGE,
         Column("Data-Version", ".status.resolved.dataset.version", type="integer", priority=1),
         Column("Attempts", ".status.attempts", type="integer", priority=1),
-        Column("Author", ".spec.author", priority=1),
+        Column("Author", ".spec.author", priority=1, description="Who answers for it, also where a trigger started it"),
+        Column(
+            "Trigger",
+            f".metadata.labels.{keys.TRIGGER.replace('.', chr(92) + '.')}",
+            priority=1,
+            description="The Deployment's trigger that started it; empty where a person did",
+        ),
     ),
     selectable=(".spec.datasetRef.name", ".spec.output.modelName", ".status.phase"),
 )

@@ -99,10 +99,10 @@ class TrainingRunReason(Reason):
         "The Dataset has no frozen version yet; the run starts when it has.",
         "kubectl -n {namespace} describe mds {dataset}",
     )
-    Fetching = "The training rows are fetched.", _WATCH_RUN
+    Fetching = "The training rows are being fetched.", _WATCH_RUN
     Training = "The trainer runs.", "kubectl -n {namespace} logs -f job/{job} -c train"
     Evaluating = (
-        "The model is measured on rows the trainer never saw.",
+        "The model is being measured on rows the trainer never saw.",
         "kubectl -n {namespace} logs -f job/{job} -c evaluate",
     )
     PodNotStarted = (
@@ -249,7 +249,7 @@ _APPROVE = """kubectl -n {namespace} patch mmd {name} --type json -p '{patch}'""
 class ModelReason(Reason):
     """Why a Model's condition is as it is, or what an Event reports."""
 
-    AutoApproved = "The gates alone approve this version: approvalPolicy.required is 0.", ""
+    AutoApproved = "The gates alone approve this version: spec.approvalPolicy.required is 0.", ""
     QuorumReached = "Enough people have approved this very digest.", ""
     PendingApproval = "More people must approve this digest.", _APPROVE
     Rejected = (

@@ -157,7 +157,11 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
     """Nothing new is known: a look goes on, starts, or is not due."""
     dataset, known = seen.dataset, seen.dataset.status
     after = known.model_copy(
-        update={"job_name": look.name if look is not None else None, "next_check_time": _next(dataset)}
+        update={
+            "job_name": look.name if look is not None else None,
+            # While the source is read no next look is known: a time in the past would read as one that was missed.
+            "next_check_time": _next(dataset) if look is None else None,
+        }
     )
     unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
     ingested = status.remembered(known.conditions, INGESTED, unknown)
@@ -179,8 +183,11 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
 def _marks(
     seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
 ) -> tuple[Mark, ...]:
-    kstatus = _kstatus(seen, after, look, job, ingested, valid)
-    return (*kstatus.marks(), ingested, valid)
+    ready, reconciling, stalled = _kstatus(seen, after, look, job, ingested, valid).marks()
+    if look is not None and after.current is not None and reconciling.status == "False":
+        text = f"Version {after.current.version} stays as it is while the source is read again."
+        reconciling = reconciling.model_copy(update={"message": text})
+    return (ready, reconciling, stalled, ingested, valid)
 
 
 def _kstatus(
@@ -220,9 +227,9 @@ def _has(version: DatasetVersion) -> str:
 def _since(after: DatasetStatus, version: DatasetVersion, look: _Look | None) -> str:
     """What became of the source since that version was frozen."""
     if look is not None:
-        return " The source is being read again, to see whether it has changed."
+        return " The source is being read again, to see whether its rows have changed."
     is_newer = after.last_check_time is not None and after.last_check_time > version.created_time
-    return " The source was read again since, and gives no other version." if is_newer else ""
+    return " The source was read again since: its rows are still the same." if is_newer else ""
 
 
 def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
@@ -272,7 +279,8 @@ def _plan(
 def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:
     """For people: never read back."""
     holds = {mark.type for mark in marks if mark.status == "True"}
-    if after.job_name is not None:
+    # A routine look changes nothing about a version that is there: every few minutes another word would say it did.
+    if after.job_name is not None and conditions.RECONCILING in holds:
         return "Checking"
     if conditions.STALLED in holds:
         return "Refused" if conditions.READY in holds else "Failed"

@@ -23,6 +23,7 @@ KEPT_VERSIONS = 20
 _UNEVEN = 0.01
 _FAR = 0.05
 """A share that differs by less is not worth a word: rows are divided in units."""
+_USUAL = "as is usual where features take few values"
 RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name, Reason.SnapshotLost.name})
 """What says nothing about the source: it is looked at again by itself."""
 HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
@@ -115,7 +116,7 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
         current=version,
         versions=(version, *known.versions)[:KEPT_VERSIONS],
         ingested=_read(report),
-        valid=_holds(report, version.quality),
+        valid=_holds(report, version),
         frozen=f"Version {number} is frozen: {report.rows:,} rows "
         f"({parts.train:,} train, {parts.validation:,} validation, {parts.test:,} test).{_about_parts(report, case)}",
         reading=reading,
@@ -124,7 +125,10 @@ def _frozen(report: SnapshotReport, case: _Case) -> Answer:
 
 
 def _found(report: SnapshotReport) -> SourceReading | None:
-    return SourceReading.model_validate(report.reading.to_dict()) if report.reading is not None else None
+    if report.reading is None:
+        return None
+    told = report.reading.to_dict()
+    return SourceReading.model_validate({name: value for name, value in told.items() if value != ""})
 
 
 def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
@@ -137,7 +141,7 @@ def _unchanged(report: SnapshotReport, case: _Case) -> Answer:
         versions=known.versions,
         ingested=_read(report),
         # Of rows that are as they were the report says nothing more: what was striking about them still is.
-        valid=_holds(report, known.current.quality),
+        valid=_holds(report, known.current),
         looked=case.looked,
     )
 
@@ -211,33 +215,39 @@ def _read(report: SnapshotReport) -> Mark:
     return status.mark(INGESTED, True, Reason.Snapshotted, text)
 
 
-def _holds(report: SnapshotReport, quality: DataQuality | None) -> Mark:
-    count = max(0, report.rules_passed)
+def _holds(report: SnapshotReport, version: DatasetVersion) -> Mark:
+    count, quality = max(0, report.rules_passed), version.quality
     text = f"{count} of {count} rules hold." if count else "The Dataset has no rules; its schema holds."
     suspects = quality.leakage_suspects[:MAX_SUSPECTS] if quality is not None else ()
     if suspects:
         named = ", ".join(f'"{one.field}" ({one.measure} {one.value})' for one in suspects)
         text += f" Label leakage is suspected: {named} alone predicts the label. Is it known before the label is?"
-    striking = _striking(quality) if quality is not None else []
+    striking = _striking(quality, version.parts) if quality is not None else []
     if striking:
         text += f" For information, as nothing is refused for it: {'; '.join(striking)}."
     return status.mark(VALID, True, Reason.RulesPassed, text)
 
 
-def _striking(quality: DataQuality) -> list[str]:
-    """What is striking about the rows, one clause for each kind there is."""
+def _striking(quality: DataQuality, parts: Parts | None) -> list[str]:
+    """What is striking about the rows, one clause for each kind there is, with its field of status.current.quality."""
+    of = f" of {parts.validation + parts.test:,}" if parts is not None else ""
     clauses = (
-        (quality.duplicate_rows, "repeat another one, label included"),
-        (quality.conflicting_rows, "agree with another one in all features and have another label"),
-        (quality.shared_rows, "have an Id that another one has too"),
-        (quality.copied_rows, "are held out and agree with a train row in all features"),
+        (quality.duplicate_rows, "rows that repeat another one, label included (duplicateRows)", ""),
+        (
+            quality.conflicting_rows,
+            "rows that agree with another one in all features and have another label (conflictingRows)",
+            "",
+        ),
+        (quality.shared_rows, "rows with an Id that another one has too (sharedRows)", ""),
+        (quality.copied_rows, "held-out rows that agree with a train row in all features (copiedRows)", of),
         (
             quality.near_copied_rows,
-            "are held out and differ from a train row in one feature, or by rounding",
+            f"held-out rows that differ from a train row in one feature, or by rounding, {_USUAL} (nearCopiedRows)",
+            of,
         ),
-        (quality.moved_rows, "have another part than in the version before"),
+        (quality.moved_rows, "rows that have another part than in the version before (movedRows)", ""),
     )
-    return [f"rows that {what}: {count:,}" for count, what in clauses if count]
+    return [f"{what}: {count:,}{among}" for count, what, among in clauses if count]
 
 
 def _quality(found: Quality | None) -> DataQuality | None:
@@ -254,10 +264,17 @@ def _about_parts(report: SnapshotReport, case: _Case) -> str:
             f"{said} None is left to test on: all were trained on, or share an Id, a group or their features. Add rows."
         )
     if rows and case.known.current is not None and parts.train / rows > wanted.train + _FAR:
-        said += f" Rows that were trained on stay so: train has {parts.train / rows:.0%}, not {wanted.train:.0%}."
+        has = 100 * parts.train / rows
+        said += f" Rows that were trained on stay so: train has {has:.0f} %, not {100 * wanted.train:.0f} %."
     elif rows and _is_uneven(report, case):
-        said += f" {_together(case.dataset)} stay in one part, so its share is not exactly that of spec.split."
+        is_now = _shares(*(count / rows for count in (parts.train, parts.validation, parts.test)))
+        asked = _shares(wanted.train, wanted.validation, wanted.test)
+        said += f" {_together(case.dataset)} stay in one part, so the parts have {is_now} of the rows and not {asked}."
     return said
+
+
+def _shares(train: float, validation: float, test: float) -> str:
+    return f"{100 * train:.3g} %, {100 * validation:.3g} % and {100 * test:.3g} %"
 
 
 def _is_uneven(report: SnapshotReport, case: _Case) -> bool:

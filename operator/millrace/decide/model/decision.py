@@ -106,13 +106,14 @@ def decide(seen: Observation) -> Plan:
     approved = status.mark(APPROVED, approval.holds, approval.reason, approval.message)
     standing = quarantine.standing(seen.records, seen.model.metadata.name)
     condemned = quarantine.mark(model, standing, seen.wanting)
-    marks = (*kstatus.marks(), approved, condemned, _in_use(deployed))
+    in_use = _in_use(deployed)
+    marks = (*kstatus.marks(), approved, condemned, in_use)
     generation = model.metadata.generation
     new_status = known.model_copy(
         update={
             "observed_generation": generation,
             "phase": _phase(approval, deployed, standing),
-            "message": condemned.message if standing is not None and approval.holds else approval.message,
+            "message": condemned.message if standing is not None and approval.holds else _told(approval, in_use),
             "quarantine": standing,
             "conditions": conditions.merge(known.conditions, marks, seen.now, generation),
             "aliases": _aliases(deployed),
@@ -160,9 +161,9 @@ def _unless_unguarded(seen: Observation, votes: Votes) -> _Approval:
     if not is_counted or (seen.policy_in_force is None and not stands):
         return _finding(seen, None, Reason.PolicyUnknown, "", "Reconciling")
     if required == 0:
-        text = f"{name} is approved by its gates: no person is required"
+        text = f"{name} is approved by its gates: no person is required."
         return _finding(seen, True, Reason.AutoApproved, text, "Settled")
-    why = f"{name} is approved by {_people(votes.granted)} ({len(votes.granted)} of {required})"
+    why = f"{name} is approved by {_people(votes.granted)} ({len(votes.granted)} of {required})."
     return _finding(seen, True, Reason.QuorumReached, why, "Settled")
 
 
@@ -254,9 +255,16 @@ def _in_use(deployed: tuple[DeployedIn, ...]) -> Mark:
         return status.mark(IN_USE, False, Reason.NotDeployed, Reason.NotDeployed.sentence)
     stable = [use for use in deployed if use.role == "Stable"]
     shown = stable or list(deployed)
-    listed = ", ".join(f"mdep/{use.name} at {use.weight} %" for use in shown[:SHOWN_USERS])
+    listed = ", ".join(f"{use.weight} % of the traffic of mdep/{use.name}" for use in shown[:SHOWN_USERS])
     more = f" and {len(shown) - SHOWN_USERS} more" if len(shown) > SHOWN_USERS else ""
-    return status.mark(IN_USE, True, Reason.Stable if stable else Reason.Canary, f"In {listed}{more} of its traffic.")
+    if stable:
+        return status.mark(IN_USE, True, Reason.Stable, f"It serves {listed}{more}.")
+    return status.mark(IN_USE, True, Reason.Canary, f"It is tried on {listed}{more}.")
+
+
+def _told(approval: _Approval, in_use: Mark) -> str:
+    """Of a version that may be served also whether it is: that it is approved is so before, during and after."""
+    return status.after(approval.message, in_use.message) if approval.holds else approval.message
 
 
 def _phase(approval: _Approval, deployed: tuple[DeployedIn, ...], standing: Quarantine | None) -> str:

@@ -12,7 +12,7 @@ Job, and with them the report, vanish between the two, the Model still ends the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from millrace.api.dataset import Dataset
 from millrace.api.model import Admission, DatasetVersionRef
 from millrace.api.reasons.pipeline import TrainingRunReason as Reason
 from millrace.api.refs import NameRef
-from millrace.api.training_run import ChampionRef, Resolved, TrainingRun, TrainingRunStatus
+from millrace.api.training_run import ChampionRef, Metric, Resolved, TrainingRun, TrainingRunStatus
 from millrace.decide import status
 from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Plan
@@ -125,7 +125,7 @@ def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
         said = (dataset.status.message or "").partition(" Next: ")[0]
         reason, why = (
             Reason.DatasetNotReady,
-            f"Dataset {wanted} has no frozen version yet{f' ({said})' if said else ''}",
+            f"Dataset {wanted} has no frozen version yet{f'. It says: {said}' if said else ''}",
         )
         is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
     else:
@@ -187,9 +187,9 @@ def _doing(after: TrainingRunStatus) -> str:
     if after.resolved is not None:
         data = f"version {after.resolved.dataset.version} of Dataset {after.resolved.dataset.name}"
     return {
-        attempt.FETCHING: f"the rows of {data} are fetched",
+        attempt.FETCHING: f"the rows of {data} are being fetched",
         "Training": f"the trainer runs on the train rows of {data}",
-        "Evaluating": f"the model is measured on the test rows of {data}",
+        "Evaluating": f"the model is being measured on the test rows of {data}",
     }.get(stage, stage)
 
 
@@ -319,13 +319,19 @@ def _complete(seen: Observation, after: TrainingRunStatus, model: str) -> Plan:
 
 def _measured(after: TrainingRunStatus) -> str:
     """The model's numbers, and those of the champion, which was measured on the same rows."""
-    champion = after.resolved.champion.name if after.resolved is not None and after.resolved.champion else None
-    theirs = {metric.name: metric.value for metric in after.champion_metrics}
-    pairs = ((metric, theirs.get(metric.name) if champion is not None else None) for metric in after.metrics)
-    numbers = ", ".join(f"{one.name} {one.value}{f' ({other})' if other is not None else ''}" for one, other in pairs)
-    if not numbers or champion is None or not theirs or after.resolved is None:
+    numbers = _listed(after.metrics)
+    if not numbers or not after.champion_metrics or after.resolved is None or after.resolved.champion is None:
         return numbers
-    return f"in brackets {champion} on the same test rows of version {after.resolved.dataset.version}: {numbers}"
+    measured = {metric.name for metric in after.metrics}
+    theirs = _listed(metric for metric in after.champion_metrics if metric.name in measured)
+    return (
+        f"{numbers}; champion {after.resolved.champion.name} on the same test rows, "
+        f"those of version {after.resolved.dataset.version}: {theirs}"
+    )
+
+
+def _listed(metrics: Iterable[Metric]) -> str:
+    return ", ".join(f"{metric.name} {metric.value}" for metric in metrics)
 
 
 def _fail(seen: Observation, after: TrainingRunStatus, failure: Failure, gates_failed: str = "") -> Plan:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from millrace.api.training_run import Baseline, Evaluation, Gate, GateResult, Metric, NumberRange
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
-NO_CHAMPION = "holds, as there is no champion to compare with yet"
+NO_CHAMPION = "holds, as there was no champion to compare with"
 _EXACT = decimal.Context(prec=50, traps=[])
 _LARGEST_EXPONENT = 1000
 
@@ -43,8 +43,13 @@ def holding(results: Iterable[GateResult]) -> str:
     """That all of them hold, and which of them had nothing to fail against."""
     known = list(results)
     alone = ", ".join(one.name for one in known if one.message == NO_CHAMPION)
-    text = f"{len(known)} of {len(known)} gates hold"
-    return f"{text}, {alone} because there is no champion to compare with yet." if alone else f"{text}."
+    text = f"{len(known)} of {len(known)} gates hold."
+    # A champion is a version that serves: before the first one a comparison has nothing to fail against.
+    return (
+        f"{text} No version served when the run began, so {alone} passed without a champion to compare with."
+        if alone
+        else text
+    )
 
 
 def _judge(gate: Gate, value: str | None, compared: str | None, champion: str | None) -> GateResult:
