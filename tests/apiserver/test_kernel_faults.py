@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import kopf
 import pytest
 from apiserver_kit import operators
@@ -159,6 +161,31 @@ async def test_t2_what_happens_while_a_watch_is_down_is_seen_when_it_is_back(kub
         await make_widgets(kube, "b")
         proxy.faults.refuse[PLURAL] = 0
         await until(lambda: cached(operator) == {"b"})
+
+
+async def test_watches_that_end_with_a_refusal_begin_anew_and_leave_no_connection_behind(
+    kube: Kube, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kopf ends when one watch is refused; its other watches went on in a session that nobody closed any more."""
+    monkeypatch.setattr(adapter, "BACKOFFS", (0.05,))
+    operator = make_operator(proxy.credentials)
+    made = await make_widgets(kube, "a", "b")
+    known = open_sessions()
+    async with running(operator):
+        await until(lambda: cached(operator) == {"a", "b"})
+        lists = proxy.lists.count(PLURAL)
+        proxy.faults.forbid_watch[PLURAL] = 2  # kopf asks once more
+        proxy.break_watches(PLURAL)
+        await until(lambda: proxy.lists.count(PLURAL) > lists, "all is listed anew")
+        await remove(kube, made["b"])
+        await until(lambda: cached(operator) == {"a"})
+        assert len(open_sessions() - known) == 2, "kopf's and the client's"
+    assert open_sessions() == known
+
+
+def open_sessions() -> set[int]:
+    """Every session of this process that was not closed, also those that wait for the garbage collector."""
+    return {id(one) for one in gc.get_objects() if isinstance(one, aiohttp.ClientSession) and not one.closed}
 
 
 async def test_t3_kopf_writes_nothing_and_foreign_finalizers_survive(kube: Kube, proxy: FaultyProxy) -> None:

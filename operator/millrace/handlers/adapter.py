@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.credentials import Vault  # what `spawn_tasks` takes; kopf exports no name for it
 
 from millrace.api.resources import ResourceType
 from millrace.clients.credentials import Credentials
@@ -42,13 +43,9 @@ class Forgetful(kopf.DiffBaseStorage, kopf.ProgressStorage):
     def build(self, **_: Any) -> Any:
         return {}
 
-    def fetch(self, **_: Any) -> Any:
-        return None
-
+    def fetch(self, **_: Any) -> Any: ...
     def store(self, **_: Any) -> None: ...
-
     def purge(self, **_: Any) -> None: ...
-
     def touch(self, **_: Any) -> None: ...
 
     def clear(self, *, essence: Any) -> Any:
@@ -133,7 +130,7 @@ class KopfWatches:
     ) -> None:
         self._kernel, self._credentials = kernel, credentials
         self._territory, self._started = territory, started
-        self._stop = asyncio.Event()
+        self._stop, self._vault = asyncio.Event(), Vault()
         self._tasks: Any = ()
 
     async def start(self) -> None:
@@ -141,12 +138,14 @@ class KopfWatches:
         if not self._territory.open:  # kopf would take no namespace for all of them
             self._tasks = [asyncio.create_task(self._stop.wait(), name="no namespace")]
             return
+        self._vault = Vault()
         self._tasks = await kopf.spawn_tasks(
             registry=registry(self._kernel.watched, self._kernel.saw, self._credentials),
             settings=settings(self._kernel.watched),
             namespaces=[name for name in self._territory.open if name != EVERYWHERE],
             clusterwide=self._territory.is_everywhere,
             standalone=True,
+            vault=self._vault,
             identity=IDENTITY,
             stop_flag=self._stop,
         )
@@ -190,6 +189,7 @@ class KopfWatches:
                 for task in asyncio.all_tasks() - {ending, *self._tasks}:
                     if task not in others and not task.get_name().startswith(PAUSE_WAITER):
                         task.cancel()
+            await self._vault.close()  # kopf did, but watches that outlived its orchestrator began another session
         return is_over or bool(ending.result())
 
     def stop(self) -> None:

@@ -24,6 +24,8 @@ class Faults:
 
     expire_watch: dict[str, int] = field(default_factory=dict)
     """Answer a watch with 410 Gone."""
+    forbid_watch: dict[str, int] = field(default_factory=dict)
+    """Answer a watch with 403 Forbidden."""
     cut_list: dict[str, int] = field(default_factory=dict)
     """Break the connection in the middle of a list."""
     refuse: dict[str, int] = field(default_factory=dict)
@@ -81,6 +83,8 @@ class FaultyProxy:
         watch = request.query.get("watch") == "true"
         if self.faults.refuse.get(plural):
             return web.json_response({"kind": "Status", "message": "out of order"}, status=503)
+        if watch and _use(self.faults.forbid_watch, plural):
+            return web.json_response({"kind": "Status", "code": 403, "message": "forbidden"}, status=403)
         if watch and _use(self.faults.expire_watch, plural):
             return web.json_response(
                 {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "gone"}}
