@@ -140,7 +140,7 @@ def test_beside_rows_that_a_person_has_to_upload_it_is_not_said_that_nobody_is_w
     drifts(watched)
     watched.settle(70)
     assert condition(watched, "Stalled") == ("False", "Settled")
-    assert says(watched, "Stalled").endswith("what does is said in condition RetrainingBlocked")
+    assert says(watched, "Stalled").endswith("a person; retraining does, see condition RetrainingBlocked")
 
 
 def test_a_run_that_is_asked_for_and_may_not_start_is_told_once_in_an_event(watched: SimulatedCluster) -> None:

@@ -86,7 +86,8 @@ def _nothing_fires(fired: Iterable[Fired]) -> Obstacle:
     first = min(fired, key=lambda one: one.ripe_at, default=None)
     if first is None:
         return Obstacle(reason=Reason.WithinLimits, why="no trigger asks for a run", blocks=False)
-    why = f"trigger {first.trigger} asks for a run at {rfc3339(first.ripe_at)} if the {first.evidence} lasts until then"
+    ripe = rfc3339(first.ripe_at)
+    why = f"trigger {first.trigger} asks for a run at {ripe}, unless the {first.evidence} has ended by then"
     return Obstacle(reason=Reason.WithinLimits, why=why, blocks=False, until=first.ripe_at)
 
 

@@ -183,11 +183,11 @@ def _stalled(
 def _waits_for_nobody(status: DeploymentStatus, retrained: Retrained) -> str:
     """Stalled is about serving and rollouts: what else waits for a person is named beside it."""
     drift = status.monitoring.drift if status.monitoring is not None else None
-    else_waits = "no rollout waits for a person, and what serves does not; what does is said in condition"
+    nothing_else = "neither what serves nor a rollout waits for a person;"
     if retrained.waits_for_a_person:
-        return f"{else_waits} RetrainingBlocked"
+        return f"{nothing_else} retraining does, see condition RetrainingBlocked"
     if retrained.answer is None and drift is not None and drift.state == "Drifted":
-        return f"{else_waits} DriftDetected"
+        return f"{nothing_else} a drift alarm does, see condition DriftDetected"
     return "nothing waits for a person"
 
 
