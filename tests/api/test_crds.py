@@ -121,6 +121,14 @@ def test_every_kind_shows_readiness_and_what_comes_next_last() -> None:
         assert shown[-4:] == ["Ready", "Phase", "Age", "Message"]
 
 
+def test_what_belongs_to_a_canary_is_called_so_and_no_pod_is_shown_in_two_columns_of_a_deployment() -> None:
+    """`WEIGHT` was the canary's, and `PODS` the canary's too while nothing else served."""
+    shown = {column.name: column.path for column in kinds.DEPLOYMENT.columns}
+    of_canary = {name for name, path in shown.items() if path.startswith(".status.canary.")}
+    assert of_canary == {"Canary", "Canary-Weight", "Canary-Ready-Pods"}
+    assert shown["Ready-Pods"] == ".status.stable.readyReplicas"
+
+
 class Union(Shape):
     value: int | str
     """Either."""

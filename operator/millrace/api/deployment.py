@@ -83,8 +83,9 @@ class Server(Shape):
     """The serving container."""
 
     upgrade_policy: Literal["OnNextRollout", "Rolling"] = "OnNextRollout"
-    """What a newer operator does with servers that run its predecessor's image: nothing before the next rollout, or the
-    same revision in place, pod by pod and a few Deployments at a time, each pod once it has reproduced the golden set.
+    """When servers get the server image of a newer operator. OnNextRollout: with the next model, or other resources,
+    and not before. Rolling: soon after the operator was upgraded, in place, pod by pod and a few Deployments at a time;
+    each pod takes requests once it has given the known answers to the golden set's requests.
     """
 
     resources: ResourceRequirements | None = None
@@ -250,11 +251,13 @@ class Drift(Shape):
     interval: Duration = "1m"
     """How often the servers' histograms are read."""
     min_samples: Annotated[int, Field(ge=50, le=10000000)] = 500
-    """No verdict before this many rows."""
+    """No verdict before this many rows in all. A verdict may then be about the newest of them alone."""
     false_alarm_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-    """Probability of ever alarming while a model serves and nothing has changed, over all features together."""
+    """Probability of at least one alarm in all the time that a model serves, over all features together, although
+    nothing has changed: not per look, per row or per feature."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """The largest difference between two distribution functions that does not matter."""
+    """The largest difference between two distribution functions (Kolmogorov-Smirnov distance, from 0 to 1) that does
+    not matter."""
 
 
 class Monitoring(Shape):

@@ -19,7 +19,8 @@ class RevisionStatus(Shape):
     """A served revision: one model under one server template."""
 
     revision: Revision
-    """Hash of the model's digest and the server template."""
+    """Names these bytes under these settings of a server: a hash of `digest` and of `spec.server.resources` and
+    `terminationGracePeriodSeconds`. The same model under other resources is another revision."""
     model: DnsName
     """The Model."""
     version: Annotated[int, Field(ge=1, le=999999999)]
@@ -31,11 +32,12 @@ class RevisionStatus(Shape):
     replicas: Replicas = 0
     """Pods wanted."""
     ready_replicas: Replicas = 0
-    """Pods that reproduced the golden set and answer."""
+    """Pods that answer: each has first given the known answers to the golden set's requests."""
     since: Time
     """When it became what it is."""
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
-    """Hash of its inputs and outputs, known also when its Model is gone."""
+    """Hash of the names, types and shapes that its Model lists in `spec.signature`: what a newer model is compared
+    with, also when that Model is gone."""
     image: Annotated[str, Field(max_length=512)] | None = None
     """What its servers run. A newer operator does not change it by itself; see `spec.server.upgradePolicy`."""
     image_time: Time | None = None
@@ -56,7 +58,7 @@ class Retiring(Shape):
     since: Time
     """When its traffic ended."""
     drained_time: Time | None = None
-    """When every router was seen without it: its pods go 30 seconds later."""
+    """When every router was seen without it: its pods go 30 seconds later, so that requests under way end."""
 
 
 class Rollout(Shape):
@@ -67,7 +69,7 @@ class Rollout(Shape):
     steps: Replicas | None = None
     """How many steps there are."""
     step: Annotated[str, Field(max_length=32)] | None = None
-    """The step it is at, from 1, of how many; past the last one, the last."""
+    """The step it is at, from 1, of how many; `4 of 4 done` past the last one, until it is promoted."""
     started_time: Time | None = None
     """When the canary began."""
     step_started_time: Time | None = None
@@ -83,7 +85,8 @@ class Rollout(Shape):
     last_verdict_revision: Revision | None = None
     """Which revision it was."""
     handled: Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=3), ATOMIC] = ()
-    """Requests of `spec.actions` that were carried out, by hash: none is carried out twice."""
+    """Requests of `spec.actions` that were carried out and still stand there, each as a hash of what it says: none is
+    carried out twice. Empty while `spec.actions` asks for nothing."""
 
 
 class AnalysisResult(Shape):
@@ -94,11 +97,12 @@ class AnalysisResult(Shape):
     phase: Literal["Pending", "Running", "Successful", "Failed", "Inconclusive"]
     """The verdict so far."""
     value: Decimal | None = None
-    """What was measured."""
+    """The share of the requests, from 0 to 1, to which happened what `threshold` names."""
     baseline: Decimal | None = None
-    """What was measured of stable over the same time, where the two are compared."""
+    """The same share at stable over the same time, where the two are compared."""
     threshold: Annotated[str, Field(max_length=32)] | None = None
-    """What it was held against."""
+    """What the share may be: `share over 0.5 s <= 0.05` allows 5 % of the requests to take longer than 0.5 s,
+    `errors <= stable + 0.02` two percent more errors than stable has."""
     samples: Count = 0
     """On how many requests."""
     message: Message | None = None
@@ -151,22 +155,26 @@ class DriftStatus(Shape):
     revision: Revision | None = None
     """The stable revision that it is about."""
     score: Decimal | None = None
-    """How far the distribution of `worstFeature` is from that of the rows the model was trained on: the largest
-    distance between the two distribution functions, from 0 to 1. It is what the verdict is about."""
+    """Kolmogorov-Smirnov distance of `worstFeature` in the rows served from the rows the model was trained on: the
+    largest difference between the two distribution functions, from 0 to 1. It is what the verdict is about."""
     psi: Decimal | None = None
-    """Population stability index of `worstFeature`; for people, no verdict uses it."""
+    """Population stability index (PSI) of `worstFeature`, another measure of the same difference, without an upper
+    end. For people: no verdict uses it."""
     worst_feature: Annotated[str, Field(max_length=128)] | None = None
     """The feature that differs most."""
     samples: Count = 0
     """How many rows were counted: since its pods began, as a canary too, or since `acknowledgedTime`."""
     window: Count | None = None
-    """How many of them, the newest ones, `score` and `psi` are about: those that differ most."""
+    """How many of them, the newest ones, `score` and `psi` are about: those that differ most. It may be less than
+    `minSamples`, which is about `samples`."""
     evaluated_time: Time | None = None
-    """When this was written. An alarm stays as it was raised until another model serves or it is acknowledged."""
+    """As of when all of this is. An alarm is not evaluated again: it stays as it was raised until another model serves
+    or it is acknowledged."""
     acknowledged_time: Time | None = None
     """When a person ended the last alarm of this revision: rows served before do not count."""
     rule: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", max_length=16)] | None = None
-    """Hash of what `spec.monitoring.drift` asked for: an alarm ends with the rule it was raised under."""
+    """Hash of `falseAlarmRate`, `margin` and `minSamples` of `spec.monitoring.drift`: an alarm ends when one of them is
+    changed."""
 
 
 class MonitoringStatus(Shape):
@@ -188,7 +196,8 @@ class RunStart(Shape):
     trigger: DnsName
     """The trigger that fired."""
     cause: Revision
-    """Hash of what it was started for: the same cause is answered once."""
+    """Hash of what it was started for: the kind of the trigger, the rows to train on and the bytes that served. The
+    same cause is answered once. In words it stands in the run's annotation `millrace.dev/cause`."""
     time: Time
     """When it was decided."""
     is_made: bool
@@ -246,7 +255,7 @@ class DeploymentStatus(Shape):
     stable: RevisionStatus | None = None
     """What serves."""
     canary: RevisionStatus | None = None
-    """What is being tried."""
+    """What is being tried, and the first model until it serves: with nothing beside it, it gets all traffic at once."""
     retiring: Annotated[tuple[Retiring, ...], Field(max_length=8), ATOMIC] = ()
     """What goes once every caller has left it."""
     rollout: Rollout | None = None
@@ -256,7 +265,8 @@ class DeploymentStatus(Shape):
     quarantined: Annotated[tuple[Quarantined, ...], Field(max_length=50), ATOMIC] = ()
     """What failed, here or elsewhere, and is not rolled out again by itself."""
     released: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=50), ATOMIC] = ()
-    """Records of quarantines that a person lifted: none of them counts again."""
+    """Names of ControllerRevisions (`quarantined[].record`) whose quarantine a person lifted with
+    `spec.actions.unquarantine`: none of them counts again."""
     history: Annotated[tuple[Served, ...], Field(max_length=20), ATOMIC] = ()
     """What was stable when, newest first."""
     monitoring: MonitoringStatus | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from millrace.api import conditions
+from millrace.api.base import rfc3339
 from millrace.api.deployment_status import DriftStatus
 from millrace.decide.deployment import monitoring
 from millrace.decide.deployment.drift import Verdict
@@ -167,12 +168,25 @@ def test_an_alarm_says_what_is_compared_with_what_over_how_many_rows(alarmed: Si
     told = condition(alarmed).message
     assert "tenure in the newest 400 of 1,200 rows served" in told
     assert "than in the rows it was trained on (version 3 of Dataset customers)" in told
-    assert "0.310 apart on a scale from 0 to 1, where 0.06 is allowed (false-alarm rate 0.01)" in told
+    assert "the distance is 0.310 (Kolmogorov-Smirnov, from 0 to 1), where 0.06 is allowed" in told
+    assert "A false alarm in all the time that a model serves has a probability of 0.01 at most" in told
+    assert "(minSamples counts all of them)" in told, "400 rows are fewer than minSamples"
+
+
+def test_an_alarm_says_as_of_when_its_numbers_are_and_that_they_stay(alarmed: SimulatedCluster) -> None:
+    raised = condition(alarmed).message
+    judges(alarmed, replace(DRIFTED, samples=90_000, score=0.6))
+    alarmed.settle(60)
+    assert condition(alarmed).message == raised
+    evaluated = drift(alarmed).evaluated_time
+    assert evaluated is not None
+    assert f"churn-1: as of {rfc3339(evaluated)}, tenure in 1,200 rows served" in raised
+    assert "The alarm is not evaluated again: it stays until another model serves" in raised
 
 
 def test_an_alarm_that_nothing_answers_says_how_to_end_it_and_what_that_does(alarmed: SimulatedCluster) -> None:
     told = condition(alarmed).message
-    assert "stays until another model serves, or spec.actions.acknowledgeDrift ends it and counts rows anew" in told
+    assert "stays until another model serves, or the next command ends it and counts rows anew" in told
     assert "spec.retraining has no trigger for drift" in told
     assert set(printed(alarmed)["actions"]) == {"acknowledgeDrift"}
 
@@ -191,7 +205,7 @@ def test_too_few_rows_show_no_score_and_no_feature(alarmed: SimulatedCluster) ->
     alarmed.settle(20)
     found = drift(alarmed)
     assert (found.samples, found.score, found.psi, found.worst_feature, found.window) == (477, None, None, None, None)
-    assert "has answered 477 of the 500 rows that a verdict needs" in condition(alarmed).message
+    assert "has answered 477 of the 500 rows that the first verdict needs in all" in condition(alarmed).message
 
 
 def test_rows_that_nobody_has_counted_yet_are_not_called_none() -> None:
@@ -201,7 +215,7 @@ def test_rows_that_nobody_has_counted_yet_are_not_called_none() -> None:
     cluster.add(make_model("churn", 1))
     cluster.settle(5)
     assert (
-        "its rows are not counted yet; a verdict needs 500 (those answered as a canary count)"
+        "its rows are not counted yet; the first verdict needs 500 in all, including those answered as a canary"
         in condition(cluster).message
     )
 
@@ -226,14 +240,41 @@ def test_no_verdict_is_promised_for_fewer_rows_than_the_test_takes(alarmed: Simu
     assert "60 of the 100 rows" in condition(alarmed).message
 
 
-def test_a_distance_at_the_limit_is_told_with_the_limit(alarmed: SimulatedCluster) -> None:
+@pytest.mark.parametrize(
+    ("score", "why"),
+    [
+        (0.0562, ": 0.05 is allowed, and what is above it is within sampling noise for 700 rows"),
+        (0.0412, ", and 0.05 is allowed"),
+    ],
+)
+def test_a_distance_over_the_margin_that_is_no_drift_is_said_to_be_noise(
+    alarmed: SimulatedCluster, score: float, why: str
+) -> None:
     alarmed.change(**printed(alarmed))
     alarmed.settle(1)
-    judges(alarmed, Verdict("None", 0.0512, -0.04, "tenure", 900, 0.01, 700))
+    judges(alarmed, Verdict("None", score, -0.04, "tenure", 900, 0.01, 700))
     alarmed.settle(20)
     told = condition(alarmed).message
-    assert "no feature is shown to be more than 0.05 from" in told
-    assert "the largest distance is 0.051, of tenure in the newest 700 of 900 rows served" in told
+    assert "no drift is shown; the largest distance from the rows it was trained on is" in told
+    assert told.endswith(
+        f"{score:.3f} (Kolmogorov-Smirnov, from 0 to 1), of tenure in the newest 700 of 900 rows served{why}"
+    )
+
+
+def test_of_rows_that_are_all_in_the_window_none_is_called_the_newest(alarmed: SimulatedCluster) -> None:
+    alarmed.change(**printed(alarmed))
+    alarmed.settle(1)
+    judges(alarmed, Verdict("None", 0.01, -0.04, "tenure", 900, 0.01, 900))
+    alarmed.settle(20)
+    assert "of tenure in all 900 rows served" in condition(alarmed).message
+
+
+def test_beside_an_alarm_that_only_a_person_ends_it_is_not_said_that_nobody_is_waited_for(
+    alarmed: SimulatedCluster,
+) -> None:
+    stalled = conditions.find(alarmed.status.conditions, "Stalled")
+    assert stalled is not None
+    assert (stalled.status, stalled.message.rpartition("condition ")[2]) == ("False", "DriftDetected")
 
 
 def test_the_command_that_an_alarm_printed_ends_it_also_after_the_clock_was_set_back(alarmed: SimulatedCluster) -> None:

@@ -124,6 +124,10 @@ def test_one_wait_has_one_next_command() -> None:
         cluster.settle(1)
         ready, progressing = condition(cluster, "Ready"), condition(cluster, "Progressing")
         if ready.reason == "Starting":
+            available = condition(cluster, "Available")
+            assert (available.reason, next_step(available.message)) == (progressing.reason, next_step(ready.message))
+            assert progressing.message.partition("waits for ")[2] == available.message.partition("waits for ")[2]
+            assert "is started as the first model, beside no other" in ready.message
             seen.add(progressing.reason)
             assert next_step(ready.message) == next_step(progressing.message), progressing.reason
     assert "WeightsNotApplied" in seen
@@ -134,6 +138,7 @@ def test_while_nothing_serves_no_stable_revision_is_spoken_of() -> None:
     cluster.pass_once()
     told = condition(cluster, "Available").message
     assert told.startswith("nothing serves yet")
+    assert condition(cluster, "Available").reason == "NothingServes"
     assert next_step(told) == "kubectl -n ml get mdep churn --watch", "there are no pods to look at"
 
 
@@ -156,7 +161,17 @@ def test_pods_that_go_say_when(serving: SimulatedCluster) -> None:
     (leaving,) = serving.status.retiring
     assert leaving.drained_time is not None
     told = condition(serving, "Reconciling").message
-    assert f"its pods go at {rfc3339(leaving.drained_time + timedelta(seconds=30))}" in told
+    why = "30 s later, so that requests under way end"
+    assert f"its pods go at {rfc3339(leaving.drained_time + timedelta(seconds=30))}, {why}" in told
+    assert event(serving, "Retiring") == told
+    serving.settle(20)
+    assert [one.reason for one in serving.events].count("Retiring") == 1
+
+
+def test_a_first_model_takes_everything_because_there_is_nothing_to_compare_it_with(serving: SimulatedCluster) -> None:
+    assert "as the first model: with nothing to compare it with, it takes all traffic" in event(
+        serving, "RolloutStarted"
+    )
 
 
 def going(model: api.Model) -> api.Model:
@@ -261,7 +276,10 @@ def test_policies_that_are_off_are_named_in_the_one_line_and_nothing_is_in_progr
     assert condition(serving, "Stalled").reason == "PolicyNotInForce"
     assert condition(serving, "Progressing").status == "False"
     told = serving.status.message or ""
-    assert "churn-1 serves; 1 of 1 servers reproduced its golden set. The admission policies that check" in told
+    assert (
+        "churn-1 serves; 1 of 1 servers gave the known answers to its golden set. The admission policies that check"
+        in told
+    )
 
 
 def test_what_serves_without_approval_does_not_wait_for_what_is_there_already(serving: SimulatedCluster) -> None:

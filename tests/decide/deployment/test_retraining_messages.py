@@ -46,7 +46,7 @@ def test_policies_that_are_off_are_no_rollout_under_way_either() -> None:
 def test_an_alarm_names_the_trigger_that_it_sets_off_first(triggers: list[Any]) -> None:
     cluster = drifting(triggers=triggers)
     cluster.settle(5)
-    assert "Trigger fast starts a TrainingRun once it has lasted 60s" in told(cluster, "DriftDetected")
+    assert "Trigger fast asks for a run at 2026-11-21T08:" in told(cluster, "DriftDetected")
 
 
 def test_a_newer_version_with_the_same_rows_is_not_said_not_to_be_there() -> None:

@@ -56,7 +56,7 @@ def test_what_serves_is_not_said_to_be_gone_because_its_older_name_is(serving: S
     takes_over_by_name(serving)
     del serving.models["churn-1"]
     serving.settle(2)
-    assert serving.status.message == "churn-2 serves; 1 of 1 servers reproduced its golden set"
+    assert serving.status.message == "churn-2 serves; 1 of 1 servers gave the known answers to its golden set"
 
 
 def test_a_name_that_is_not_approved_takes_nothing_over(serving: SimulatedCluster) -> None:

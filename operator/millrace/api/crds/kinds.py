@@ -160,8 +160,17 @@ DEPLOYMENT = Kind(
     longest_name=45,
     columns=(
         Column("Model", ".status.stable.model", description="What serves"),
-        Column("Canary", ".status.canary.model", description="What is being tried"),
-        Column("Weight", ".status.canary.weight", type="integer", description="The canary's percent of the traffic"),
+        Column(
+            "Canary",
+            ".status.canary.model",
+            description="What is being tried beside what serves; the first model too, until it serves",
+        ),
+        Column(
+            "Canary-Weight",
+            ".status.canary.weight",
+            type="integer",
+            description="The canary's percent of the traffic; the first model gets 100 at once",
+        ),
         Column("Drift", _condition("DriftDetected", "reason"), description="What is known of drift; NoDrift is good"),
         READY,
         PHASE,
@@ -169,14 +178,14 @@ DEPLOYMENT = Kind(
         MESSAGE,
         Column("Step", ".status.rollout.step", priority=1, description="Where the canary is in its steps"),
         Column(
-            "Pods",
-            ".status.readyReplicas",
+            "Ready-Pods",
+            ".status.stable.readyReplicas",
             type="integer",
             priority=1,
-            description="Ready servers of the stable revision, of the first one while none is stable",
+            description="Ready servers of what serves",
         ),
         Column(
-            "Canary-Pods",
+            "Canary-Ready-Pods",
             ".status.canary.readyReplicas",
             type="integer",
             priority=1,

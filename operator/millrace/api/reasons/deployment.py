@@ -103,7 +103,7 @@ class DeploymentReason(Reason):
     DriftAcknowledged = "A person ended a drift alarm; rows are counted anew.", _WATCH
     NoDrift = "The rows served look like the rows trained on.", ""
     InsufficientData = "Too few rows were served to say anything about drift.", _WATCH
-    NoStable = "Nothing serves, so there is nothing to watch.", _WATCH
+    NothingServes = "Nothing serves yet, so there are no rows to watch.", _WATCH
 
     RetrainingStarted = "A TrainingRun was started.", _RUNS + " {run} --watch"
     WithinLimits = "No trigger asks for a run, or not yet.", ""
@@ -121,7 +121,7 @@ class DeploymentReason(Reason):
     NoNewData = (
         "The Dataset has no version newer than the one the stable model was trained on.",
         "kubectl -n {namespace} get mds {dataset} --watch",
-        "Upload new rows.",
+        "Upload new rows if you have not.",
     )
     AnotherModel = (
         "The TrainingRun of spec.retraining.trainingRunRef makes versions of a model that is not followed.",
@@ -137,5 +137,5 @@ class DeploymentReason(Reason):
         "kubectl -n {namespace} describe mmd {model}",
     )
     ConcurrencyLimit = "As many runs are under way as limits.maxConcurrent allows.", _RUNS
-    CoolingDown = "limits.cooldown has not passed since the last start.", _RUNS
-    DailyLimit = "limits.maxRunsPerDay were started within 24 hours.", _RUNS
+    CoolingDown = "limits.cooldown has not passed since the last start, whether or not a trigger asks.", _RUNS
+    DailyLimit = "limits.maxRunsPerDay were started within 24 hours, whether or not a trigger asks.", _RUNS

@@ -44,6 +44,12 @@ def watching(canary: Canary) -> Analysis:
     return Analysis.model_construct(metrics=[*metrics, *added], max_duration=duration)
 
 
+def built_in(results: Iterable[AnalysisResult]) -> str:
+    """How many of them the spec does not state, to be put behind their number."""
+    count = sum(is_default(one) for one in results)
+    return f" ({count} of them built in)" if count else ""
+
+
 def is_default(result: AnalysisResult) -> bool:
     """Whether it is about a metric that nobody asked for."""
     return result.name in {one.name for one in DEFAULTS}
@@ -131,14 +137,14 @@ def _threshold(asked: AnalysisMetric) -> str:
     metric = METRICS[asked.builtin]
     share = f"{metric.share(asked):g}"
     if asked.compare is not None:
-        return f"<= stable + {share}"
+        return f"{metric.event} <= stable + {share}"
     limit = asked.threshold_range.max if asked.threshold_range is not None else 0.0
-    return f"<= {share} take over {limit:g} {metric.unit}" if metric.unit else f"<= {share}"
+    return f"{metric.event}{f' {limit:.4g} {metric.unit}' if metric.unit else ''} <= {share}"
 
 
 def _message(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:
     told = _counted(asked, phase, total) if total.canary.trials else _nothing(asked)
-    return f"{told} (built in; strategy.canary.disableDefaults turns it off)" if asked in DEFAULTS else told
+    return f"built in, unless spec.strategy.canary.disableDefaults turns it off: {told}" if asked in DEFAULTS else told
 
 
 def _counted(asked: AnalysisMetric, phase: Phase, total: Counted) -> str:

@@ -62,13 +62,14 @@ def decide(seen: Observation) -> Plan:
     drift = monitoring.report(seen, state)
     is_rolling = state.canary is not None or finding.signal in (Signal.WAITING, Signal.STUCK, Signal.HELD)
     retrained = retraining.retrain(seen, state, drift, finding if is_rolling else None)
+    drift = monitoring.answered(seen, state.stable, drift, retrained.answer)
     status = _status(seen, state, finding).model_copy(
         update={
             "monitoring": MonitoringStatus(drift=drift.status) if drift.status is not None else None,
             "retraining": retrained.status,
         }
     )
-    overall = summary.summarise(seen, status, finding, retrained.concern)
+    overall = summary.summarise(seen, status, finding, retrained)
     marks = [*overall.marks, *(mark for mark in (drift.mark, retrained.mark) if mark is not None)]
     merged = conditions.merge(seen.deployment.status.conditions, marks, seen.now, seen.deployment.metadata.generation)
     status = status.model_copy(update={"phase": overall.phase, "message": overall.message, "conditions": merged})
@@ -218,7 +219,7 @@ def _rollout(seen: Observation, state: DeploymentStatus, finding: Finding) -> Ro
     changes: dict[str, object] = {"waiting_for": finding.waiting_for[:256] or None}
     if state.canary is not None:
         count, index = len(steps.steps_of(seen, state)), steps.index_of(seen, state)
-        step = f"{min(index + 1, count)} of {count}" if count else None
+        step = (f"{index + 1} of {count}" if index < count else f"{count} of {count} done") if count else None
         changes |= {"steps": count, "current_step_index": index, "step": step}
     return state.rollout.model_copy(update=changes)
 

@@ -81,7 +81,7 @@ def _told(seen: Observation, before: RevisionStatus, after: RevisionStatus) -> t
         text = f"the servers of {after.model} change from {before.image} to {after.image}, one after the other"
         return (messages.event(seen, Reason.ServersUpgrading, text),)
     if before.image_time is not None and after.image_time is None:
-        text = f"all servers of {after.model} run {after.image} and reproduced its golden set"
+        text = f"all servers of {after.model} run {after.image} and gave the known answers to its golden set"
         return (messages.event(seen, Reason.ServersUpgraded, text),)
     return ()
 

@@ -64,6 +64,8 @@ class Counted:
 class Metric:
     """One entry."""
 
+    event: str
+    """What happens to a request, in a word or two: the share of such requests is what is measured."""
     unit: str
     """Of thresholdRange.max; empty where that is a share of the requests itself."""
     beside_stable: bool
@@ -177,6 +179,7 @@ def _within(count: int, trials: int) -> int:
 
 METRICS: Mapping[str, Metric] = {
     "ErrorRate": Metric(
+        event="errors",
         unit="",
         beside_stable=True,
         counters=frozenset({"attempts", "completed", "saved", "lost", "refused"}),
@@ -185,6 +188,7 @@ METRICS: Mapping[str, Metric] = {
         sentence=_errors_told,
     ),
     "LatencyP95": Metric(
+        event="share over",
         unit="s",
         beside_stable=False,
         counters=frozenset({"attempts", "latency_ms"}),

@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from pydantic import Field
+
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
-from millrace.api.deployment import Deployment, Drift, Trigger
+from millrace.api.deployment import Deployment, Drift
 from millrace.api.deployment_status import DeploymentStatus, DriftStatus, RevisionStatus
 from millrace.api.quantities import seconds
 from millrace.api.reasons.deployment import DeploymentReason as Reason
@@ -37,15 +39,26 @@ class DriftReport(Frozen):
     events: tuple[Event, ...] = ()
     until: datetime | None = None
     """When a change that was not written may be."""
+    is_new_alarm: bool = False
+    """Whether an alarm is raised in this pass: what comes of it is not known yet, so its event is not among these."""
+
+
+class Answer(Frozen):
+    """What retraining makes of an alarm, and whose next command helps."""
+
+    text: str
+    advice: Reason
+    fields: dict[str, str] = Field(default_factory=dict)
+    """What that command is to be filled in with."""
 
 
 def report(seen: Observation, state: DeploymentStatus) -> DriftReport:
-    """Drift of the stable revision; nothing when it is not monitored."""
+    """Drift of the stable revision; nothing when it is not monitored. What comes of an alarm is added by `answered`."""
     monitoring = seen.deployment.spec.monitoring
     if monitoring is None:
         return DriftReport()
     if state.stable is None:
-        return DriftReport(mark=messages.mark(seen, DRIFT_DETECTED, None, Reason.NoStable))
+        return DriftReport(mark=messages.mark(seen, DRIFT_DETECTED, None, Reason.NothingServes))
     known = known_of(seen.deployment, state.stable)
     rule, acknowledged = rule_of(monitoring.drift), known.acknowledged_time if known is not None else None
     events: tuple[Event, ...] = ()
@@ -60,10 +73,21 @@ def report(seen: Observation, state: DeploymentStatus) -> DriftReport:
     else:
         chosen, until = _chosen(known, fresh, seconds(monitoring.drift.interval), seen.now)
     chosen = chosen.model_copy(update={"rule": rule, "acknowledged_time": acknowledged})
+    is_new = chosen.state == "Drifted" and (known is None or known.state != "Drifted")
     mark = _mark(seen, chosen, state.stable, monitoring.drift)
-    if chosen.state == "Drifted" and (known is None or known.state != "Drifted"):
-        events = (*events, messages.event_of(mark, warns=True))
-    return DriftReport(status=chosen, mark=mark, events=events, until=until)
+    return DriftReport(status=chosen, mark=mark, events=events, until=until, is_new_alarm=is_new)
+
+
+def answered(
+    seen: Observation, stable: RevisionStatus | None, report: DriftReport, answer: Answer | None
+) -> DriftReport:
+    """The same, its alarm with what comes of it, and the event of a new one. `answer` is None without retraining."""
+    drift, watched = report.status, seen.deployment.spec.monitoring
+    if drift is None or stable is None or watched is None or drift.state != "Drifted":
+        return report
+    mark = _mark(seen, drift, stable, watched.drift, answer)
+    events = (messages.event_of(mark, warns=True),) if report.is_new_alarm else ()
+    return report.model_copy(update={"mark": mark, "events": (*report.events, *events)})
 
 
 def known_of(deployment: Deployment, stable: RevisionStatus) -> DriftStatus | None:
@@ -147,42 +171,60 @@ def _roughly(drift: DriftStatus) -> tuple[str, str | None, str | None]:
     return f"{float(drift.score or 0):.2f}", drift.psi, drift.worst_feature
 
 
-def _mark(seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> Mark:
+def _mark(
+    seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: Drift, answer: Answer | None = None
+) -> Mark:
     if drift.state == "InsufficientData":
         return messages.mark(seen, DRIFT_DETECTED, None, Reason.InsufficientData, _too_few(drift, stable, asked))
-    rows = f"the newest {drift.window:,} of {drift.samples:,} rows" if drift.window else f"{drift.samples:,} rows"
-    score, trained = drift.score or "0", _trained_on(seen, stable)
     if drift.state == "None":
-        text = (
-            f"{stable.model}: no feature is shown to be more than {asked.margin:g} from {trained}; "
-            f"the largest distance is {score}, of {drift.worst_feature} in {rows} served"
-        )
-        return messages.mark(seen, DRIFT_DETECTED, False, Reason.NoDrift, text)
-    text = (
-        f"{stable.model}: {drift.worst_feature} in {rows} served is distributed otherwise than in {trained}: "
-        f"{score} apart on a scale from 0 to 1, where {asked.margin:g} is allowed (false-alarm rate "
-        f"{asked.false_alarm_rate:g})"
-    )
+        return messages.mark(seen, DRIFT_DETECTED, False, Reason.NoDrift, _calm(seen, drift, stable, asked))
     at = rfc3339(drift.evaluated_time or seen.now)
-    return messages.mark(
-        seen,
-        DRIFT_DETECTED,
-        True,
-        Reason.DriftDetected,
-        f"{text}. {_what_follows(seen)}",
-        advice(seen),
-        revision=stable.revision,
-        time=at,
+    advice, fields = alarm_command(drift, answer)
+    text = (
+        f"{stable.model}: as of {at}, {drift.worst_feature} in {_rows(drift, asked)} is distributed otherwise than in "
+        f"{_trained_on(seen, stable)}: the distance is {_distance(drift)}, where {asked.margin:g} is allowed. A false "
+        f"alarm in all the time that a model serves has a probability of {asked.false_alarm_rate:g} at most. "
+        f"{_what_follows(stable, at, answer)}"
     )
+    return messages.mark(seen, DRIFT_DETECTED, True, Reason.DriftDetected, text, advice, **fields)
+
+
+def _calm(seen: Observation, drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> str:
+    """No drift is shown: a distance over the margin is told with why it shows nothing."""
+    far = f"the largest distance from {_trained_on(seen, stable)} is {_distance(drift)}"
+    where = f"of {drift.worst_feature} in {_rows(drift, asked)}"
+    if float(drift.score or 0) <= asked.margin:
+        return f"{stable.model}: no drift is shown; {far}, {where}, and {asked.margin:g} is allowed"
+    count = drift.window or drift.samples
+    noise = f"{asked.margin:g} is allowed, and what is above it is within sampling noise for {count:,} rows"
+    return f"{stable.model}: no drift is shown; {far}, {where}: {noise}"
+
+
+def _rows(drift: DriftStatus, asked: Drift) -> str:
+    """Which rows a score is of. A change is looked for in the newest ones too, once there are enough in all."""
+    if not drift.window:
+        return f"{drift.samples:,} rows served"
+    if drift.window >= drift.samples:
+        return f"all {drift.samples:,} rows served"
+    counts = " (minSamples counts all of them)" if drift.window < asked.min_samples else ""
+    return f"the newest {drift.window:,} of {drift.samples:,} rows served{counts}"
+
+
+def _distance(drift: DriftStatus) -> str:
+    return f"{drift.score or '0'} (Kolmogorov-Smirnov, from 0 to 1)"
 
 
 def _too_few(drift: DriftStatus, stable: RevisionStatus, asked: Drift) -> str:
     needed = max(asked.min_samples, sequential.MIN_ROWS)
     is_anew = drift.acknowledged_time is not None
-    since = "counted since the last alarm was acknowledged" if is_anew else "those answered as a canary count"
+    anew, since = "counted since the last alarm was acknowledged", "including those answered as a canary"
+    which = anew if is_anew else since
     if not drift.samples:
-        return f"{stable.model}: its rows are not counted yet; a verdict needs {needed:,} ({since})"
-    return f"{stable.model} has answered {drift.samples:,} of the {needed:,} rows that a verdict needs ({since})"
+        return f"{stable.model}: its rows are not counted yet; the first verdict needs {needed:,} in all, {which}"
+    return (
+        f"{stable.model} has answered {drift.samples:,} of the {needed:,} rows that the first verdict needs in all, "
+        f"{which}"
+    )
 
 
 def _trained_on(seen: Observation, stable: RevisionStatus) -> str:
@@ -193,27 +235,22 @@ def _trained_on(seen: Observation, stable: RevisionStatus) -> str:
     return "the rows it was trained on" + (f" (version {data.version} of Dataset {data.name})" if data else "")
 
 
-def advice(seen: Observation) -> Reason | None:
-    """Whose next command helps with an alarm: where a run answers it, there is nothing to do but to watch that."""
-    return Reason.RunStarted if _trigger(seen) is not None else None
+def alarm_command(drift: DriftStatus, answer: Answer | None) -> tuple[Reason | None, dict[str, str]]:
+    """Whose next command helps with an alarm, and what fills it in: where retraining answers it, that of retraining."""
+    if answer is not None:
+        return answer.advice, answer.fields
+    at = rfc3339(drift.evaluated_time) if drift.evaluated_time is not None else ""
+    return None, {"revision": drift.revision or "", "time": at}
 
 
-def _trigger(seen: Observation) -> Trigger | None:
-    """The one that drift sets off first."""
-    retraining = seen.deployment.spec.retraining
-    asked = retraining.triggers if retraining is not None else ()
-    return min(asked, key=lambda one: seconds(one.drift.for_), default=None)
-
-
-def _what_follows(seen: Observation) -> str:
-    """What becomes of an alarm."""
-    asked = _trigger(seen)
-    stays = "The alarm stays until another model serves, or spec.actions.acknowledgeDrift ends it and counts rows anew"
-    if asked is None:
-        return f"{stays}; no run starts by itself, as spec.retraining has no trigger for drift"
-    lasted = f"once it has lasted {asked.drift.for_}" if seconds(asked.drift.for_) else "at once"
-    starts = f"Trigger {asked.name} starts a TrainingRun {lasted}"
-    return f"{starts}; RetrainingBlocked says what holds that back. {stays}"
+def _what_follows(stable: RevisionStatus, at: str, answer: Answer | None) -> str:
+    """What becomes of an alarm, which is not evaluated again: its numbers are those of when it was raised."""
+    stays = "The alarm is not evaluated again: it stays until another model serves, or"
+    if answer is None:
+        none = "no run starts by itself, as spec.retraining has no trigger for drift"
+        return f"{stays} the next command ends it and counts rows anew; {none}"
+    request = f"spec.actions.acknowledgeDrift (revision {stable.revision}, evaluatedTime {at})"
+    return f"{answer.text}. {stays} {request} ends it and counts rows anew"
 
 
 def _decimal(value: float, digits: int) -> str:

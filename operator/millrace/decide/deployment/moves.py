@@ -11,7 +11,7 @@ from millrace.api.deployment_status import DeploymentStatus, Retiring, RevisionS
 from millrace.api.reasons.deployment import DeploymentReason as Reason
 from millrace.decide.plan import Event
 
-from . import actions, messages, quarantine, signature, steps, target, verdicts
+from . import actions, analysis, messages, quarantine, signature, steps, target, verdicts
 from .finding import Finding
 from .observation import Observation
 
@@ -105,7 +105,8 @@ def start(context: MoveContext) -> Transition:
         }
     )
     what = f"{wanted.model} (revision {wanted.revision})"
-    text = f"{what} is tried beside {state.stable.model}" if state.stable else f"{what} is started as the first model"
+    first = f"{what} is started as the first model: with nothing to compare it with, it takes all traffic at once"
+    text = f"{what} is tried beside {state.stable.model}" if state.stable else first
     event = messages.event(context.seen, Reason.RolloutStarted, text)
     return context.transition.then(event, canary=canary, rollout=rollout)
 
@@ -172,7 +173,7 @@ def promote(context: MoveContext) -> Transition:
     text = f"{canary.model} (revision {canary.revision}) serves all traffic"
     instead = f" in place of {old.model}" if old is not None else ""
     return context.transition.then(
-        messages.event(context.seen, Reason.Promoted, text + instead),
+        messages.event(context.seen, Reason.Promoted, f"{text}{instead}{_evidence(context)}"),
         stable=canary.model_copy(update={"weight": 100, "since": context.seen.now}),
         canary=None,
         retiring=_leaving(context.seen, state, old),
@@ -237,7 +238,8 @@ def _evidence(context: MoveContext) -> str:
     """By what it may serve: what its analyses showed, if there were any."""
     results = verdicts.judged(context.seen, context.transition.state)
     passed = sum(one.phase == "Successful" for one in results)
-    return f": {passed} of {len(results)} metrics passed (status.analysis)" if results else ""
+    told = f": {passed} of {len(results)} metrics passed{analysis.built_in(results)}, see status.analysis"
+    return told if results else ""
 
 
 def _cause(context: MoveContext) -> str:

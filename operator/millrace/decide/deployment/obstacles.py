@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from millrace import api
-from millrace.api.base import Frozen
+from millrace.api.base import Frozen, rfc3339
 from millrace.api.deployment import Limits, Retraining
 from millrace.api.deployment_status import DeploymentStatus, RunStart
 from millrace.api.quantities import seconds
@@ -157,8 +157,20 @@ def _the_data_is_old(case: Case) -> Obstacle | None:
     lacks = f"Dataset {name} has no version newer than {trained.version}, which {stable.model} was trained on"
     if current.version != trained.version and current.digest == trained.digest:
         lacks = f"version {current.version} of Dataset {name} has the same rows as {stable.model} was trained on"
-    why = f"{case.fired.evidence} was seen, but {lacks}; a run starts by itself when other rows are frozen"
-    return Obstacle(reason=Reason.NoNewData, why=why, fields={"dataset": dataset.metadata.name})
+    lacks = f"{case.fired.evidence} was seen, but {lacks}"
+    why = f"{lacks}; a run starts by itself when other rows are frozen. {_read(dataset)}"
+    return Obstacle(reason=Reason.NoNewData, why=why, fields={"dataset": name})
+
+
+def _read(dataset: api.Dataset) -> str:
+    """When other rows may be found: what was uploaded already needs nobody who uploads it."""
+    known, refresh = dataset.status, dataset.spec.refresh
+    if known.job_name is not None:
+        return "Its source is being read now"
+    if known.next_check_time is not None:
+        every = f", and every {refresh.interval}" if refresh is not None else ""
+        return f"Its source is read next at {rfc3339(known.next_check_time)}{every}"
+    return "Its source is read again only when its spec changes, as it has no spec.refresh"
 
 
 def _it_was_answered(case: Case) -> Obstacle | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from millrace import api
-from millrace.api import keys
+from millrace.api import conditions, keys
 from millrace.api.base import Frozen, ObjectMeta, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.deployment import Retraining
@@ -28,7 +28,7 @@ from millrace.render import metadata, names
 
 from . import messages, obstacles, triggers
 from .finding import Finding
-from .monitoring import DriftReport
+from .monitoring import Answer, DriftReport
 from .observation import Observation
 from .obstacles import Case, Obstacle
 from .triggers import Fired, Situation
@@ -36,6 +36,8 @@ from .triggers import Fired, Situation
 BLOCKED = "RetrainingBlocked"
 CAUSE = f"{keys.GROUP}/cause"
 SOON_SECONDS = 1.0
+PASSING = frozenset({Reason.RolloutInProgress, Reason.ConcurrencyLimit, Reason.CoolingDown, Reason.DailyLimit})
+"""What stands in the way of a run and goes away by itself."""
 
 
 class Retrained(Frozen):
@@ -48,6 +50,10 @@ class Retrained(Frozen):
     creates: tuple[Manifest, ...] = ()
     events: tuple[Event, ...] = ()
     until: datetime | None = None
+    answer: Answer | None = None
+    """What comes of a drift alarm."""
+    waits_for_a_person: bool = False
+    """Whether a trigger asks for a run that only a person can bring about."""
 
 
 def retrain(seen: Observation, state: DeploymentStatus, drift: DriftReport, rolling: Finding | None) -> Retrained:
@@ -80,7 +86,8 @@ def _nothing_fires(fired: Iterable[Fired]) -> Obstacle:
     first = min(fired, key=lambda one: one.ripe_at, default=None)
     if first is None:
         return Obstacle(reason=Reason.WithinLimits, why="no trigger asks for a run", blocks=False)
-    why = f"trigger {first.trigger} asks for a run at {rfc3339(first.ripe_at)} if the {first.evidence} lasts until then"
+    ripe = rfc3339(first.ripe_at)
+    why = f"trigger {first.trigger} asks for a run at {ripe}, unless the {first.evidence} has ended by then"
     return Obstacle(reason=Reason.WithinLimits, why=why, blocks=False, until=first.ripe_at)
 
 
@@ -154,6 +161,7 @@ def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
     known = seen.deployment.status.retraining or RetrainingStatus()
     asked = seen.deployment.spec.retraining
     status = _counted(seen, asked, known.starts) if asked is not None else known
+    answer = _answer(obstacle)
     cooling, rests = obstacle.reason in (Reason.CoolingDown, Reason.DailyLimit), _rests(seen, status, obstacle)
     if status.state != "Running":
         state = "Cooldown" if cooling or rests else "Blocked" if obstacle.blocks else "Idle"
@@ -162,7 +170,31 @@ def _reported(seen: Observation, obstacle: Obstacle) -> Retrained:
     mark = messages.mark(
         seen, BLOCKED, obstacle.blocks, obstacle.reason, obstacle.why, obstacle.advice, **obstacle.fields
     )
-    return Retrained(status=status, mark=mark, until=obstacle.until)
+    waits = obstacle.blocks and obstacle.reason not in PASSING
+    return Retrained(
+        status=status,
+        mark=mark,
+        events=_told(seen, mark, waits),
+        until=obstacle.until,
+        answer=answer,
+        waits_for_a_person=waits,
+    )
+
+
+def _answer(obstacle: Obstacle) -> Answer:
+    """What comes of a drift alarm: true also once the run was started, or while something holds it back."""
+    if obstacle.blocks:
+        text = f"No TrainingRun starts for it now: condition {BLOCKED} says why"
+        return Answer(text=text, advice=obstacle.advice or obstacle.reason, fields=obstacle.fields)
+    run = "TrainingRun " if obstacle.reason is Reason.RunStarted else ""
+    return Answer(text=f"{run or obstacle.why[:1].upper()}{obstacle.why[0 if run else 1 :]}", advice=Reason.RunStarted)
+
+
+def _told(seen: Observation, mark: Mark, waits: bool) -> tuple[Event, ...]:
+    """The event of a run that is asked for and may not start: once for each reason."""
+    known = conditions.find(seen.deployment.status.conditions, BLOCKED)
+    is_known = known is not None and (known.status, known.reason) == (mark.status, mark.reason)
+    return () if is_known or mark.status != "True" else (messages.event_of(mark, warns=waits),)
 
 
 def _rests(seen: Observation, status: RetrainingStatus, obstacle: Obstacle) -> Obstacle | None:
@@ -170,9 +202,13 @@ def _rests(seen: Observation, status: RetrainingStatus, obstacle: Obstacle) -> O
     asked, end = seen.deployment.spec.retraining, status.next_allowed_time
     if asked is None or obstacle.blocks or end is None or end <= seen.now:
         return None
-    limit = "cooldown" if obstacles.cooled_down(status.starts, asked.limits) == end else "maxRunsPerDay"
+    cools = obstacles.cooled_down(status.starts, asked.limits) == end
+    limit, reason = ("cooldown", Reason.CoolingDown) if cools else ("maxRunsPerDay", Reason.DailyLimit)
     why = f"{obstacle.why}; after {status.last_run} no run starts before {rfc3339(end)} (limits.{limit})"
-    return obstacle.model_copy(update={"why": why, "until": min(end, obstacle.until or end)})
+    changes: dict[str, object] = {"why": why, "until": min(end, obstacle.until or end)}
+    if obstacle.reason is Reason.WithinLimits:
+        changes["reason"] = reason
+    return obstacle.model_copy(update=changes)
 
 
 def _counted(seen: Observation, asked: Retraining, starts: tuple[RunStart, ...]) -> RetrainingStatus:

@@ -28,7 +28,7 @@ def ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Stat
         advice = progress.advice_of_routers(reason)
         return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
     trouble, count = _what_is_short(seen, stable.revision), f"{seen.ready(stable.revision)} of {_wanted(seen)}"
-    why = f"{stable.model} serves; {count} servers reproduced its golden set{progress.said(trouble)}"
+    why = f"{stable.model} serves; {count} servers gave the known answers to its golden set{progress.said(trouble)}"
     return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why)
 
 
@@ -49,7 +49,8 @@ def _canary_carries_all(seen: Observation, status: DeploymentStatus) -> bool:
 def _first(status: DeploymentStatus, finding: Finding) -> Statement:
     """Why nothing serves."""
     if status.canary is not None:
-        why = f"{status.canary.model} is started; waiting for {finding.why or finding.waiting_for or 'its servers'}"
+        waits = finding.why or finding.waiting_for or "its servers"
+        why = f"{status.canary.model} is started as the first model, beside no other, and waits for {waits}"
         reason = finding.reason if finding.reason in HELD_UP else Reason.Starting
         advice = finding.advice or (finding.reason if finding.reason in progress.AWAY else None)
         return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
@@ -58,13 +59,11 @@ def _first(status: DeploymentStatus, finding: Finding) -> Statement:
     return Statement(kind=READY, holds=False, reason=Reason.NoApprovedModel)
 
 
-def available(seen: Observation, status: DeploymentStatus) -> Statement:
+def available(seen: Observation, status: DeploymentStatus, finding: Finding) -> Statement:
     """Whether all pods of what serves are there."""
     wanted, stable = _wanted(seen), status.stable
     if stable is None:
-        advice = Reason.NoStable if status.canary is None else None
-        why = "nothing serves yet"
-        return Statement(kind=AVAILABLE, holds=False, reason=Reason.ServersNotReady, why=why, advice=advice)
+        return _nothing_yet(status, finding)
     there = seen.ready(stable.revision)
     if progress.is_available(seen, status):
         why = f"{there} of {wanted} servers are ready"
@@ -78,6 +77,16 @@ def available(seen: Observation, status: DeploymentStatus) -> Statement:
     why = f"{there} of {wanted} servers of the stable revision are ready{progress.said(trouble)}"
     reason = progress.reason_of(trouble, Reason.ServersNotReady)
     return Statement(kind=AVAILABLE, holds=False, reason=reason, why=why)
+
+
+def _nothing_yet(status: DeploymentStatus, finding: Finding) -> Statement:
+    """Before the first model serves: for what it waits, which is not its pods once these are ready."""
+    if status.canary is None:
+        return Statement(kind=AVAILABLE, holds=False, reason=Reason.NothingServes, why="nothing serves yet")
+    waits = finding.waiting_for or finding.why or "its servers"
+    why = f"nothing serves yet: {status.canary.model} waits for {waits}"
+    reason = finding.reason if finding.reason in progress.AWAY | HELD_UP else Reason.Starting
+    return Statement(kind=AVAILABLE, holds=False, reason=reason or Reason.Starting, why=why, advice=finding.advice)
 
 
 def lacking(seen: Observation, status: DeploymentStatus, short: Statement) -> Statement:

@@ -18,10 +18,11 @@ from millrace.decide.plan import Event
 from millrace.decide.status import later
 from millrace.decide.training_run import is_over
 
-from . import actions, images, messages, monitoring, progress, quarantine, serving, steps, target
+from . import actions, analysis, images, messages, monitoring, progress, quarantine, serving, steps, target
 from .finding import Awaits, Finding, Signal
 from .observation import Observation
 from .obstacles import Obstacle
+from .retraining import Retrained
 from .rollout import HOPELESS
 from .statement import HELD_UP, Statement, missing
 
@@ -42,21 +43,19 @@ class Summary(Frozen):
 
 
 def summarise(
-    seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None = None
+    seen: Observation, status: DeploymentStatus, finding: Finding, retrained: Retrained | None = None
 ) -> Summary:
-    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported.
-
-    `concern` is what cannot work in spec.retraining as it is written.
-    """
+    """All conditions but those of monitoring and retraining, and events for what no move of a rollout reported."""
+    retrained = retrained or Retrained()
     ready = serving.ready(seen, status, finding)
-    available = serving.available(seen, status)
+    available = serving.available(seen, status, finding)
     progressing = _progressing(seen, status, finding)
-    stalled = _stalled(seen, status, finding, concern, available)
+    stalled = _stalled(seen, status, finding, retrained, available)
     working = _reconciling(seen, status, finding, progressing, available, stalled)
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
-        message=_message(seen, status, ready, available, progressing, stalled, concern),
+        message=_message(seen, status, ready, available, progressing, stalled, retrained),
         marks=marks,
         events=_events(seen, status, finding, ready, stalled, progressing, available),
     )
@@ -125,7 +124,7 @@ def _watched(seen: Observation, status: DeploymentStatus, finding: Finding) -> s
     if not results:
         return ""
     passed = sum(one.phase == "Successful" for one in results)
-    told = f"; {passed} of {len(results)} metrics passed"
+    told = f"; {passed} of {len(results)} metrics passed{analysis.built_in(results)}"
     if passed == len(results) or finding.reason in (
         Reason.CanaryAnalysing,
         Reason.NoTraffic,
@@ -155,8 +154,9 @@ def _step(memory: Rollout | None) -> str:
 
 
 def _stalled(
-    seen: Observation, status: DeploymentStatus, finding: Finding, concern: Obstacle | None, available: Statement
+    seen: Observation, status: DeploymentStatus, finding: Finding, retrained: Retrained, available: Statement
 ) -> Statement:
+    concern = retrained.concern
     fields = actions.retrying(status.canary, status.rollout) if status.canary is not None else finding.fields
     waits = finding.signal in (Signal.INCONCLUSIVE, Signal.STUCK, Signal.HELD)
     stalls = waits or _needs_policies(finding)
@@ -177,7 +177,18 @@ def _stalled(
     end = progress.short_until(seen, status)
     if end is not None and seen.now >= end:
         return serving.lacking(seen, status, available)
-    return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why="nothing waits for a person")
+    return Statement(kind=STALLED, holds=False, reason=Reason.Settled, why=_waits_for_nobody(status, retrained))
+
+
+def _waits_for_nobody(status: DeploymentStatus, retrained: Retrained) -> str:
+    """Stalled is about serving and rollouts: what else waits for a person is named beside it."""
+    drift = status.monitoring.drift if status.monitoring is not None else None
+    nothing_else = "neither what serves nor a rollout waits for a person;"
+    if retrained.waits_for_a_person:
+        return f"{nothing_else} retraining does, see condition RetrainingBlocked"
+    if retrained.answer is None and drift is not None and drift.state == "Drifted":
+        return f"{nothing_else} a drift alarm does, see condition DriftDetected"
+    return "nothing waits for a person"
 
 
 def _reconciling(
@@ -204,13 +215,20 @@ def _reconciling(
     return Statement(kind=RECONCILING, holds=False, reason=Reason.Settled)
 
 
+def _just_left(seen: Observation, status: DeploymentStatus) -> list[Retiring]:
+    """Revisions that in this pass every router was first seen without."""
+    known = {one.revision for one in seen.deployment.status.retiring if one.drained_time is not None}
+    return [one for one in status.retiring if one.drained_time is not None and one.revision not in known]
+
+
 def _leaving(one: Retiring, now: datetime) -> str:
     if one.drained_time is None:
         return f"the pods of {one.model} stay until no router sends them anything"
     goes = later(one.drained_time, progress.LINGER_SECONDS)
     if goes < now:
         return f"the pods of {one.model} go once every router has said again that it sends them nothing"
-    return f"no router sends anything to {one.model} any more; its pods go at {rfc3339(goes)}"
+    wait = f"{progress.LINGER_SECONDS:g} s later, so that requests under way end"
+    return f"no router sends anything to {one.model} any more; its pods go at {rfc3339(goes)}, {wait}"
 
 
 def _phase(status: DeploymentStatus, ready: Statement, stalled: Statement) -> str:
@@ -230,37 +248,39 @@ def _message(
     available: Statement,
     progressing: Statement,
     stalled: Statement,
-    concern: Obstacle | None,
+    retrained: Retrained,
 ) -> str:
     """The one thing to know: what is wrong first, then what is under way, then what serves."""
     if not ready.holds:
         return ready.message(seen)
     if status.canary is not None:
         return progressing.message(seen, progressing.why if stalled.holds else f"{progressing.why}{_rest(status)}")
-    revoked, told = _revoked(seen, status), _beside(progressing, stalled, concern)
+    revoked, told = _revoked(seen, status), _beside(progressing, stalled, retrained.concern)
     if told is not None:
         return told.message(seen, f"{revoked or ready.why}. {told.why or told.reason.sentence}")
     if revoked:
         return messages.message(seen, Reason.ApprovalRevoked, f"{revoked} until another version is approved")
     short = available.advice or available.reason if available.reason in HELD_UP else None
-    return _drifting(seen, status, ready) or ready.model_copy(update={"advice": short}).message(seen)
+    return _drifting(seen, status, ready, retrained) or ready.model_copy(update={"advice": short}).message(seen)
 
 
-def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> str:
+def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement, retrained: Retrained) -> str:
     """What serves, and that it drifts or is trained anew; empty where neither is so."""
     drift = status.monitoring.drift if status.monitoring is not None else None
-    retraining = status.retraining or RetrainingStatus()
     alarm = drift if drift is not None and drift.state == "Drifted" else None
-    run = _running(seen, retraining)
+    run = _running(seen, status.retraining or RetrainingStatus())
     parts = [ready.why]
     if alarm is not None:
         parts.append(f"the rows served drift in {alarm.worst_feature} (condition DriftDetected)")
     if run is not None:
         parts.append(f"TrainingRun {run} trains a new version")
-    if alarm is not None and alarm.revision is not None:
-        advice = Reason.RunStarted if run is not None else monitoring.advice(seen)
-        at = rfc3339(alarm.evaluated_time or seen.now)
-        return messages.message(seen, Reason.DriftDetected, "; ".join(parts), advice, revision=alarm.revision, time=at)
+    elif retrained.mark is not None and retrained.mark.status == "True":
+        parts.append("no run starts for it now (condition RetrainingBlocked)")
+    if alarm is not None:
+        advice, fields = monitoring.alarm_command(alarm, retrained.answer)
+        return messages.message(
+            seen, Reason.DriftDetected, "; ".join(parts), Reason.RunStarted if run is not None else advice, **fields
+        )
     return messages.message(seen, Reason.RunStarted, "; ".join(parts)) if run is not None else ""
 
 
@@ -323,7 +343,7 @@ def _events(
         told.append((progressing, True))
     short = [available] if ready.holds and available.reason in HELD_UP else []
     told += [(one, True) for one in short]
-    events = []
+    events = [messages.event(seen, Reason.Retiring, _leaving(one, seen.now)) for one in _just_left(seen, status)]
     for one, warns in told:
         known = conditions.find(before, one.kind)
         mark = one.mark(seen)
