@@ -46,13 +46,12 @@ def evidence(side: Side, limit: float, events: int, trials: int) -> float:
     `limit` is above 0 and below 1; `events` of `trials` were counted. One half of the capital of BELOW bets on rate 0.
     """
     quiet = trials - events
-    terms = [
-        math.log(share)
-        + _times(events, _log(rate) - math.log(limit))
-        + _times(quiet, math.log1p(-rate) - math.log1p(-limit))
-        for rate, share in _bets(side, limit)
-    ]
-    return _log_sum(terms)
+    return _log_sum(
+        [
+            start + _times(events, of_an_event) + _times(quiet, of_none)
+            for start, of_an_event, of_none in _gains(side, limit)
+        ]
+    )
 
 
 def is_shown(side: Side, limit: float, events: int, trials: int, confidence: float) -> bool:
@@ -120,6 +119,15 @@ def dkw_radius(rows: int, alpha: float) -> float:
     return math.sqrt(math.log(2.0 / alpha) / (2.0 * rows)) if rows > 0 else math.inf
 
 
+@functools.lru_cache(maxsize=4096)
+def _gains(side: Side, limit: float) -> tuple[tuple[float, float, float], ...]:
+    """By bet, logarithms: its part of the capital, and what an event and a trial without one multiply it by."""
+    return tuple(
+        (math.log(share), _log(rate) - math.log(limit), math.log1p(-rate) - math.log1p(-limit))
+        for rate, share in _bets(side, limit)
+    )
+
+
 def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
     odds = limit / (1.0 - limit)
     if side is Side.BELOW:
@@ -130,32 +138,39 @@ def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
         yield other / (1.0 + other), share
 
 
-def _stakes(side: Side) -> Iterator[tuple[float, float, float]]:
-    """(level, stake, part of the capital). Half of BELOW is bet on "no event at all": what good canaries show."""
-    if side is Side.BELOW:
-        yield 0.0, 1.0, 0.5
+@functools.lru_cache
+def _stakes(side: Side) -> tuple[tuple[float, tuple[tuple[float, float], ...]], ...]:
+    """(level, its stakes with the logarithm of the capital put on each).
+
+    Half of BELOW is bet on "no event at all": what good canaries show.
+    """
     rest = 0.5 if side is Side.BELOW else 1.0
-    for level, share in _LEVELS:
-        for stake in _STAKES:
-            yield level, stake, rest * share / len(_STAKES)
+    spread = tuple(
+        (level, tuple((stake, math.log(rest * share / len(_STAKES))) for stake in _STAKES)) for level, share in _LEVELS
+    )
+    return ((0.0, ((1.0, math.log(0.5)),)), *spread) if side is Side.BELOW else spread
 
 
 @functools.lru_cache(maxsize=4096)  # a pass judges the same counts several times
 def _difference(side: Side, margin: float, tables: tuple[Table, ...]) -> float:
-    return _log_sum([math.log(share) + _won(side, margin, bet, tables) for *bet, share in _stakes(side)])
-
-
-def _won(side: Side, margin: float, bet: Sequence[float], tables: Iterable[Table]) -> float:
-    """Logarithm of what one bet has made of a capital of 1."""
-    level, stake = bet
     sign = 1.0 if side is Side.ABOVE else -1.0
-    won = 0.0
-    for table in tables:
-        counted = _payoffs(level, table)
-        worst = max(-sign * (value - margin) for _, value in counted)
-        size = stake / worst if worst > 0 else stake
-        won += sum(_times(count, _log(1.0 + sign * size * (value - margin))) for count, value in counted)
-    return won
+    terms = []
+    for level, stakes in _stakes(side):
+        gains = [_gained(sign, margin, level, table) for table in tables]
+        terms += [start + sum(_won(stake, *one) for one in gains) for stake, start in stakes]
+    return _log_sum(terms)
+
+
+def _gained(sign: float, margin: float, level: float, table: Table) -> tuple[float, list[tuple[int, float]]]:
+    """The most that a unit can lose in one trial, and (trials, what a unit gains in each) for those that there were."""
+    counted = [(count, sign * (value - margin)) for count, value in _payoffs(level, table)]
+    return max(-gain for _, gain in counted), [one for one in counted if one[0]]
+
+
+def _won(stake: float, worst: float, gains: Iterable[tuple[int, float]]) -> float:
+    """Logarithm of what one bet has made of a capital of 1 in one table."""
+    size = stake / worst if worst > 0 else stake
+    return sum([count * _log(1.0 + size * gain) for count, gain in gains])
 
 
 def _payoffs(level: float, table: Table) -> tuple[tuple[int, float], ...]:
