@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -139,38 +140,42 @@ def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
 
 
 @functools.lru_cache
-def _stakes(side: Side) -> tuple[tuple[float, tuple[tuple[float, float], ...]], ...]:
-    """(level, its stakes with the logarithm of the capital put on each).
+def _stakes(side: Side) -> tuple[tuple[float, float, float], ...]:
+    """(level, stake, logarithm of the part of the capital), by level.
 
     Half of BELOW is bet on "no event at all": what good canaries show.
     """
     rest = 0.5 if side is Side.BELOW else 1.0
-    spread = tuple(
-        (level, tuple((stake, math.log(rest * share / len(_STAKES))) for stake in _STAKES)) for level, share in _LEVELS
-    )
-    return ((0.0, ((1.0, math.log(0.5)),)), *spread) if side is Side.BELOW else spread
+    spread = tuple((level, stake, rest * share / len(_STAKES)) for level, share in _LEVELS for stake in _STAKES)
+    bets = ((0.0, 1.0, 0.5), *spread) if side is Side.BELOW else spread
+    return tuple((level, stake, math.log(part)) for level, stake, part in bets)
 
 
 @functools.lru_cache(maxsize=4096)  # a pass judges the same counts several times
 def _difference(side: Side, margin: float, tables: tuple[Table, ...]) -> float:
+    won = [_won(side, margin, table) for table in tables]
+    return _log_sum([start + sum(each[at] for each in won) for at, (_, _, start) in enumerate(_stakes(side))])
+
+
+@functools.lru_cache(maxsize=4096)  # of several tables only the last one grows
+def _won(side: Side, margin: float, table: Table) -> tuple[float, ...]:
+    """By bet, the logarithm of what it has made of a capital of 1 in one table."""
     sign = 1.0 if side is Side.ABOVE else -1.0
-    terms = []
-    for level, stakes in _stakes(side):
-        gains = [_gained(sign, margin, level, table) for table in tables]
-        terms += [start + sum(_won(stake, *one) for one in gains) for stake, start in stakes]
-    return _log_sum(terms)
+    found = []
+    for level, bets in itertools.groupby(_stakes(side), key=lambda bet: bet[0]):
+        gains = [(count, sign * (value - margin)) for count, value in _payoffs(level, table)]
+        worst = max(-gain for _, gain in gains)
+        happened = [one for one in gains if one[0]]
+        found += [_grown(stake / worst if worst > 0 else stake, happened) for _, stake, _ in bets]
+    return tuple(found)
 
 
-def _gained(sign: float, margin: float, level: float, table: Table) -> tuple[float, list[tuple[int, float]]]:
-    """The most that a unit can lose in one trial, and (trials, what a unit gains in each) for those that there were."""
-    counted = [(count, sign * (value - margin)) for count, value in _payoffs(level, table)]
-    return max(-gain for _, gain in counted), [one for one in counted if one[0]]
-
-
-def _won(stake: float, worst: float, gains: Iterable[tuple[int, float]]) -> float:
-    """Logarithm of what one bet has made of a capital of 1 in one table."""
-    size = stake / worst if worst > 0 else stake
-    return sum([count * _log(1.0 + size * gain) for count, gain in gains])
+def _grown(size: float, gains: Iterable[tuple[int, float]]) -> float:
+    """Logarithm of what a capital of 1 becomes by a bet of `size` in trials: (how many, what a unit gains in each)."""
+    made = 0.0
+    for count, gain in gains:
+        made += count * _log(1.0 + size * gain)
+    return made
 
 
 def _payoffs(level: float, table: Table) -> tuple[tuple[int, float], ...]:
