@@ -39,18 +39,24 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def endpoint(monkeypatch):
+@pytest.fixture(scope="module")
+def listening():
+    """One for the whole module: a client of another address reads all that botocore knows of S3 again."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    server.fault, server.asked = (200, ""), 0
-    monkeypatch.setattr(store, "PAUSES_SECONDS", (0.1, 0.2))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    use(monkeypatch, f"http://127.0.0.1:{server.server_port}")
     yield server
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def endpoint(listening, monkeypatch):
+    listening.fault, listening.asked = (200, ""), 0
+    monkeypatch.setattr(store, "PAUSES_SECONDS", (0.1, 0.2))
+    use(monkeypatch, f"http://127.0.0.1:{listening.server_port}")
+    return listening
 
 
 @pytest.fixture

@@ -36,7 +36,8 @@ class Shuffle:
         self._depth = depth
         self._held: list[Table] = []
         self._size = 0
-        self._writers: list[Any] = []
+        self._writers: dict[int, Any] = {}
+        """By range; of those that have a row."""
         self._is_closed = False
         self._sizes = [0] * RANGES
         self.rows = 0
@@ -53,11 +54,10 @@ class Shuffle:
         """Yield every row once, in no order, and keep them. No rows may be added afterwards."""
         self._close()
         yield from self._held
-        for first, size in enumerate(self._sizes):
-            if size:
-                with pa.OSFile(str(self._path(first))) as file, pa.ipc.open_file(file) as held:
-                    for number in range(held.num_record_batches):
-                        yield pa.Table.from_batches([held.get_batch(number)])
+        for first in sorted(self._writers):
+            with pa.OSFile(str(self._path(first))) as file, pa.ipc.open_file(file) as held:
+                for number in range(held.num_record_batches):
+                    yield pa.Table.from_batches([held.get_batch(number)])
 
     def ordered(self) -> Iterator[tuple[Table, Order]]:
         """Yield every row once with the order of the keys, range by range; they are gone afterwards."""
@@ -68,11 +68,13 @@ class Shuffle:
             return
         self._close()
         span: list[int] = []
-        for first, size in enumerate(self._sizes):
-            if span and sum(self._sizes[one] for one in span) + size > SPAN_BYTES:
+        held_bytes = 0
+        for first in sorted(self._writers):
+            if span and held_bytes + self._sizes[first] > SPAN_BYTES:
                 yield from self._taken(span)
-                span = []
+                span, held_bytes = [], 0
             span.append(first)
+            held_bytes += self._sizes[first]
         yield from self._taken(span)
 
     def _taken(self, span: list[int]) -> Iterator[tuple[Table, Order]]:
@@ -81,12 +83,10 @@ class Shuffle:
             return
         found = []
         for first in span:
-            if self._sizes[first]:
-                with pa.memory_map(str(self._path(first))) as file:
-                    found.append(pa.ipc.open_file(file).read_all())
-                self._path(first).unlink()
-        if found:
-            yield _with_order(found)
+            with pa.memory_map(str(self._path(first))) as file:
+                found.append(pa.ipc.open_file(file).read_all())
+            self._path(first).unlink()
+        yield _with_order(found)
 
     def _divided(self, first: int) -> Iterator[tuple[Table, Order]]:
         """A range that is too large, by the next byte of the key; rows with equal keys are yielded as they come."""
@@ -104,7 +104,7 @@ class Shuffle:
     def _close(self) -> None:
         if self._writers and not self._is_closed:
             self._spill()
-            for writer in self._writers:
+            for writer in self._writers.values():
                 writer.close()
             self._is_closed = True
 
@@ -113,18 +113,27 @@ class Shuffle:
             return
         if not self._writers:
             self._scratch.mkdir(parents=True, exist_ok=True)
-            kind = self._held[0].schema
-            self._writers = [pa.ipc.new_file(self._path(first), kind) for first in range(RANGES)]
         # A block at a time: what stays in a core's own cache is put in order twice as quickly.
         held = [self._in_ranges(self._held.pop(0)) for _ in range(len(self._held))]
         self._size = 0
-        for number, writer in enumerate(self._writers):
-            chosen = _joined([table.slice(ends[number], ends[number + 1] - ends[number]) for table, ends in held])
-            if chosen.num_rows:
+        for number in range(RANGES):
+            slices = [
+                table.slice(ends[number], ends[number + 1] - ends[number])
+                for table, ends in held
+                if ends[number] < ends[number + 1]
+            ]
+            if slices:
+                chosen = _joined(slices)
                 self._sizes[number] += chosen.nbytes
-                writer.write_table(chosen)
+                self._writer(number, chosen.schema).write_table(chosen)
         del held
         pa.default_memory_pool().release_unused()
+
+    def _writer(self, number: int, kind: Any) -> Any:
+        """The range's own; keys that begin alike are in few of them."""
+        if number not in self._writers:
+            self._writers[number] = pa.ipc.new_file(self._path(number), kind)
+        return self._writers[number]
 
     def _in_ranges(self, table: Table) -> tuple[Table, list[int]]:
         first_bytes = (keys_of(table) >> np.uint64(8 * (BYTES - 1 - self._depth))).astype(np.uint8)

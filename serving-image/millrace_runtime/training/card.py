@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +10,16 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from sklearn import metrics
 
 from millrace.contract.profile import NUMERIC, Histogram, Profile
 from millrace.contract.report import TrainingReport
+from millrace_runtime.training.drawing import BLUE, GREY, Corners, Drawing, Plot, box, reach
 from millrace_runtime.training.features import Tensors
 from millrace_runtime.training.spec import Task
 
 SHOWN_FEATURES = 12
-_BLUE, _GREY, _ORANGE = "#2b6cb0", "#a0aec0", "#dd6b20"
+_DIAGONAL = {"color": GREY, "linewidth": 1, "linestyle": "--"}
 
 
 @dataclass(frozen=True)
@@ -96,22 +93,22 @@ def _metrics(report: TrainingReport) -> str:
 def _class_plots(card: Card) -> list[tuple[str, str]]:
     probabilities = card.outputs["probabilities"].astype(float)
     columns = [1] if len(card.classes) == 2 else list(range(min(len(card.classes), 5)))
-    roc, curve = _axes("false positive rate", "true positive rate")
-    calibration, reliable = _axes("predicted probability", "observed share")
-    for axes in (curve, reliable):
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    curve, reliable = Plot("false positive rate", "true positive rate"), Plot("predicted probability", "observed share")
+    for plot in (curve, reliable):
+        plot.line([0, 1], [0, 1], **_DIAGONAL)
+    names: list[tuple[str, str]] = []
     for column in columns:
         positive = card.truth == card.classes[column]
         if positive.all() or not positive.any():
             continue
         wrong, right, _ = metrics.roc_curve(positive, probabilities[:, column])
-        name = _shown(str(card.classes[column]), 24)
-        curve.plot(wrong, right, label=name)
-        reliable.plot(*_reliability(positive, probabilities[:, column]), marker="o", label=name)
-    if curve.get_legend_handles_labels()[1]:
-        curve.legend(loc="lower right")
-        reliable.legend(loc="upper left")
-    return [("ROC curve", _png(roc)), ("Calibration", _png(calibration))]
+        colour = f"C{len(names)}"
+        names.append((_shown(str(card.classes[column]), 24), colour))
+        curve.line(wrong, right, color=colour)
+        reliable.line(*_reliability(positive, probabilities[:, column]), marker="o", color=colour)
+    curve.legend(names, top=False)
+    reliable.legend(names, top=True)
+    return [("ROC curve", curve.png()), ("Calibration", reliable.png())]
 
 
 def _reliability(positive: npt.NDArray[Any], probabilities: npt.NDArray[Any]) -> tuple[list[float], list[float]]:
@@ -123,40 +120,39 @@ def _reliability(positive: npt.NDArray[Any], probabilities: npt.NDArray[Any]) ->
 def _number_plots(card: Card) -> list[tuple[str, str]]:
     predicted = card.outputs["prediction"].astype(float).ravel()
     shown = slice(0, 2000)
-    scatter, axes = _axes("predicted", "actual")
-    axes.scatter(predicted[shown], card.truth[shown], s=8, color=_BLUE, alpha=0.5)
-    low, high = float(min(predicted.min(), card.truth.min())), float(max(predicted.max(), card.truth.max()))
-    axes.plot([low, high], [low, high], color=_GREY, linewidth=1, linestyle="--")
-    residuals, spread = _axes("actual - predicted", "test rows")
-    spread.hist(card.truth - predicted, bins=30, color=_BLUE)
-    return [("Actual against predicted", _png(scatter)), ("Residuals", _png(residuals))]
+    both = reach(predicted, card.truth)
+    scatter = Plot("predicted", "actual", both, both)
+    scatter.line(predicted[shown], card.truth[shown], marker="o", linestyle="none", markersize=3, color=BLUE, alpha=0.5)
+    scatter.line(both, both, **_DIAGONAL)
+    counts, edges = np.histogram(card.truth - predicted, bins=30)
+    spread = Plot("actual - predicted", "test rows", reach(edges), (0.0, float(counts.max())))
+    widths = np.diff(edges)
+    spread.boxes([box(*one) for one in zip(edges[:-1], np.zeros(30), widths, -counts, strict=True)], facecolors=BLUE)
+    return [("Actual against predicted", scatter.png()), ("Residuals", spread.png())]
 
 
 def _histograms(profile: Profile) -> str:
-    """Cells of one drawing, three to a line. (Axes of its own for each would take ten times as long as the rest.)"""
+    """Cells of one drawing, three to a line."""
     shown: list[Histogram] = [*profile.features[:SHOWN_FEATURES], *profile.outputs[:3]]
     lines = max((len(shown) + 2) // 3, 1)
-    figure = Figure(figsize=(9, 1.9 * lines), dpi=72)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 3), ylim=(lines, 0))
-    axes.set_axis_off()
+    drawing = Drawing((9, 1.9 * lines), across=(0, 3), down=(lines, 0))
     bars: list[Corners] = []
     frames: list[Corners] = []
     colours: list[str] = []
     for place, histogram in enumerate(shown):
         left, base = place % 3 + 0.14, place // 3 + 0.95
-        frames.append(_box(left, base, _WIDE, _HIGH))
+        frames.append(box(left, base, _WIDE, _HIGH))
         bars += _bars(histogram, left, base)
         special = 1 if histogram.kind == NUMERIC else 2
-        colours += [_BLUE] * (histogram.bins - special) + [_GREY] * special
-        axes.text(left + _WIDE / 2, base - _HIGH - 0.04, _shown(histogram.name, 28), ha="center", fontsize=9)
+        colours += [BLUE] * (histogram.bins - special) + [GREY] * special
+        drawing.text(left + _WIDE / 2, base - _HIGH - 0.04, _shown(histogram.name, 28), ha="center", fontsize=9)
         for height, count in ((_TALLEST, max(histogram.counts)), (0.0, 0)):
-            axes.text(left - 0.02, base - height, str(count), ha="right", va="center", fontsize=7)
-    axes.add_collection(PolyCollection(bars, facecolors=colours))
-    axes.add_collection(PolyCollection(frames, facecolors="none", edgecolors="black", linewidths=0.8))
-    return _png(figure)
+            drawing.text(left - 0.02, base - height, str(count), ha="right", va="center", fontsize=7)
+    drawing.boxes(bars, facecolors=colours)
+    drawing.boxes(frames, facecolors="none", edgecolors="black", linewidths=0.8)
+    return drawing.png()
 
 
-Corners = list[tuple[float, float]]
 _WIDE, _HIGH = 0.84, 0.76
 """Of a cell, which is 1 by 1 with its first corner at the top left."""
 _TALLEST = 0.95 * _HIGH
@@ -164,31 +160,10 @@ _TALLEST = 0.95 * _HIGH
 
 def _bars(histogram: Histogram, left: float, base: float) -> list[Corners]:
     step, unit = _WIDE / (histogram.bins + 1), _TALLEST / max(1, *histogram.counts)
-    return [_box(left + step * (at + 0.6), base, 0.8 * step, unit * n) for at, n in enumerate(histogram.counts)]
-
-
-def _box(left: float, base: float, width: float, height: float) -> Corners:
-    return [(left, base), (left, base - height), (left + width, base - height), (left + width, base)]
+    return [box(left + step * (at + 0.6), base, 0.8 * step, unit * n) for at, n in enumerate(histogram.counts)]
 
 
 def _shown(name: str, most: int) -> str:
-    """A name as one line of text; matplotlib leaves out of a legend what begins with an underscore."""
+    """A name as one line of text."""
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-    shown = text if len(text) <= most else f"{text[: most - 1]}…"
-    return f"\N{ZERO WIDTH SPACE}{shown}" if shown.startswith("_") else shown
-
-
-def _axes(horizontal: str, vertical: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6, 3.6), dpi=72)
-    # Margins that hold any label: finding out what a label needs is drawing everything twice.
-    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.15, top=0.92)
-    axes = figure.add_subplot()
-    axes.set_xlabel(horizontal)
-    axes.set_ylabel(vertical)
-    return figure, axes
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -7,7 +7,6 @@ is bounded.
 
 from __future__ import annotations
 
-import collections
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -39,12 +38,11 @@ def check(data: bytes, root: Any, most: int, of: Mapping[str, int]) -> None:
 
     `most` messages in all; `of` limits those of a kind, by the name of its descriptor, and `STRINGS`.
     """
-    schema = _Schema()
-    seen: collections.Counter[str] = collections.Counter()
-    stack: list[tuple[int, Mapping[int, Any]]] = [(len(data), schema.fields(root))]
+    tally = _Tally({ALL: most, **of})
+    stack: list[tuple[int, _Kind]] = [(len(data), _Kind.of(root, {}))]
     at = 0
     while stack:
-        end, fields = stack[-1]
+        end, outer = stack[-1]
         if at >= end:
             stack.pop()
             continue
@@ -59,40 +57,58 @@ def check(data: bytes, root: Any, most: int, of: Mapping[str, int]) -> None:
         size, at = _number(data, at, end)
         if at + size > end:
             raise MalformedError(f"a field at byte {start} ends after its message")
-        inner = fields.get(tag >> 3)
+        inner = outer.fields.get(tag >> 3)
         if inner is None:
-            _count(seen, STRINGS, of)
+            tally.count(STRINGS)
             at += size
             continue
-        _count(seen, ALL, {ALL: most})
-        _count(seen, inner.name, of)
+        tally.count(ALL)
+        tally.count(inner.name)
         if len(stack) >= DEEPEST:
             raise MalformedError(f"parts within parts, more than {DEEPEST} deep")
-        stack.append((at + size, schema.fields(inner)))
+        stack.append((at + size, inner))
 
 
-class _Schema:
-    """Descriptors of the fields that are messages, by number, looked up once for each kind."""
+class _Kind:
+    """A kind of message and its fields that are messages, by number; descriptors are slow to ask, and asked once."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, dict[int, Any]] = {}
+    __slots__ = ("fields", "name")
 
-    def fields(self, descriptor: Any) -> Mapping[int, Any]:
-        name = descriptor.full_name
-        if name not in self._known:
-            found = {field.number: field.message_type for field in descriptor.fields}
-            self._known[name] = {number: kind for number, kind in found.items() if kind is not None}
-        return self._known[name]
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.fields: dict[int, _Kind] = {}
+
+    @classmethod
+    def of(cls, descriptor: Any, known: dict[str, _Kind]) -> _Kind:
+        """The kind that a descriptor describes, and all kinds within it, which are added to `known`."""
+        found = known.get(descriptor.full_name)
+        if found is None:
+            found = known[descriptor.full_name] = cls(descriptor.name)
+            for field in descriptor.fields:
+                if field.message_type is not None:
+                    found.fields[field.number] = cls.of(field.message_type, known)
+        return found
 
 
-def _count(seen: collections.Counter[str], name: str, of: Mapping[str, int]) -> None:
-    seen[name] += 1
-    if seen[name] > of.get(name, seen[name]):
-        raise TooManyError(name, of[name])
+class _Tally:
+    """How many of each there may still be."""
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = limits
+        self._left = dict(limits)
+
+    def count(self, name: str) -> None:
+        """One more. Raises TooManyError."""
+        if name in self._left:
+            self._left[name] -= 1
+            if self._left[name] < 0:
+                raise TooManyError(name, self._limits[name])
 
 
 def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
     """A varint and the position after it."""
+    if at < end and data[at] < 0x80:  # most are one byte
+        return data[at], at + 1
     value = shift = 0
     for position in range(at, min(end, at + _LONGEST_VARINT)):
         byte = data[position]

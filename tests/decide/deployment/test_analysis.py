@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -57,11 +58,16 @@ def wrong_verdicts(rate: float, limit: float, side: Side, *, streams: int, rows:
     """Share of streams with a false verdict after any row, where a verdict is asked for after every row."""
     chance = random.Random(1)
     wrong = 0
+
+    @functools.cache  # streams come through the same counts
+    def is_shown(events: int, trials: int) -> bool:
+        return sequential.is_shown(side, limit, events, trials, confidence)
+
     for _ in range(streams):
         events = 0
         for trials in range(1, rows + 1):
             events += chance.random() < rate
-            if sequential.is_shown(side, limit, events, trials, confidence):
+            if is_shown(events, trials):
                 wrong += 1
                 break
     return wrong / streams

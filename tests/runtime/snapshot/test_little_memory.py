@@ -32,7 +32,7 @@ HOWS = {
 }
 
 
-def people(count=1500, seed=0):
+def people(count=600, seed=0):
     chance = np.random.default_rng(seed)
     return pd.DataFrame(
         {
@@ -49,11 +49,11 @@ def people(count=1500, seed=0):
 def history(folder, fields, split):
     """Four versions: rows are added, rows leave, other fractions, other columns tell rows apart."""
     dataset = tasks.Dataset(folder)
-    rows = pd.concat([people(), people(300).assign(id=70_000)])
+    rows = pd.concat([people(), people(150).assign(id=70_000)])
     steps = [
         (rows, fields, split),
-        (pd.concat([rows[400:], people(400, 1)]), fields, split),
-        (pd.concat([rows, people(400, 1)]), fields, {**split, "fractions": FRACTIONS}),
+        (pd.concat([rows[160:], people(160, 1)]), fields, split),
+        (pd.concat([rows, people(160, 1)]), fields, {**split, "fractions": FRACTIONS}),
         (rows, [*fields, {"name": "x", "type": "Float64", "role": "Ignore"}], {**split, "fractions": FRACTIONS}),
     ]
     found = []
@@ -70,8 +70,8 @@ def history(folder, fields, split):
 def test_versions_are_the_same_with_memory_for_a_few_rows_and_for_all(tmp_path, monkeypatch, how):
     fields, split = HOWS[how]
     wanted = history(tmp_path / "much", fields, split)
-    monkeypatch.setattr(shuffle, "MEMORY_BYTES", 20_000)
-    monkeypatch.setattr(shuffle, "SPAN_BYTES", 3_000)
+    monkeypatch.setattr(shuffle, "MEMORY_BYTES", 10_000)
+    monkeypatch.setattr(shuffle, "SPAN_BYTES", 2_000)
     monkeypatch.setattr(records, "MEMORY_BYTES", 2_000)
     monkeypatch.setattr(records, "SPAN_BYTES", 1_000)
     monkeypatch.setattr(records, "BLOCK", 7)

@@ -81,14 +81,21 @@ def test_what_is_golden_and_counted_has_64_bits_too(tmp_path):
     assert counted.counts[counted.bin_of(20240105)] == 0
 
 
+@pytest.fixture(scope="module")
+def seconds(tmp_path_factory):
+    """Seconds since 1970, frozen once for all estimators."""
+    return frozen(tmp_path_factory.mktemp("seconds"), CLOSE["seconds since 1970"][0], "Int64", count=200)
+
+
+QUICK = {"MLP": {"max_iter": "60"}, **{part: {"n_estimators": "20"} for part in ("Forest", "ExtraTrees", "Boost")}}
+
+
 @pytest.mark.parametrize("name", [name for name, each in estimators.ALLOWED.items() if "Poisson" not in name])
 @pytest.mark.filterwarnings("ignore")
-def test_every_estimator_is_exported_with_numbers_of_64_bits(tmp_path, name):
-    bench = frozen(tmp_path, CLOSE["seconds since 1970"][0], "Int64", count=200)
+def test_every_estimator_is_exported_with_numbers_of_64_bits(seconds, name):
     kind = estimators.ALLOWED[name].kind
-    model = bench.train(
-        "all", trainer=runs.builtin(name, kind.value), parameters={"max_iter": "60"} if "MLP" in name else {}
-    )
+    quick = next((few for part, few in QUICK.items() if part in name), {})
+    model = seconds.train(name, trainer=runs.builtin(name, kind.value), parameters=quick)
     given = {each.name: each.type.tensor_type.elem_type for each in onnx.load_from_string(model).graph.input}
     assert given == {"numeric": onnx.TensorProto.DOUBLE}
 

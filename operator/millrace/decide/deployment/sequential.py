@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,13 +47,12 @@ def evidence(side: Side, limit: float, events: int, trials: int) -> float:
     `limit` is above 0 and below 1; `events` of `trials` were counted. One half of the capital of BELOW bets on rate 0.
     """
     quiet = trials - events
-    terms = [
-        math.log(share)
-        + _times(events, _log(rate) - math.log(limit))
-        + _times(quiet, math.log1p(-rate) - math.log1p(-limit))
-        for rate, share in _bets(side, limit)
-    ]
-    return _log_sum(terms)
+    return _log_sum(
+        [
+            start + _times(events, of_an_event) + _times(quiet, of_none)
+            for start, of_an_event, of_none in _gains(side, limit)
+        ]
+    )
 
 
 def is_shown(side: Side, limit: float, events: int, trials: int, confidence: float) -> bool:
@@ -120,6 +120,15 @@ def dkw_radius(rows: int, alpha: float) -> float:
     return math.sqrt(math.log(2.0 / alpha) / (2.0 * rows)) if rows > 0 else math.inf
 
 
+@functools.lru_cache(maxsize=4096)
+def _gains(side: Side, limit: float) -> tuple[tuple[float, float, float], ...]:
+    """By bet, logarithms: its part of the capital, and what an event and a trial without one multiply it by."""
+    return tuple(
+        (math.log(share), _log(rate) - math.log(limit), math.log1p(-rate) - math.log1p(-limit))
+        for rate, share in _bets(side, limit)
+    )
+
+
 def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
     odds = limit / (1.0 - limit)
     if side is Side.BELOW:
@@ -130,32 +139,43 @@ def _bets(side: Side, limit: float) -> Iterator[tuple[float, float]]:
         yield other / (1.0 + other), share
 
 
-def _stakes(side: Side) -> Iterator[tuple[float, float, float]]:
-    """(level, stake, part of the capital). Half of BELOW is bet on "no event at all": what good canaries show."""
-    if side is Side.BELOW:
-        yield 0.0, 1.0, 0.5
+@functools.lru_cache
+def _stakes(side: Side) -> tuple[tuple[float, float, float], ...]:
+    """(level, stake, logarithm of the part of the capital), by level.
+
+    Half of BELOW is bet on "no event at all": what good canaries show.
+    """
     rest = 0.5 if side is Side.BELOW else 1.0
-    for level, share in _LEVELS:
-        for stake in _STAKES:
-            yield level, stake, rest * share / len(_STAKES)
+    spread = tuple((level, stake, rest * share / len(_STAKES)) for level, share in _LEVELS for stake in _STAKES)
+    bets = ((0.0, 1.0, 0.5), *spread) if side is Side.BELOW else spread
+    return tuple((level, stake, math.log(part)) for level, stake, part in bets)
 
 
 @functools.lru_cache(maxsize=4096)  # a pass judges the same counts several times
 def _difference(side: Side, margin: float, tables: tuple[Table, ...]) -> float:
-    return _log_sum([math.log(share) + _won(side, margin, bet, tables) for *bet, share in _stakes(side)])
+    won = [_won(side, margin, table) for table in tables]
+    return _log_sum([start + sum(each[at] for each in won) for at, (_, _, start) in enumerate(_stakes(side))])
 
 
-def _won(side: Side, margin: float, bet: Sequence[float], tables: Iterable[Table]) -> float:
-    """Logarithm of what one bet has made of a capital of 1."""
-    level, stake = bet
+@functools.lru_cache(maxsize=4096)  # of several tables only the last one grows
+def _won(side: Side, margin: float, table: Table) -> tuple[float, ...]:
+    """By bet, the logarithm of what it has made of a capital of 1 in one table."""
     sign = 1.0 if side is Side.ABOVE else -1.0
-    won = 0.0
-    for table in tables:
-        counted = _payoffs(level, table)
-        worst = max(-sign * (value - margin) for _, value in counted)
-        size = stake / worst if worst > 0 else stake
-        won += sum(_times(count, _log(1.0 + sign * size * (value - margin))) for count, value in counted)
-    return won
+    found = []
+    for level, bets in itertools.groupby(_stakes(side), key=lambda bet: bet[0]):
+        gains = [(count, sign * (value - margin)) for count, value in _payoffs(level, table)]
+        worst = max(-gain for _, gain in gains)
+        happened = [one for one in gains if one[0]]
+        found += [_grown(stake / worst if worst > 0 else stake, happened) for _, stake, _ in bets]
+    return tuple(found)
+
+
+def _grown(size: float, gains: Iterable[tuple[int, float]]) -> float:
+    """Logarithm of what a capital of 1 becomes by a bet of `size` in trials: (how many, what a unit gains in each)."""
+    made = 0.0
+    for count, gain in gains:
+        made += count * _log(1.0 + size * gain)
+    return made
 
 
 def _payoffs(level: float, table: Table) -> tuple[tuple[int, float], ...]:
