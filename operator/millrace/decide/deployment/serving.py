@@ -86,7 +86,7 @@ def _nothing_yet(status: DeploymentStatus, finding: Finding) -> Statement:
     waits = finding.waiting_for or finding.why or "its servers"
     why = f"nothing serves yet: {status.canary.model} waits for {waits}"
     reason = finding.reason if finding.reason in progress.AWAY | HELD_UP else Reason.Starting
-    return Statement(kind=AVAILABLE, holds=False, reason=reason or Reason.Starting, why=why, advice=finding.advice)
+    return Statement(kind=AVAILABLE, holds=False, reason=reason, why=why, advice=finding.advice)
 
 
 def lacking(seen: Observation, status: DeploymentStatus, short: Statement) -> Statement:
