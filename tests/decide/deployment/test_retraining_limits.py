@@ -60,7 +60,7 @@ def test_a_full_day_is_told_with_its_end_whether_or_not_a_trigger_asks() -> None
     cluster.drift = None
     cluster.change(monitoring={"drift": {"interval": "10s", "margin": 0.1}})
     cluster.settle(1)
-    assert told(cluster).endswith("(limits.maxRunsPerDay)")
+    assert told(cluster).endswith("(limits.maxRunsPerDay). Next: kubectl -n ml get mtr")
     assert (memory(cluster).state, memory(cluster).next_allowed_time) == ("Cooldown", end)
     cluster.now = end
     plan = cluster.pass_once()
