@@ -93,11 +93,12 @@ class SchemaField(Shape):
     """The column's name in the source."""
     type: FieldType
     """What every value must be readable as."""
-    role: Literal["Feature", "Label", "Id", "EventTime", "Ignore"] = "Feature"
+    role: Literal["Feature", "Label", "Id", "EventTime", "Sensitive", "Ignore"] = "Feature"
     """What training does with the column: only Features are trained on.
 
     Id columns together tell a row from all others, so that it keeps its part whatever else changes; EventTime is when
-    it happened.
+    it happened. Sensitive columns are frozen, may be split by, and are given to no trainer; Ignore ones are not even
+    frozen. No value of an Id, a Sensitive or an Ignore column is ever said: in a message, a log, a report, a profile.
     """
     nullable: bool = True
     """Whether values may be missing."""

@@ -38,7 +38,12 @@ class Role(StrEnum):
     LABEL = "Label"
     ID = "Id"
     EVENT_TIME = "EventTime"
+    SENSITIVE = "Sensitive"
     IGNORE = "Ignore"
+
+
+SPOKEN = frozenset({Role.FEATURE, Role.LABEL, Role.EVENT_TIME})
+"""Roles of columns whose values may be said; what else is said of a value is `millrace_runtime.discretion`'s."""
 
 
 class Compression(StrEnum):

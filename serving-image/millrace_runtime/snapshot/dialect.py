@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from millrace.contract.dataset import Compression, Csv, Quote
 from millrace.contract.reasons import Reason
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import streams, structure
 from millrace_runtime.snapshot.source import File
@@ -54,7 +55,7 @@ class Dialect:
         return f"{mark}-separated, {quoted}{comma}, {self.encoding}{packed}"
 
 
-def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
+def detect(file: File, asked: Csv, known: Collection[str], discretion: Discretion) -> Dialect:
     """Return the file's dialect; `known` are column names that the header is expected to have.
 
     Raises StageError(SourceMalformed) where the file can be read in two ways, or in none.
@@ -65,7 +66,7 @@ def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
     skipped, declared = _preamble(sample)
     body = sample[skipped:]
     newline = _newline(body)
-    found = _Sample(file.name, body, newline, whole)
+    found = _Sample(file.name, body, newline, whole, discretion.hides_some)
     if not body.strip():
         raise refusal(file.name, "it has no header. Write the columns' names into the first line")
     quote = _quote(found, asked)
@@ -121,6 +122,8 @@ class _Sample:
     data: bytes
     newline: bytes
     whole: bool
+    is_discreet: bool
+    """Of whose column a field is, is not known yet: none is quoted."""
 
     def delimiter(self, quote: str, known: Collection[str]) -> str:
         """The one delimiter that fits. Raises StageError where none or several do."""
@@ -184,7 +187,8 @@ class _Sample:
         point = any(not _THOUSANDS.fullmatch(field) for field in points)
         if (comma and points) or (points and not point and delimiter == ";"):
             shown = " and ".join(f'"{some[0]}"' for some in (points, commas) if some)
-            raise refusal(self.file, f"its decimal mark may be a point or a comma ({shown}). Set spec.csv.decimal")
+            examples = "" if self.is_discreet else f" ({shown})"
+            raise refusal(self.file, f"its decimal mark may be a point or a comma{examples}. Set spec.csv.decimal")
         return "," if comma else "."
 
     def names(self, delimiter: str, quote: str, line: int, known: Collection[str]) -> tuple[str, ...]:

@@ -66,8 +66,8 @@ def _read(
     frozen = tuple(one for one in contract.fields if one.role is not Role.IGNORE)
     names = [one.name for one in frozen]
     numbers = Rows(frozen, split.how, division.ways(frozen, split.how, split.previous), scratch)
-    checks = rules.checks(asked, names, scratch)
-    intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, Account(), contract)
+    checks = rules.checks(asked, names, scratch, contract.discretion)
+    intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, Account(contract.discretion), contract)
     for sheet in sheets:
         say(f"reading {sheet.name}: {sheet.dialect or sheet.names}", logging.DEBUG)
         # Reading, numbering and spilling run side by side.

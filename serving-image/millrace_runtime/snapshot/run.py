@@ -14,6 +14,7 @@ from millrace.contract.quality import Quality
 from millrace.contract.reading import Reading
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule, SnapshotOutcome, SnapshotReport, Splits
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError, say
 from millrace_runtime.snapshot import division, intake, manifest, schema, source, tables, version
 from millrace_runtime.snapshot.history import Previous
@@ -32,7 +33,8 @@ def snapshot(task: SnapshotTask) -> SnapshotReport:
         previous = _load_previous(task)
         with tempfile.TemporaryDirectory() as scratch:
             say(f"reading {task.spec.source.storage_uri}")
-            files = source.fetch(task.spec.source, task.spec.format, pathlib.Path(scratch))
+            discretion = _discretion(task, previous)
+            files = source.fetch(task.spec.source, task.spec.format, pathlib.Path(scratch), discretion)
             source_digest = source.digest(files)
             if previous and _is_same_reading(previous.manifest, source_digest, task.spec):
                 return _report(SnapshotOutcome.UNCHANGED, previous.folder, previous.manifest, task, source_digest)
@@ -68,7 +70,8 @@ def _freeze(
 ) -> SnapshotReport:
     before = previous.manifest.fields if previous else ()
     spec = task.spec
-    sheets = tables.opened(files, spec.format, spec.csv, (*spec.schema.fields, *before))
+    discretion = _discretion(task, previous)
+    sheets = tables.opened(files, spec.format, spec.csv, (*spec.schema.fields, *before), discretion)
     contract = schema.resolve(spec.schema, sheets, before)
     taken = intake.read(contract, sheets, spec.validation.rules, Dividing(spec.split, previous), scratch)
     if taken.rows.rows == 0:
@@ -81,6 +84,11 @@ def _freeze(
         return _rejected(task, failed, source_digest, taken.rows.rows)
     reading = taken.account.reading(taken.contract, sheets)
     return _write(task, taken, reading, source_digest, previous, scratch)
+
+
+def _discretion(task: SnapshotTask, previous: Previous | None) -> Discretion:
+    """A column that is no longer declared is what it was in the version before."""
+    return Discretion((*(previous.manifest.fields if previous else ()), *task.spec.schema.fields))
 
 
 def _write(
