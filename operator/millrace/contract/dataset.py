@@ -6,6 +6,7 @@ by name. `tests/contract/test_fields.py` fails for one that is only on one side,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -191,6 +192,16 @@ class Csv(Record):
 
 
 @dataclass(frozen=True)
+class Erasure(Record):
+    """Ids whose rows are left out of every version. `field` is the column, `ids` maps `contract.erasure.digest` of each
+    to why.
+    """
+
+    field: str
+    ids: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class DatasetSpec(Record):
     """What is read, checked and divided."""
 
@@ -200,3 +211,4 @@ class DatasetSpec(Record):
     schema: Schema = Schema()
     validation: Validation = Validation()
     split: Split = Split()
+    erasure: Erasure | None = None

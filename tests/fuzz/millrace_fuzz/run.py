@@ -51,7 +51,8 @@ def plan(number: int) -> Work:
 
 
 def _is_lived(one: Mutation) -> bool:
-    return one.is_valid and not mutations.is_crowded(one.kind, one.spec)
+    is_crowded = mutations.is_crowded(one.kind, one.spec)
+    return one.is_valid and not is_crowded and mutations.comes_back(one.kind, one.seed, one.spec)
 
 
 def chained(found: Iterable[Mutation]) -> list[Chain]:
