@@ -24,6 +24,8 @@ from typing import Any
 from millrace.contract.dataset import SPOKEN, Field, Role
 
 _COVERED = "…"
+_NO_MEMORY = "bad_alloc"
+"""C++'s word for it."""
 _KINDS: dict[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -85,9 +87,12 @@ class Discretion:
 
 
 def of_a_run(error: BaseException) -> str:
-    """Which node of a model failed on a request, and how; what the node itself says may quote the request."""
-    said = (str(error).partition("Status Message:")[0].strip().splitlines() or [type(error).__name__])[0]
-    return said[:500]
+    """Which node of a model failed on a request; of what the node itself says, which may quote the request, only that
+    memory was lacking.
+    """
+    text = str(error)
+    said = (text.partition("Status Message:")[0].strip().splitlines() or [type(error).__name__])[0]
+    return f"{said[:500]}{f' {_NO_MEMORY}' if _NO_MEMORY in text and _NO_MEMORY not in said else ''}"
 
 
 def kind(value: object) -> str:

@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contract import erasure
+from millrace.contract.quality import LeakageSuspect, Quality
+from millrace.contract.reading import InferredColumn, ReadingSummary
+from millrace.contract.report import SnapshotOutcome, SnapshotReport, termination_message
 
 KEY = b"a key of sixteen bytes"
 
@@ -54,3 +57,40 @@ def test_a_list_is_named_by_its_column_and_ids_in_any_order() -> None:
 
 def test_a_key_is_the_same_with_the_end_of_a_line() -> None:
     assert erasure.key_of(f"{KEY.decode()}\n") == KEY
+
+
+def test_the_longest_report_fits_into_a_termination_message_and_keeps_what_models_are_judged_by() -> None:
+    everywhere = tuple(range(erasure.MOST_VERSIONS))
+    found = erasure.ErasureReport(
+        f"sha256:{'a' * 64}",
+        ids=2048,
+        rows=10**9,
+        held_ids=2048,
+        versions=tuple(f"sha256-{at:016x}" for at in everywhere),
+        trained=everywhere,
+        gone=everywhere,
+        clear=tuple(f"{at:08x}" for at in range(erasure.MOST_CLEAR)),
+        held=tuple(erasure.HeldId(f"0f7a41c2-{at:016x}", trained=everywhere) for at in range(erasure.MOST_HELD)),
+        unread_versions=99,
+        account_uri=f"s3://{'b' * 200}",
+    )
+    columns = tuple(InferredColumn("n" * 128, "Timestamp", 10**9, "w" * 200) for _ in range(20))
+    suspects = tuple(LeakageSuspect("f" * 128, "AUC", "0.9999") for _ in range(5))
+    made = SnapshotReport(
+        SnapshotOutcome.FROZEN,
+        message="m" * 2000,
+        digest=f"sha256:{'c' * 64}",
+        source_digest=f"sha256:{'d' * 64}",
+        uri=f"s3://{'u' * 200}",
+        schema_digest=f"sha256:{'e' * 64}",
+        profile_uri=f"s3://{'p' * 200}",
+        reading=ReadingSummary("d" * 200, 20, columns, "l" * 200),
+        quality=Quality(*(10**9,) * 8, suspects),
+        erasure=found,
+    )
+    told = SnapshotReport.from_json(termination_message(made)).erasure
+    assert told is not None
+    assert (told.versions, told.trained, told.gone, told.clear) == (
+        found.versions, found.trained, found.gone, found.clear
+    )  # fmt: skip
+    assert len(told.held) >= 1

@@ -163,7 +163,7 @@ def test_a_version_that_is_gone_from_the_store_holds_nobody_and_its_models_are_s
 
 
 def test_versions_without_any_are_told_so_that_their_models_are_known_to_be_without_too(people):
-    write(people, table().iloc[1:])
+    write(people, table().iloc[2:])
     first = people.look()
     write(people, table())
     second = people.look()
