@@ -23,6 +23,8 @@ from millrace.contract.record import Record
 KEY_PREFIX = "ERASURE_"
 """Prefix of the variables that hold the values of the Secret of spec.erasure.keyRef, each of them a key."""
 LEAST_KEY_BYTES = 16
+PATTERN = r"[0-9a-f]{8}-[0-9a-f]{64}"
+"""Of a digest."""
 SHORT_DIGITS = 25
 """A digest in a report: its key id, and enough of the rest to tell it from thousands of others."""
 CLEAR_DIGITS = 8
@@ -38,7 +40,7 @@ def canonical(text: str) -> str:
 
     A row keeps its part by the same rule, whatever type a later source gives the column.
     """
-    plain = unicodedata.normalize("NFC", text.strip())
+    plain = text.strip() if text.isascii() else unicodedata.normalize("NFC", text.strip())
     whole = _WHOLE.fullmatch(plain)
     if whole is None:
         return plain
@@ -55,9 +57,14 @@ def key_id(key: bytes) -> str:
     return hmac.digest(key, _KEY, "sha256").hex()[:8]
 
 
-def digest(key: bytes, text: str, of_key: str = "") -> str:
-    """The digest of an Id; `of_key` is `key_id(key)`, for callers that ask often."""
-    return f"{of_key or key_id(key)}-{hmac.digest(key, _DIGEST + canonical(text).encode(), 'sha256').hex()}"
+def digest(key: bytes, text: str) -> str:
+    """The digest of an Id."""
+    return f"{key_id(key)}-{code(key, canonical(text)).hex()}"
+
+
+def code(key: bytes, plain: str) -> bytes:
+    """What a digest says behind the name of its key, of an Id that is canonical already: 32 bytes."""
+    return hmac.digest(key, _DIGEST + plain.encode(), "sha256")
 
 
 def of_list(field: str, digests: Iterable[str]) -> str:

@@ -32,13 +32,15 @@ class Wanted:
         self.references = dict(asked.ids)
         self.digests = tuple(sorted(asked.ids))
         self.list_digest = erasure.of_list(asked.field, self.digests)
-        self._places = {digest: place for place, digest in enumerate(self.digests)}
         named = {erasure.key_id(key): key for key in keys}
-        used = {digest.partition("-")[0] for digest in self.digests}
-        missing = sorted(used - set(named))
+        made: dict[str, dict[bytes, int]] = {}
+        for place, digest in enumerate(self.digests):
+            name, _, code = digest.partition("-")
+            made.setdefault(name, {})[bytes.fromhex(code)] = place
+        missing = sorted(set(made) - set(named))
         if missing:
             raise StageError(Reason.ERASURE_KEY_MISSING, _missing(missing[0], len(named)))
-        self._keys = [(name, named[name]) for name in sorted(used)]
+        self._keys = [(named[name], places) for name, places in sorted(made.items())]
 
     def find(self, column: Any) -> npt.NDArray[np.int64]:
         """Return for each value the place of its digest, or NOBODY."""
@@ -48,12 +50,12 @@ class Wanted:
         places = np.full(len(encoded.dictionary) + 1, NOBODY, np.int64)
         for at, value in enumerate(encoded.dictionary.to_pylist()):
             if value is not None:
-                places[at] = self._place(_written(value))
+                places[at] = self._place(str(value) if type(value) is int else erasure.canonical(_written(value)))
         return np.asarray(places[np.asarray(pc.fill_null(encoded.indices, len(places) - 1))])
 
-    def _place(self, text: str) -> int:
-        for name, key in self._keys:
-            place = self._places.get(erasure.digest(key, text, name))
+    def _place(self, plain: str) -> int:
+        for key, places in self._keys:
+            place = places.get(erasure.code(key, plain))
             if place is not None:
                 return place
         return NOBODY
