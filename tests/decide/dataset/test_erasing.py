@@ -130,8 +130,10 @@ def test_a_model_that_was_only_measured_on_somebody_holds_nobody() -> None:
 def test_a_version_whose_files_are_gone_is_named_for_its_models_alone() -> None:
     gone = dataclasses.replace(FOUND, held_ids=0, gone=(0,))
     seen, _ = answered(without(gone), Descendant(model="churn-1", digest=A))
+    assert seen.dataset.status.erasure is not None
+    assert (seen.dataset.status.erasure.models, seen.dataset.status.erasure.unknown_models) == (("churn-1",), ())
     assert "in the files of" not in said(seen)
-    assert "Models churn-1 learnt from such rows" in said(seen)
+    assert "left out of every version from now on. Models churn-1 learnt from such rows" in said(seen)
     # The Model is deleted: nobody is left.
     later = after(seen.model_copy(update={"models": ()}))
     assert truth(later, "Erased") == ("True", "Erased")
