@@ -289,53 +289,6 @@ def test_the_name_that_the_operator_asks_with_is_refused_to_all(api: Any, sample
         refused(api.create(probe, user=user, dry_run=True), "reserved")
 
 
-# ---------------------------------------------------------------------------------------------------------- secrets
-def test_a_dataset_names_only_secrets_that_its_writer_may_get(
-    api: Any, made: Any, samples: dict[str, Manifest], control_plane: Any
-) -> None:
-    sample = copy.deepcopy(samples["dataset"])
-    del sample["spec"]["erasure"]
-    refused(api.create(sample, user="alice", dry_run=True), "may not get the Secret lake-reader")
-    without = copy.deepcopy(sample)
-    del without["spec"]["source"]["secretRef"]
-    accepted(api.create(without, user="alice", dry_run=True))
-
-    control_plane.kubectl(
-        "-n", "ml", "create", "role", "lake", "--verb=get", "--resource=secrets", "--resource-name=lake-reader"
-    )
-    control_plane.kubectl("-n", "ml", "create", "rolebinding", "lake", "--role=lake", "--user=carol")
-    stored = made(sample, user="carol")
-    accepted(api.patch(stored, {"spec": {"refresh": {"interval": "1h"}}}, user="alice"))
-    for source in ({"storageUri": "s3://payroll/"}, {"secretRef": {"name": "payroll"}}):
-        refused(api.patch(stored, {"spec": {"source": source}}, user="alice"), "may not get the Secret")
-    refused(api.patch(stored, {"spec": {"source": {"secretRef": {"name": "payroll"}}}}, user="carol"), "payroll")
-    accepted(api.patch(stored, {"spec": {"source": {"storageUri": "s3://lake/other/"}}}, user="carol"))
-    accepted(api.patch(stored, {"spec": {"source": {"secretRef": None}}}, user="alice"))
-
-
-def test_who_is_forgotten_is_for_those_to_say_who_may_get_the_key_and_then_for_all_to_leave(
-    api: Any, made: Any, samples: dict[str, Manifest], control_plane: Any
-) -> None:
-    sample = copy.deepcopy(samples["dataset"])
-    del sample["spec"]["source"]["secretRef"]
-    refused(api.create(sample, user="alice", dry_run=True), "may not get the Secret churn-erasure")
-    control_plane.kubectl(
-        "-n", "ml", "create", "role", "keys", "--verb=get", "--resource=secrets", "--resource-name=churn-erasure"
-    )
-    control_plane.kubectl("-n", "ml", "create", "rolebinding", "keys", "--role=keys", "--user=carol")
-    stored = made(sample, user="carol")
-    accepted(api.patch(stored, {"spec": {"refresh": {"interval": "1h"}}}, user="alice"))
-    refused(api.patch(stored, {"spec": {"erasure": {"keyRef": {"name": "mine"}}}}, user="alice"), "the Secret mine")
-    refused(api.patch(stored, {"spec": {"erasure": None}}, user="carol"), "put back erasure")
-    (digest,) = sample["spec"]["erasure"]["ids"]
-    refused(api.patch(stored, {"spec": {"erasure": {"ids": {digest: None}}}}, user="carol"), "stays so")
-    # A client that knows nothing of the others adds its own, and an older manifest takes none back.
-    more = {"spec": {"erasure": {"ids": {f"{digest[:-1]}0": "DSR-2"}}}}
-    accepted(api.patch(stored, more, user="alice"))
-    now = api.get(stored)["spec"]["erasure"]["ids"]
-    assert sorted(now.values()) == ["DSR-1042", "DSR-2"]
-
-
 # ---------------------------------------------------------------------------------------------------------- actions
 ACTION = {"revision": "3aa210c4"}
 ALARM = {**ACTION, "evaluatedTime": "2026-11-21T08:00:00Z"}

@@ -138,9 +138,6 @@ DATASET = [
     *resources("dataset", "spec.worker.resources"),
     *(Case("dataset", *case) for case in (*splits.REFUSED, *splits.UNREADABLE)),
     *(Case("dataset", *case) for case in erasures.REFUSED),
-    Case(
-        "dataset", "spec", "Ids that are to be forgotten stay so", "spec.erasure", {"spec.erasure": REMOVED}, before={},
-    ),
     *(Case("dataset", where, says, path, changes, before={}) for where, says, path, changes in erasures.TAKEN_BACK),
 ]  # fmt: skip
 

@@ -24,6 +24,7 @@ REFUSED: tuple[Case, ...] = (
 )
 
 TAKEN_BACK: tuple[Case, ...] = (
+    ("spec", "Ids that are to be forgotten stay so", "spec.erasure", {"spec.erasure": None}),
     ("spec.erasure", "an Id that is to be forgotten stays so", _IDS, {_IDS: {}}),
     ("spec.erasure", "an Id that is to be forgotten stays so", _IDS, {_IDS: {OTHER: "DSR-1042"}}),
 )
