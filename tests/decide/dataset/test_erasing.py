@@ -104,27 +104,29 @@ def test_what_still_holds_somebody_is_told_by_version_and_model() -> None:
     assert status.models == ("churn-1",)
     assert [one.wire() for one in status.held] == [{"id": ALICE, "versions": [OLD], "models": ["churn-1"]}]
     assert truth(seen, "Erased") == ("False", "StillHeld")
-    assert "7 rows of 2 Ids that are to be forgotten are left out" in said(seen)
-    assert "1 of the Ids are still in the files of versions 1; Models churn-1 learnt from such rows" in said(seen)
+    text = (
+        "Left out of every version from now on: 2 Ids to be forgotten, 7 rows of this source. 1 still in the files of "
+    )
+    assert said(seen).startswith(f"{text}version 1; Model churn-1 learnt from such rows. Delete the Models")
     assert [one.reason for one in events] == ["VersionFrozen", "StillHeld"]
     assert truth(seen, "Ready")[0] == "True"
 
 
 def test_a_model_of_a_version_that_was_frozen_without_them_holds_nobody() -> None:
     """A version is looked through, or known to be without; a Model of any other may hold anybody."""
-    found = dataclasses.replace(FOUND, held_ids=0, versions=(), trained=(), held=(), clear=("cccccccc",))
-    seen, _ = answered(without(found), Descendant(model="churn-9", digest=C))
+    found = dataclasses.replace(FOUND, held_ids=0, versions=(), trained=(), held=(), clear=("dddddddd",))
+    known = [Descendant(model="churn-9", digest=C), Descendant(model="churn-8", digest=f"sha256:{'d' * 64}")]
+    seen, _ = answered(without(found), *known)
     assert truth(seen, "Erased") == ("True", "Erased")
-    seen, _ = answered(without(found), Descendant(model="churn-9", digest=C), Descendant(model="churn-1", digest=B))
+    seen, _ = answered(without(found), *known, Descendant(model="churn-1", digest=B))
     assert truth(seen, "Erased") == ("False", "StillHeld")
-    assert "nobody can say whether Models churn-1 learnt from such rows" in said(seen)
+    assert "Nobody can say whom Model churn-1 learnt from." in said(seen)
 
 
 def test_a_model_that_was_only_measured_on_somebody_holds_nobody() -> None:
     found = dataclasses.replace(FOUND, trained=(), held=(HeldId(ALICE[:25], tested=(0,)),))
     seen, _ = answered(without(found), Descendant(model="churn-1", digest=A))
-    assert "Model" not in said(seen).partition(" Next:")[0].partition("Delete the Models")[0]
-    assert "versions 1" in said(seen)
+    assert "1 still in the files of version 1. Delete" in said(seen)
 
 
 def test_a_version_whose_files_are_gone_is_named_for_its_models_alone() -> None:
@@ -133,7 +135,7 @@ def test_a_version_whose_files_are_gone_is_named_for_its_models_alone() -> None:
     assert seen.dataset.status.erasure is not None
     assert (seen.dataset.status.erasure.models, seen.dataset.status.erasure.unknown_models) == (("churn-1",), ())
     assert "in the files of" not in said(seen)
-    assert "left out of every version from now on. Models churn-1 learnt from such rows" in said(seen)
+    assert "of this source. Model churn-1 learnt from such rows. Delete" in said(seen)
     # The Model is deleted: nobody is left.
     later = after(seen.model_copy(update={"models": ()}))
     assert truth(later, "Erased") == ("True", "Erased")
@@ -144,7 +146,7 @@ def test_a_version_that_cannot_be_read_keeps_it_from_being_said_that_nobody_is_l
     found = dataclasses.replace(FOUND, held_ids=0, versions=(), trained=(), held=(), unread_versions=1)
     seen, _ = answered(without(found))
     assert truth(seen, "Erased") == ("False", "StillHeld")
-    assert "of 1 versions nobody can say whom they hold" in said(seen)
+    assert "Nobody can say whom 1 version may hold." in said(seen)
 
 
 def test_a_source_that_gives_no_other_version_has_been_gone_through_all_the_same() -> None:
@@ -213,3 +215,13 @@ def test_the_rows_left_out_are_remembered_when_the_source_is_not_read_again() ->
     )
     assert seen.dataset.status.erasure is not None
     assert seen.dataset.status.erasure.rows == 7
+
+
+def test_versions_and_models_are_named_as_far_as_there_is_room() -> None:
+    folders = tuple(f"sha256-{at:016x}" for at in range(9))
+    many = dataclasses.replace(FOUND, versions=folders, trained=tuple(range(9)), held=())
+    models = [Descendant(model=f"churn-{at}", digest=f"sha256:{at:016x}{'0' * 48}") for at in range(9)]
+    seen, _ = answered(without(many), *models)
+    text = said(seen)
+    assert "still in the files of versions 9 that status.versions does not list; Models churn-0, churn-1" in text
+    assert "churn-4 and 4 more learnt from such rows" in text

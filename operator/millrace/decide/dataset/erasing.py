@@ -23,6 +23,7 @@ from millrace.render import erasure
 ERASED = "Erased"
 NORMAL = frozenset({Reason.Erased.name})
 _MOST_MODELS, _NAMED = 32, 5
+_CLEAR = len("sha256-") + CLEAR_DIGITS
 
 
 class Descendant(Frozen):
@@ -79,10 +80,10 @@ def with_models(
     trained = {one.folder for one in known.versions if one.trained}
     measured = {one.folder for one in known.versions} - trained
     clear = {f"sha256-{one}" for one in known.clear}
+    if after.current is not None and known.carried_out == known.list_digest:
+        clear.add(_folder(after.current.digest)[:_CLEAR])  # a look tells of the versions before its own
     unknown = [
-        name
-        for name, folder in folders.items()
-        if folder not in trained | measured and folder[: len("sha256-") + CLEAR_DIGITS] not in clear
+        name for name, folder in folders.items() if folder not in trained | measured and folder[:_CLEAR] not in clear
     ]
     return known.model_copy(
         update={
@@ -112,9 +113,8 @@ def mark(dataset: Dataset, known: ErasureStatus | None) -> Mark | None:
     whom = {"namespace": dataset.metadata.namespace, "name": dataset.metadata.name}
     if known is None or known.carried_out != asked or known.list_digest != asked:
         return status.mark(ERASED, None, Reason.ErasurePending, status.message(Reason.ErasurePending, **whom))
-    out = (
-        f"{known.rows:,} rows of {known.ids:,} Ids that are to be forgotten are left out of every version from now on."
-    )
+    rows, ids = _counted(known.rows, "row"), _counted(known.ids, "Id")
+    out = f"Left out of every version from now on: {ids} to be forgotten, {rows} of this source."
     left = _left(known)
     if not left:
         return status.mark(ERASED, True, Reason.Erased, f"{out} {Reason.Erased.sentence}")
@@ -124,26 +124,26 @@ def mark(dataset: Dataset, known: ErasureStatus | None) -> Mark | None:
 def _left(known: ErasureStatus) -> str:
     """Who holds some, in clauses; nothing where nobody does."""
     there = [one for one in known.versions if not one.gone]
-    numbers = sorted(one.version for one in there if one.version is not None)
+    numbers = [str(number) for number in sorted(one.version for one in there if one.version is not None)]
     older = sum(one.version is None for one in there)
-    clauses = []
-    if known.held_ids:
-        others = [f"{older} that status.versions does not list"] if older else []
-        which = _listed([*map(str, numbers[:_NAMED]), *_more(len(numbers)), *others])
-        clauses.append(f"{known.held_ids:,} of the Ids are still in the files of versions {which}")
-    if known.models:
-        clauses.append(f"Models {_listed([*known.models[:_NAMED], *_more(len(known.models))])} learnt from such rows")
-    if known.unread_versions:
-        clauses.append(f"of {known.unread_versions} versions nobody can say whom they hold")
-    if known.unknown_models:
-        named = _listed([*known.unknown_models[:_NAMED], *_more(len(known.unknown_models))])
-        clauses.append(f"nobody can say whether Models {named} learnt from such rows")
-    return f"{'; '.join(clauses)}." if clauses else ""
+    others = [f"{older} that status.versions does not list"] if older else []
+    clauses = (
+        (known.held_ids, f"{known.held_ids:,} still in the files of {_named('version', numbers, others)}"),
+        (known.models, f"{_named('Model', known.models)} learnt from such rows"),
+        (known.unread_versions, f"nobody can say whom {_counted(known.unread_versions, 'version')} may hold"),
+        (known.unknown_models, f"nobody can say whom {_named('Model', known.unknown_models)} learnt from"),
+    )
+    said = "; ".join(clause for holds, clause in clauses if holds)
+    return f"{said[0].upper()}{said[1:]}." if said else ""
 
 
-def _more(count: int) -> list[str]:
-    return [f"{count - _NAMED} more"] if count > _NAMED else []
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+def _named(word: str, names: Sequence[str], others: Sequence[str] = ()) -> str:
+    """`Model churn-1`, `versions 1, 2 and 3`; the first few, and how many more."""
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    listed = [*names[:_NAMED], *more, *others]
+    plural = "" if len(names) == 1 and not others else "s"
+    return f"{word}{plural} {' and '.join(filter(None, [', '.join(listed[:-1]), *listed[-1:]]))}"
