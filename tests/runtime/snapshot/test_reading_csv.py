@@ -291,7 +291,10 @@ def test_a_folder_of_no_value_is_a_missing_one(dataset):
 
 @pytest.mark.parametrize(
     "folders,said",
-    [("y=1/y=2", 'y=1/y=2/a.csv names column "y" in two of its folders'), ("y=%FF", 'has a folder "%FF" that is not')],
+    [
+        ("y=1/y=2", 'y=1/y=2/a.csv names column "y" in two of its folders'),
+        ("y=%FF", 'has a folder "y=%FF" that is not'),
+    ],
 )
 def test_folders_that_tell_no_one_thing_are_refused(dataset, folders, said):
     dataset.write(f"{folders}/a.csv", "x\n1\n")

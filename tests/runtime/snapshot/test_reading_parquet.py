@@ -204,7 +204,7 @@ SPARK = "org.apache.spark."
 @pytest.mark.parametrize(
     "told,array,said",
     [
-        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), "1582-10-14 was written by"),
+        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), '1582-10-14" was written by'),
         ({"version": "2.4.8"}, pa.array([0, -(2**42)], pa.timestamp("ms")), "was written by a Spark that counts days"),
         ({"version": "2.4.8"}, pa.array([0, -(2**51)], pa.timestamp("us", "UTC")), "before 1900-01-01 otherwise"),
         (
@@ -264,7 +264,11 @@ def test_a_limit_is_compared_as_a_value_of_the_columns_type(dataset, array, fiel
         (pa.array([0]), {"type": "Int64", "minimum": 0.5}, '"0" is below the minimum 0.5'),
         (pa.array([5]), {"type": "Int64", "minimum": 1e300}, '"5" is below the minimum 1.0000000000000001e+300'),
         (pa.array([2]), {"type": "Int64", "allowedValues": ["1.0"]}, '"2" is not one of the allowed values (1.0)'),
-        (pa.array([1]), {"type": "Int64", "allowedValues": ["one"]}, '"one" of its allowedValues is not an Int64'),
+        (
+            pa.array([1]),
+            {"type": "Int64", "allowedValues": ["one"]},
+            'one of its allowedValues is not an Int64 ("one")',
+        ),
         (pa.array([2**24 + 1]), {"type": "Float32"}, "cannot be read as Float32 without loss. Use Float64"),
     ],
 )
