@@ -302,6 +302,19 @@ def test_folders_that_tell_no_one_thing_are_refused(dataset, folders, said):
     assert (report.reason, said in report.message) == ("SourceMalformed", True)
 
 
+def test_what_a_folder_of_a_sensitive_column_tells_is_nowhere_in_what_is_said(dataset):
+    fields = [{"name": "x", "type": "Int64", "role": "Feature"}, {"name": "y", "type": "String", "role": "Sensitive"}]
+    dataset.write("y=rare%FF/a.csv", "x\n1\n")
+    refused = dataset.look(schema={"mode": "Strict", "fields": fields})
+    assert 'y=…/a.csv has a folder "y=…" that is not UTF-8' in refused.message
+    (dataset.source / "y=rare%FF" / "a.csv").unlink()
+    dataset.write("y=rare/a.csv", "x\n1\n")
+    dataset.write("y=rare/notes.txt", "?")
+    read = dataset.look(schema={"mode": "Strict", "fields": fields})
+    assert (read.outcome, "y=…/notes.txt" in read.reading.left_out) == ("Frozen", True)
+    assert "rare" not in read.to_json() + refused.to_json()
+
+
 def test_files_written_in_different_ways_are_read_each_in_its_own(dataset):
     dataset.write("a.csv", "x;y\n1;2,5\n")
     dataset.write("b.csv.gz", gzip.compress(b"x,y\n2,3.5\n", mtime=0))

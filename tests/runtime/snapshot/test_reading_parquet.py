@@ -18,6 +18,7 @@ from data_kit import data, tasks, writers
 from data_kit.tasks import frozen
 from hypothesis import HealthCheck, Phase, given, settings
 
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import parquetfile, shuffle
 from millrace_runtime.snapshot.source import File
 
@@ -224,6 +225,15 @@ def test_days_that_an_old_spark_counted_otherwise_are_refused_by_name_and_row(da
     assert said is None or ('a.parquet, row 2, column "x": ' in report.message and said in report.message)
 
 
+@pytest.mark.parametrize("role,said", [("Sensitive", "the value was written by"), ("EventTime", '"1582-10-14" was')])
+def test_a_day_that_an_old_spark_counted_otherwise_is_said_where_its_column_may_be_shown(dataset, role, said):
+    table = pa.table({"x": pa.array([DAY.date(), dt.date(1582, 10, 14)]), "y": [1, 2]})
+    dataset.put("a.parquet", table.replace_schema_metadata({f"{SPARK}legacyDateTime": ""}))
+    fields = [{"name": "x", "type": "Timestamp", "role": role}, {"name": "y", "type": "Int64", "role": "Feature"}]
+    report = look(dataset, schema={"mode": "Strict", "fields": fields})
+    assert (said in report.message, "1582-10-14" in report.message) == (True, role != "Sensitive")
+
+
 @pytest.mark.parametrize("name", ["_delta_log/00.json", "y=1/.hoodie/hoodie.properties", "metadata/v1.metadata.json"])
 def test_a_table_of_a_tool_that_keeps_deleted_rows_is_refused(dataset, name):
     dataset.put("a.parquet", pa.table({"x": [1]}))
@@ -318,7 +328,7 @@ def test_a_long_text_that_the_file_holds_once_is_given_to_a_few_rows_at_a_time(d
     monkeypatch.setattr(parquetfile, "_SMALL_DICTIONARY", 100)
     texts = pa.array(["a" * 1_000] * 200 + ["b"] * 200)
     dataset.put("a.parquet", pa.table({"x": texts.dictionary_encode() if is_category else texts, "y": range(400)}))
-    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""))
+    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""), Discretion())
     plain = pa.schema([("x", pa.string()), ("y", pa.int64())])
     tables = [table.cast(plain) for table in held.tables(["x", "y"])]
     assert sum(table.num_rows for table in tables) == 400
