@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 
 from millrace import cli
+from millrace.contract import erasure
 
 SAMPLES = Path(__file__).parents[1] / "manifests" / "samples"
 
@@ -58,3 +61,50 @@ def test_plan_refuses_what_it_cannot_read_in_a_sentence(
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert re.search(says, said)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "key"
+    path.write_text("a key of sixteen bytes\n")
+    return path
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, key: Path, lines: str, *more: str) -> int:
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    return cli.main(["erasure", "--key-file", str(key), *more])
+
+
+def test_erasure_prints_a_patch_that_adds_digests_and_no_id(
+    key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(monkeypatch, key, "alice@example.com\n\n4711\n", "--reference", "DSR-1") == 0
+    text = capsys.readouterr().out
+    ids = json.loads(text)["spec"]["erasure"]["ids"]
+    assert ids == {erasure.digest(b"a key of sixteen bytes", one): "DSR-1" for one in ("alice@example.com", "4711")}
+    assert "alice" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "lines", "reference", "says"),
+    [
+        ("short", "4711", "DSR-1", "the key has 5 bytes, 16 are needed"),
+        ("a key of sixteen bytes", "\n", "DSR-1", "expected 1 to 2048 Ids"),
+        ("a key of sixteen bytes", "4711\n" * 2049, "DSR-1", "got 2049"),
+        ("a key of sixteen bytes", "4711", "04711", "kept in clear"),
+    ],
+)
+def test_erasure_refuses_in_a_sentence_without_the_id(
+    key: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    lines: str,
+    reference: str,
+    says: str,
+) -> None:
+    key.write_text(content)
+    assert asked(monkeypatch, key, lines, "--reference", reference) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert "4711" not in said

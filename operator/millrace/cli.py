@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,22 +21,20 @@ OFFLINE = {
 }
 """Settings of ``plan`` where the environment says nothing."""
 
+APART = {
+    "store-credentials": "millrace.store_credentials",
+    "crds": "millrace.api.crds",
+    "conformance": "millrace.conformance.command",
+    "erasure": "millrace.erasure",
+}
+"""Commands that read their own arguments, and the modules whose `main` they are."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 for trouble with a sentence on stderr, 2 for wrong arguments."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["store-credentials"]:
-        from millrace import store_credentials
-
-        return store_credentials.main(given[1:])
-    if given[:1] == ["crds"]:
-        from millrace.api import crds
-
-        return crds.main(given[1:])
-    if given[:1] == ["conformance"]:
-        from millrace.conformance import command
-
-        return command.main(given[1:])
+    if given and given[0] in APART:
+        return int(importlib.import_module(APART[given[0]]).main(given[1:]))
     options = _parser().parse_args(given)
     try:
         options.command(options)
@@ -65,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("-f", "--filename", required=True, type=Path, help="YAML of custom resources and their children")
     plan.set_defaults(command=_plan)
     commands.add_parser("conformance", help="ask a server what it knows of the inference protocol", add_help=False)
+    commands.add_parser("erasure", help="digests of Ids that a Dataset is to forget", add_help=False)
     commands.add_parser("store-credentials", help="create the embedded store's credentials, once", add_help=False)
     return parser
 

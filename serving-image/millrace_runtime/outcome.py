@@ -6,13 +6,12 @@ import logging
 import os
 import pathlib
 import sys
-import traceback
 from collections.abc import Mapping
 
 from millrace.contract import environment, report, task
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
-from millrace_runtime import store, verbosity
+from millrace_runtime import discretion, store, verbosity
 
 
 class StageError(Exception):
@@ -57,7 +56,7 @@ def store_error(error: store.StoreError, missing: Reason, whose: str) -> StageEr
 
 
 def last_line(error: BaseException, limit: int = 400) -> str:
-    """`ValueError: what it said`, one line, without the traceback."""
+    """`ValueError: what it said`, one line, without the traceback: only of what is given no value that is not said."""
     said = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     name = type(error).__name__
     return f"{name}: {said[-1]}"[:limit] if said else name
@@ -84,4 +83,4 @@ def say(text: str, level: int = logging.INFO) -> None:
 def traced(error: BaseException) -> None:
     """Where a defect came from, for those who ask for DEBUG."""
     if verbosity.shows(logging.DEBUG):
-        say("".join(traceback.format_exception(error)).rstrip(), logging.DEBUG)
+        say(discretion.traced(error), logging.DEBUG)

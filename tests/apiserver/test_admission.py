@@ -289,28 +289,6 @@ def test_the_name_that_the_operator_asks_with_is_refused_to_all(api: Any, sample
         refused(api.create(probe, user=user, dry_run=True), "reserved")
 
 
-# ---------------------------------------------------------------------------------------------------------- secrets
-def test_a_dataset_names_only_secrets_that_its_writer_may_get(
-    api: Any, made: Any, samples: dict[str, Manifest], control_plane: Any
-) -> None:
-    refused(api.create(samples["dataset"], user="alice", dry_run=True), "may not get the Secret lake-reader")
-    without = copy.deepcopy(samples["dataset"])
-    del without["spec"]["source"]["secretRef"]
-    accepted(api.create(without, user="alice", dry_run=True))
-
-    control_plane.kubectl(
-        "-n", "ml", "create", "role", "lake", "--verb=get", "--resource=secrets", "--resource-name=lake-reader"
-    )
-    control_plane.kubectl("-n", "ml", "create", "rolebinding", "lake", "--role=lake", "--user=carol")
-    stored = made(samples["dataset"], user="carol")
-    accepted(api.patch(stored, {"spec": {"refresh": {"interval": "1h"}}}, user="alice"))
-    for source in ({"storageUri": "s3://payroll/"}, {"secretRef": {"name": "payroll"}}):
-        refused(api.patch(stored, {"spec": {"source": source}}, user="alice"), "may not get the Secret")
-    refused(api.patch(stored, {"spec": {"source": {"secretRef": {"name": "payroll"}}}}, user="carol"), "payroll")
-    accepted(api.patch(stored, {"spec": {"source": {"storageUri": "s3://lake/other/"}}}, user="carol"))
-    accepted(api.patch(stored, {"spec": {"source": {"secretRef": None}}}, user="alice"))
-
-
 # ---------------------------------------------------------------------------------------------------------- actions
 ACTION = {"revision": "3aa210c4"}
 ALARM = {**ACTION, "evaluatedTime": "2026-11-21T08:00:00Z"}

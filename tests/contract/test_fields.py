@@ -24,6 +24,7 @@ OPERATORS = {
     "worker": "in the pod's manifest",
     "refresh": "when a look is due is decided by the operator",
     "source.secretRef": "the Secret is mounted by the pod's manifest",
+    "erasure.keyRef": "the Secret is mounted by the pod's manifest",
     "author": "copied to the Model",
     "appliedBy": "copied to the Model",
     "datasetRef": "resolved to a version before the Job is made",

@@ -131,6 +131,35 @@ async def test_a_dataset_is_seen_with_its_jobs_and_their_pods(world: World, live
     assert live.asked == []
 
 
+def trained_on(name: str) -> dict[str, Any]:
+    return {**MODEL, "provenance": {"dataset": {"name": name, "version": 1, "digest": A}}}
+
+
+FORGETTING = {
+    **DATASET,
+    "erasure": {"field": "customer", "keyRef": {"name": "key"}, "ids": {f"0f7a41c2-{'a' * 64}": ""}},
+}
+
+
+async def test_a_dataset_that_is_to_forget_somebody_sees_the_models_of_its_versions(world: World) -> None:
+    for name, spec in (("churn-7", trained_on("churn")), ("other-1", trained_on("other")), ("imported-1", MODEL)):
+        put(world.store, resources.MODELS, name, spec=spec)
+    for version, spec, wanted in (("1", DATASET, []), ("2", FORGETTING, [("churn-7", A)])):
+        put(world.store, resources.DATASETS, "churn", spec=spec, status={}, version=version)
+        seen = await dataset.observe(world, "ml", "churn")
+        assert seen is not None
+        assert [(one.model, one.digest) for one in seen.models] == wanted
+
+
+@pytest.mark.parametrize("spec, woken", [(FORGETTING, [("ml", "churn")]), (DATASET, [])])
+def test_a_model_wakes_the_dataset_that_has_to_say_who_holds_somebody(
+    world: World, spec: dict[str, Any], woken: list[tuple[str, str]]
+) -> None:
+    put(world.store, resources.DATASETS, "churn", spec=spec)
+    made = {"metadata": {"name": "churn-7", "namespace": "ml"}, "spec": trained_on("churn")}
+    assert list(dataset.WATCHES[resources.MODELS](world, made)) == woken
+
+
 async def test_the_answer_of_a_finished_look_is_read_live(world: World, live: Live) -> None:
     """The Job's watch may be ahead of the pods'."""
     put(world.store, resources.DATASETS, "churn", spec=DATASET, status={})

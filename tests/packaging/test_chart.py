@@ -90,6 +90,11 @@ def test_an_install_needs_no_value_and_renders_the_same_twice(rendered: list[Man
         ("admission.trustedAppliers={it's me}", "/admission/trustedAppliers/0"),
         ("admission.otherNamespaces={LAB}", "/admission/otherNamespaces/0"),
         ("monitoring.podMonitor.interval=often", "/monitoring/podMonitor/interval"),
+        ("networkPolicy.namespaces={ML}", "/networkPolicy/namespaces/0"),
+        # A rule of egress to nobody in particular is one to everybody.
+        ("networkPolicy.store[0].ports[0].port=443", "/networkPolicy/store/0"),
+        ("networkPolicy.sources[0].to={}", "/networkPolicy/sources/0/to"),
+        ("networkPolicy.scrapers[0].from=me", "/networkPolicy/scrapers/0"),
         ("surprise=1", ""),
     ],
 )
@@ -217,8 +222,12 @@ def test_scraping_is_by_annotation_or_by_pod_monitor(rendered: list[Manifest]):
 
 def test_network_policies_come_only_when_asked_for(rendered: list[Manifest]):
     assert "NetworkPolicy" not in {manifest["kind"] for manifest in rendered}
-    names = {name for kind, name in by_name(template("networkPolicy.enabled=true")) if kind == "NetworkPolicy"}
-    assert names == {"millrace-operator", "millrace-store"}
+    asked = template("networkPolicy.enabled=true")
+    policies = {place[1:] for place in placed(asked) if place[0] == "NetworkPolicy"}
+    assert policies == {
+        ("millrace-system", "millrace-operator"), ("millrace-system", "millrace-store"),
+        ("default", "millrace-jobs"), ("default", "millrace-servers"),
+    }  # fmt: skip
 
 
 def test_applying_the_base_is_installing_the_chart(rendered: list[Manifest]):

@@ -59,3 +59,19 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* Egress that Jobs and servers need: names, and the store. */}}
+{{- define "millrace.reachable" -}}
+{{ toYaml .Values.networkPolicy.dns }}
+{{- if include "millrace.embedded" . }}
+- to:
+    - namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: {{ .Release.Namespace }}}
+      podSelector:
+        matchLabels: {{- include "millrace.selector" (list . "store") | nindent 10 }}
+  ports: [{port: 7070, protocol: TCP}]
+{{- end }}
+{{- with .Values.networkPolicy.store }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

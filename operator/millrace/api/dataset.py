@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import BY_NAME, SET, Resource, Rule, Shape
 from .dataset_status import DatasetStatus
+from .erasure import Erasure
 from .quantities import Count, DnsName, Duration, FieldName, Seed, Uri
 from .refs import SecretRef
 from .training_run import ResourceRequirements, bounded
@@ -93,11 +94,12 @@ class SchemaField(Shape):
     """The column's name in the source."""
     type: FieldType
     """What every value must be readable as."""
-    role: Literal["Feature", "Label", "Id", "EventTime", "Ignore"] = "Feature"
+    role: Literal["Feature", "Label", "Id", "EventTime", "Sensitive", "Ignore"] = "Feature"
     """What training does with the column: only Features are trained on.
 
     Id columns together tell a row from all others, so that it keeps its part whatever else changes; EventTime is when
-    it happened.
+    it happened. Sensitive columns are frozen, may be split by, and are given to no trainer; Ignore ones are not even
+    frozen. No value of an Id, a Sensitive or an Ignore column is ever said: in a message, a log, a report, a profile.
     """
     nullable: bool = True
     """Whether values may be missing."""
@@ -321,6 +323,17 @@ class DatasetSpec(Shape):
             message="a column of split.groupBy must not have role Ignore or Label",
             field=".split.groupBy",
         ),
+        Rule(
+            rule="!has(self.erasure) || (has(self.schema.fields) && self.schema.fields.exists(f, "
+            "f.name == self.erasure.field && f.role == 'Id' && f.type in ['String', 'Category', 'Int64']))",
+            message="erasure.field must be in schema.fields, with role Id and type String, Category or Int64",
+            field=".erasure.field",
+        ),
+        Rule(
+            rule="!has(oldSelf.erasure) || has(self.erasure)",
+            message="Ids that are to be forgotten stay so: put back erasure",
+            field=".erasure",
+        ),
     )
     source: Source
     """Where the rows are."""
@@ -336,6 +349,8 @@ class DatasetSpec(Shape):
     """What the rows must satisfy."""
     split: Split = Split()
     """How the rows are divided into train, validation and test."""
+    erasure: Erasure | None = None
+    """Ids whose rows no later version may have, whatever the source has."""
     worker: SnapshotWorker = SnapshotWorker()
     """What reads the source."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .base import ATOMIC, BY_TYPE, Shape, Status, Time
 from .conditions import Condition
+from .erasure import ErasureStatus
 from .quantities import Count, Decimal, Digest, DnsName, FieldName, Message, Uri
 
 
@@ -135,7 +136,7 @@ class DatasetStatus(Status):
     message: Message | None = None
     """Where it is and what comes next, in one line."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
-    """Ready, Reconciling, Stalled, Ingested, Valid."""
+    """Ready, Reconciling, Stalled, Ingested, Valid; Erased where Ids are to be forgotten."""
     current: DatasetVersion | None = None
     """The newest good version: what a new TrainingRun trains on."""
     versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
@@ -146,6 +147,8 @@ class DatasetStatus(Status):
     """Why the newest candidate was refused."""
     reading: SourceReading | None = None
     """What was found in the source when it was last read to the end."""
+    erasure: ErasureStatus | None = None
+    """Who still holds Ids that are to be forgotten."""
     job_name: DnsName | None = None
     """The Job that looks at the source, or looked last."""
     last_check_time: Time | None = None

@@ -6,6 +6,7 @@ by name. `tests/contract/test_fields.py` fails for one that is only on one side,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,7 +39,12 @@ class Role(StrEnum):
     LABEL = "Label"
     ID = "Id"
     EVENT_TIME = "EventTime"
+    SENSITIVE = "Sensitive"
     IGNORE = "Ignore"
+
+
+SPOKEN = frozenset({Role.FEATURE, Role.LABEL, Role.EVENT_TIME})
+"""Roles of columns whose values may be said; what else is said of a value is `millrace_runtime.discretion`'s."""
 
 
 class Compression(StrEnum):
@@ -186,6 +192,16 @@ class Csv(Record):
 
 
 @dataclass(frozen=True)
+class Erasure(Record):
+    """Ids whose rows are left out of every version. `field` is the column, `ids` maps `contract.erasure.digest` of each
+    to why.
+    """
+
+    field: str
+    ids: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class DatasetSpec(Record):
     """What is read, checked and divided."""
 
@@ -195,3 +211,4 @@ class DatasetSpec(Record):
     schema: Schema = Schema()
     validation: Validation = Validation()
     split: Split = Split()
+    erasure: Erasure | None = None

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     SNAPSHOT_OUT_OF_MEMORY = "SnapshotOutOfMemory"
     SNAPSHOT_OUT_OF_DISK = "SnapshotOutOfDisk"
     SNAPSHOT_CRASHED = "SnapshotCrashed"
+    ERASURE_KEY_MISSING = "ErasureKeyMissing"
 
     # A training run
     FETCH_FAILED = "FetchFailed"

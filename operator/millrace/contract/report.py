@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from millrace.contract.erasure import ErasureReport
 from millrace.contract.quality import Quality
 from millrace.contract.reading import ReadingSummary
 from millrace.contract.record import Record
@@ -24,7 +25,7 @@ EXIT_INFRASTRUCTURE = 3
 until its deadline, and the attempt counts for nothing."""
 
 _PROSE = frozenset({"message", "observed", "why", "leftOut", "dialect"})
-_LISTS = frozenset({"failedRules", "metrics", "championMetrics", "columns", "leakageSuspects"})
+_LISTS = frozenset({"failedRules", "metrics", "championMetrics", "columns", "leakageSuspects", "held"})
 _SHORTENINGS = ((1000, 20), (500, 20), (250, 20), (120, 10), (60, 5), (30, 3), (30, 1))
 """(characters of a sentence, elements of a list), tried in turn until the message fits."""
 
@@ -85,6 +86,8 @@ class SnapshotReport(Record):
     """What was found in the source; None where it was not read again."""
     quality: Quality | None = None
     """Of a version that was frozen."""
+    erasure: ErasureReport | None = None
+    """Who still holds Ids that are to be forgotten; None where there are none."""
 
 
 @dataclass(frozen=True)

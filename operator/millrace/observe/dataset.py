@@ -8,7 +8,7 @@ from millrace.api import keys, resources
 from millrace.api.dataset import Dataset
 from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, World
-from millrace.decide.dataset import Observation, looks_at
+from millrace.decide.dataset import Descendant, Observation, looks_at
 from millrace.observe import jobs
 
 
@@ -21,7 +21,23 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     wanted = looks_at(dataset, now)
     found = await jobs.owned(world, dataset.metadata.uid, wanted)
     has_turn = wanted is None or any(job.name == wanted for job in found) or _has_turn(world, namespace, wanted)
-    return Observation(now=now, dataset=dataset, jobs=found, has_turn=has_turn, platform=jobs.platform(world))
+    return Observation(
+        now=now,
+        dataset=dataset,
+        jobs=found,
+        models=tuple(_descendants(world, dataset)),
+        has_turn=has_turn,
+        platform=jobs.platform(world),
+    )
+
+
+def _descendants(world: World, dataset: Dataset) -> Iterator[Descendant]:
+    """Models of its versions, where Ids are to be forgotten."""
+    if dataset.spec.erasure is None:
+        return
+    for model in world.store.find(resources.MODELS, by_origin, dataset.metadata.name, dataset.metadata.namespace):
+        digest = str(model["spec"]["provenance"]["dataset"].get("digest") or "")
+        yield Descendant(model=model["metadata"]["name"], digest=digest)
 
 
 def _has_turn(world: World, namespace: str, job: str) -> bool:
@@ -40,6 +56,21 @@ def by_looking(dataset: Manifest) -> Iterable[bool]:
     return [True] if (dataset.get("status") or {}).get("jobName") else []
 
 
+def by_origin(model: Manifest) -> Iterable[str]:
+    """The Dataset that a Model says it was trained on."""
+    name = (((model.get("spec") or {}).get("provenance") or {}).get("dataset") or {}).get("name")
+    return [name] if name else []
+
+
+def _of_model(world: World, model: Manifest) -> Iterator[tuple[str, str]]:
+    """The Dataset that has to say who still holds Ids that are to be forgotten."""
+    namespace = model["metadata"].get("namespace") or ""
+    for name in by_origin(model):
+        dataset = world.store.get(resources.DATASETS, namespace, name)
+        if dataset is not None and (dataset.get("spec") or {}).get("erasure"):
+            yield namespace, name
+
+
 def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
     """When a look has ended: the Datasets that have waited longest, as many as may go on at a time."""
     if list(by_going_on(job)) and world.store.get(resources.JOBS, *name_of(job)) is not None:
@@ -53,5 +84,5 @@ def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
     yield from map(name_of, waiting[: world.looks.most])
 
 
-WATCHES: MapFunctions = {resources.JOBS: _next_in_line}
+WATCHES: MapFunctions = {resources.JOBS: _next_in_line, resources.MODELS: _of_model}
 """A Dataset's own Jobs come by ownerReference and their pods by label."""

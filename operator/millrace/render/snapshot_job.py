@@ -9,6 +9,7 @@ from millrace.api.dataset_status import DatasetVersion
 from millrace.contract import environment, report
 from millrace.contract import task as told
 from millrace.contract.dataset import DatasetSpec
+from millrace.contract.erasure import KEY_PREFIX
 from millrace.render import metadata, pod
 from millrace.render.pod import Platform
 
@@ -20,10 +21,12 @@ CONTAINER = "snapshot"
 def render(dataset: Dataset, name: str, previous: DatasetVersion | None, platform: Platform) -> dict[str, Any]:
     """The Job `name`; rows of `previous` keep their split."""
     labels = metadata.labels("snapshot", dataset=dataset.metadata.name)
-    source = dataset.spec.source.secret_ref
+    source, erased = dataset.spec.source.secret_ref, dataset.spec.erasure
     secrets = [pod.secret(platform.store_secret)]
     if source is not None:
         secrets.append(pod.secret(source.name, environment.SOURCE_PREFIX))
+    if erased is not None and erased.ids:
+        secrets.append(pod.secret(erased.key_ref.name, KEY_PREFIX))
     snapshot = pod.container(
         CONTAINER,
         platform.trainer_image,

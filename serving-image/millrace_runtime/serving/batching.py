@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from millrace_runtime import discretion
 from millrace_runtime.serving import log
 from millrace_runtime.serving.session import ModelFailed, Session
 from millrace_runtime.serving.statistics import Statistics
@@ -187,7 +188,7 @@ class Batcher:
         try:
             self._told(run.feeds, results, run.rows)
         except Exception as error:  # noqa: BLE001 - counting must not cost an answer
-            log.write("error", "a run could not be counted", error=f"{type(error).__name__}: {error}"[:500])
+            log.write("error", "a run could not be counted", error=discretion.told(error))
         if len(run.requests) == 1:
             run.requests[0].done(results)
             return

@@ -15,6 +15,7 @@ import orjson
 import millrace
 from millrace.contract.environment import SERVER_READY_PATH, ServerEnvironment
 from millrace.contract.router import REVISION_DOMAIN, revision_host
+from millrace_runtime import discretion
 from millrace_runtime.serving import log, rest
 from millrace_runtime.serving.dataplane import PLATFORM, DataPlane
 from millrace_runtime.serving.failure import RequestFailed
@@ -107,7 +108,7 @@ class Endpoints:
         except RequestFailed as failure:
             return failed(failure)
         except Exception as error:  # noqa: BLE001 - a defect is answered and logged, it must not end the server
-            log.write("error", "a request met a defect of the server", error=f"{type(error).__name__}: {error}"[:500])
+            log.write("error", "a request met a defect of the server", error=discretion.told(error))
             return failed(RequestFailed(500, "the server failed on this request; its log has the detail"))
 
     def answer(self, path: str, method: str) -> Response:

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from millrace.contract.environment import GRACEFUL_SECONDS, ServerEnvironment
 from millrace.contract.golden import RUN_BYTES, loading_bytes
 from millrace.contract.reasons import Reason
-from millrace_runtime import memory
+from millrace_runtime import discretion, memory
 from millrace_runtime.serving import artifact, log, verification
 from millrace_runtime.serving.app import App
 from millrace_runtime.serving.dataplane import DataPlane
@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
             self.failure, self.should_exit = failure, True
             return
         except Exception as error:  # noqa: BLE001 - else the pod would stay unready without a reason
-            text = f"{type(error).__name__}: {error}"
+            text = discretion.told(error)
             self.failure, self.should_exit = ServerFailed(Reason.MODEL_NOT_LOADABLE, text), True
             return
         self._endpoints.plane = plane

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from millrace.contract.reasons import Reason
-from millrace_runtime import datatypes
+from millrace_runtime import datatypes, discretion
 from millrace_runtime.serving.failure import ServerFailed
 from millrace_runtime.serving.tensors import Array, Signature, TensorSpec
 
@@ -20,7 +20,7 @@ The protocol has no maps: served as a tensor of one column per class, in that or
 
 
 class ModelFailed(Exception):
-    """The runtime refused to compute; the text is the runtime's and may show internals of the model."""
+    """The runtime refused to compute; the text says which node and may show internals of the model."""
 
 
 class Session:
@@ -45,7 +45,7 @@ class Session:
         try:
             results = list(self._session.run(self._names, feeds))
         except Exception as error:  # as above
-            raise ModelFailed(_first_line(error)) from error
+            raise ModelFailed(discretion.of_a_run(error)) from error
         for index, dtype in self._maps.items():
             results[index] = np.array([list(row.values()) for row in results[index]], dtype)
         return results

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from millrace_runtime import discretion
 from millrace_runtime.serving.failure import RequestFailed
 
 type_of = type
@@ -93,13 +94,13 @@ def decode(spec: TensorSpec, tensor: Mapping[str, Any]) -> Array:
     shape = declared(spec, tensor)
     data = tensor.get("data")
     if type_of(data) is not list:
-        got = "no data" if data is None else _short(data)
+        got = "no data" if data is None else discretion.kind(data)
         raise refused(spec, f"expected data as a list, got {got}")
     flat = _flatten(spec, data, shape)
     accepted, words = _ACCEPTED[spec.dtype.kind]
     if not accepted.issuperset(map(type_of, flat)):
         index = next(index for index, value in enumerate(flat) if type_of(value) not in accepted)
-        raise refused(spec, f"expected {words}, got {_short(flat[index])} at element {index}")
+        raise refused(spec, f"expected {words}, got {discretion.kind(flat[index])} at element {index}")
     return _array(spec, flat).reshape(shape)
 
 
@@ -133,8 +134,8 @@ def _array(spec: TensorSpec, flat: list[Any]) -> Array:
             return np.array(flat, dtype=spec.dtype)
     except (OverflowError, ValueError) as error:
         index = next((index for index, value in enumerate(flat) if not _fits(spec, value)), 0)
-        message = f"expected {spec.datatype}, got {_short(flat[index])} at element {index}, which is out of its range"
-        raise refused(spec, message) from error
+        got = f"got {discretion.kind(flat[index])} at element {index}, which is out of its range"
+        raise refused(spec, f"expected {spec.datatype}, {got}") from error
 
 
 def _fits(spec: TensorSpec, value: Any) -> bool:

@@ -8,7 +8,7 @@ import sys
 
 from millrace.contract.reasons import Reason
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
-from millrace_runtime import outcome
+from millrace_runtime import discretion, outcome
 from millrace_runtime.snapshot import spec
 
 
@@ -30,7 +30,7 @@ def main() -> int:
         report, code = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_OUT_OF_MEMORY, text), 0
     except Exception as error:  # noqa: BLE001 - the message is all that is left of this container
         outcome.traced(error)
-        report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, outcome.last_line(error))
+        report = SnapshotReport(SnapshotOutcome.FAILED, Reason.SNAPSHOT_CRASHED, discretion.told(error))
         code = 1
     outcome.write_termination_message(report)
     return code

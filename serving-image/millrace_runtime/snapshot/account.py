@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from millrace.contract.dataset import Role
 from millrace.contract.reading import Column, FileRead, Reading
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot.schema import Contract
 from millrace_runtime.snapshot.tables import Sheet
 
@@ -21,8 +22,9 @@ _LETTERS = 80
 class Account:
     """Adds up blocks of typed rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, discretion: Discretion) -> None:
         self.rows = 0
+        self._discretion = discretion
         self._missing: dict[str, int] = {}
         self._examples: dict[str, tuple[str, ...]] = {}
 
@@ -32,7 +34,7 @@ class Account:
         for name in table.column_names:
             column = table[name]
             self._missing[name] = self._missing.get(name, 0) + column.null_count
-            if not self._examples.get(name):
+            if not self._examples.get(name) and not self._discretion.hides(name):
                 found = pc.unique(column.slice(0, _LOOKED_AT).drop_null()).slice(0, EXAMPLES).to_pylist()
                 self._examples[name] = tuple(_shown(value) for value in found)
 

@@ -117,7 +117,7 @@ def check(column: Array, field: Field) -> None:
     if field.allowed_values is not None:
         shown = ", ".join(field.allowed_values[:8])
         allowed = pc.or_kleene(pc.is_in(column, _allowed(field)), pc.is_null(column))
-        refuse(column, pc.invert(allowed), f"is not one of the allowed values ({shown})")
+        refuse(column, pc.invert(allowed), "is not one of the allowed values", against=shown)
 
 
 def limits(field: Field) -> tuple[Any, Any]:
@@ -153,11 +153,11 @@ def _allowed(field: Field) -> Array:
     try:
         return listed if field.type in TEXT else texts.parse(listed, field.type)
     except MisfitError as fault:
-        raise MisfitError(None, f'"{fault.value[:30]}" of its allowedValues', fault.problem) from fault
+        raise MisfitError(None, "one of its allowedValues", fault.problem, f'"{fault.value[:30]}"') from fault
 
 
-def refuse(column: Array, bad: Array, problem: str, value: str | None = None) -> None:
+def refuse(column: Array, bad: Array, problem: str, value: str | None = None, against: str = "") -> None:
     """Raises MisfitError for the first row where `bad` is true."""
     row = pc.index(bad, True).as_py()
     if row >= 0:
-        raise MisfitError(row, str(column[row].as_py()) if value is None else value, problem)
+        raise MisfitError(row, str(column[row].as_py()) if value is None else value, problem, against)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from millrace.contract.dataset import Csv
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import dialect, streams, structure
 from millrace_runtime.snapshot.dialect import Dialect, refusal
 from millrace_runtime.snapshot.source import File
@@ -159,7 +160,7 @@ class CsvFile:
         try:
             table = self._parsed(block.data)
         except pa.ArrowInvalid as error:
-            raise self._ragged(block, str(error)) from error
+            raise self._ragged(block) from error
         if table.num_rows != len(block.records):
             why = f"{len(block.records)} records from line {block.line} on were read as {table.num_rows}"
             raise refusal(self.file.name, f"{why}. Set spec.csv.quote and spec.csv.delimiter")
@@ -184,12 +185,13 @@ class CsvFile:
             ),
         )
 
-    def _ragged(self, block: Block, said: str) -> Exception:
+    def _ragged(self, block: Block) -> Exception:
+        """The parser's own words quote the row."""
         marks = block.held.outside(structure.find(block.data, self.dialect.delimiter))
         counts = block.records.fields(marks)
         wrong = (counts != len(self.names)).nonzero()[0]
         if not len(wrong):
-            return refusal(self.file.name, f"{said.strip().splitlines()[0][:200]} (below line {block.line})")
+            return refusal(self.file.name, f"the records from line {block.line} on cannot be read. Set spec.csv")
         at = block.line + structure.line(block.data, int(block.records.firsts[wrong[0]]))
         fields = f"{counts[wrong[0]]} field{'s' if counts[wrong[0]] != 1 else ''}"
         return refusal(
@@ -211,7 +213,7 @@ class CsvFile:
                 raise refusal(self.file.name, f"{why}. Set spec.csv.quote")
 
 
-def opened(file: File, asked: Csv, known: frozenset[str]) -> CsvFile:
+def opened(file: File, asked: Csv, known: frozenset[str], discretion: Discretion) -> CsvFile:
     """Find out how the file is written. Raises StageError(SourceMalformed)."""
-    found = dialect.detect(file, asked, known)
+    found = dialect.detect(file, asked, known, discretion)
     return CsvFile(file, found, asked.quote is None and found.quote == '"')

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from millrace.contract.dataset import Compression, Csv, Quote
 from millrace.contract.reasons import Reason
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import streams, structure
 from millrace_runtime.snapshot.source import File
@@ -56,7 +57,7 @@ class Dialect:
         return f"{mark}-separated, {quoted}{comma}, {self.encoding}{packed}"
 
 
-def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
+def detect(file: File, asked: Csv, known: Collection[str], discretion: Discretion) -> Dialect:
     """Return the file's dialect; `known` are column names that the header is expected to have.
 
     Raises StageError(SourceMalformed) where the file can be read in two ways, or in none.
@@ -67,7 +68,7 @@ def detect(file: File, asked: Csv, known: Collection[str]) -> Dialect:
     skipped, declared = _preamble(sample)
     body = sample[skipped:]
     newline = _newline(body)
-    found = _Sample(file.name, body, newline, whole)
+    found = _Sample(file.name, body, newline, whole, discretion.hides_some)
     if not body.strip():
         raise refusal(file.name, "it has no header. Write the columns' names into the first line")
     quote = _quote(found, asked)
@@ -124,6 +125,8 @@ class _Sample:
     data: bytes
     newline: bytes
     whole: bool
+    is_discreet: bool
+    """Of whose column a field is, is not known yet: none is quoted."""
 
     def delimiter(self, marks: Sequence[str], quote: str, known: Collection[str]) -> str:
         """The one of the marks that fits. Raises StageError where none or several do."""
@@ -193,7 +196,8 @@ class _Sample:
         some_point, point = self._fraction(".", _DECIMAL_POINT, delimiter, quote)
         if (comma and some_point) or (some_point and not point and delimiter == ";"):
             shown = " and ".join(f'"{some}"' for some in (point or some_point, comma or some_comma) if some)
-            raise refusal(self.file, f"its decimal mark may be a point or a comma ({shown}). Set spec.csv.decimal")
+            examples = "" if self.is_discreet else f" ({shown})"
+            raise refusal(self.file, f"its decimal mark may be a point or a comma{examples}. Set spec.csv.decimal")
         return "," if comma else "."
 
     def _fraction(self, mark: str, pattern: re.Pattern[str], delimiter: str, quote: str) -> tuple[str, str]:

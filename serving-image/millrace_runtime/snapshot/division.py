@@ -108,10 +108,13 @@ def ways(fields: Sequence[Field], how: Split, previous: Previous | None) -> Ways
     return history.ways(identity.of(fields, groups, past), past)
 
 
-def divide(rows: Rows, how: Split, told: Ways, previous: Previous | None) -> Division:
-    """Raises StageError when what earlier versions know cannot be read, or a time is missing."""
+def divide(rows: Rows, how: Split, told: Ways, previous: Previous | None, erased: Numbers) -> Division:
+    """Divide the rows; what `erased` keys stand for is not remembered.
+
+    Raises StageError when what earlier versions know cannot be read, or a time is missing.
+    """
     values = rows.values()
-    recalled = history.recall(previous, told, rows.known, rows.scratch)
+    recalled = history.recall(previous, told, rows.known, rows.scratch, erased)
     units = rows.units()
     before = previous.manifest.split.fractions if previous else None
     parts = None

@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from millrace.contract.reasons import Reason
 from millrace_runtime.outcome import StageError, say
-from millrace_runtime.snapshot import forgotten, identity, manifest
+from millrace_runtime.snapshot import forgotten, hashing, identity, manifest
 from millrace_runtime.snapshot.forgotten import Departed
 from millrace_runtime.snapshot.hashing import Hashes, Numbers
 from millrace_runtime.snapshot.identity import NO_KEY, Keyed
@@ -166,8 +166,11 @@ def ways(now: Identity, past: Manifest | None) -> Ways:
     return Ways(now, common if common.columns else None, before)
 
 
-def recall(previous: Previous | None, how: Ways, rows: Lookups, scratch: pathlib.Path) -> Recalled:
-    """Look rows up in everything that was frozen before, by their keys of each way. Raises StageError."""
+def recall(previous: Previous | None, how: Ways, rows: Lookups, scratch: pathlib.Path, erased: Numbers) -> Recalled:
+    """Look rows up in everything that was frozen before, by their keys of each way. Raises StageError.
+
+    Keys that are `erased` are not remembered any more.
+    """
     if previous is None:
         unknown = np.full(rows.rows, UNKNOWN, dtype=np.int8)
         return Recalled(unknown, Departed(), (how.now,), by_features=rows.by_features)
@@ -175,7 +178,7 @@ def recall(previous: Previous | None, how: Ways, rows: Lookups, scratch: pathlib
     memory = _remembered(previous, how, scratch)
     parts = np.full(rows.rows, UNKNOWN, dtype=np.int8)
     lookups = (*rows.kinds, *rows.bridge, *rows.before)
-    _look_up(memory, lookups, parts)
+    _look_up(memory, lookups, parts, erased)
     departed = memory.departed
     reread = memory.reread[0] if memory.reread else None
     if not departed:
@@ -218,16 +221,16 @@ def write(recalled: Recalled, kinds: Keyed, parts: Parts, folder: pathlib.Path) 
     return made, len(gone.key)
 
 
-def _look_up(memory: _Memory, lookups: Sequence[Records], parts: Parts) -> None:
+def _look_up(memory: _Memory, lookups: Sequence[Records], parts: Parts, erased: Numbers) -> None:
     """Give each row the part closest to training that one of its keys had, and tell which keys no row has."""
     was_forgotten = memory.departed.filter
     for held, *mine in spans(memory.records, *lookups):
         known = Known.over((piece["key"], piece["part"], piece["age"]) for piece in held)
-        seen = np.zeros(len(known.keys), bool)
+        left = ~hashing.among(known.keys, erased)
         for each in mine:
             for piece in each:
-                seen[_take(parts, piece, known)] = True
-        memory.departed.add(known.keys[~seen], known.parts[~seen], known.ages[~seen])
+                left[_take(parts, piece, known)] = False
+        memory.departed.add(known.keys[left], known.parts[left], known.ages[left])
     if was_forgotten:
         for many in spans(*lookups):
             for piece in (piece for each in many for piece in each):

@@ -82,6 +82,14 @@ def keys_left(rows: Hashes, identity: Identity) -> tuple[Numbers, ...]:
     return tuple(made)
 
 
+def keys_with(rows: Hashes, how: Identity, column: str) -> tuple[Numbers, ...]:
+    """Return the keys of the kinds that the column is part of, as far as they can be made: only its value has them."""
+    names = set(rows.names)
+    kinds = (("id", how.ids, how.salts), ("group", how.groups, how.groups))
+    made = [_joint(rows, of, kind, salts) for kind, of, salts in kinds if column in of and set(of) <= names]
+    return tuple(keys[keys != NO_KEY] for keys in made)
+
+
 class Keyed:
     """Rows' numbers by their keys, one set of records for each kind of key. Iterates over these."""
 

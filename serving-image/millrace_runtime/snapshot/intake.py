@@ -14,6 +14,7 @@ from millrace_runtime.snapshot import division, rules, schema
 from millrace_runtime.snapshot.account import Account
 from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.division import Rows
+from millrace_runtime.snapshot.erasing import Erased, Wanted
 from millrace_runtime.snapshot.history import Previous
 from millrace_runtime.snapshot.schema import Contract
 from millrace_runtime.snapshot.shuffle import Shuffle
@@ -32,14 +33,17 @@ class Intake:
     checks: list[rules.Check]
     account: Account
     contract: Contract
+    erased: Erased
+    """Rows that were left out, as theirs are to be forgotten."""
 
 
 @dataclass(frozen=True)
 class Dividing:
-    """How rows are divided, and the version before."""
+    """How rows are divided, the version before, and who is left out."""
 
     how: Split
     previous: Previous | None
+    wanted: Wanted | None = None
 
 
 def read(
@@ -66,12 +70,14 @@ def _read(
     frozen = tuple(one for one in contract.fields if one.role is not Role.IGNORE)
     names = [one.name for one in frozen]
     numbers = Rows(frozen, split.how, division.ways(frozen, split.how, split.previous), scratch)
-    checks = rules.checks(asked, names, scratch)
-    intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, Account(), contract)
+    checks = rules.checks(asked, names, scratch, contract.discretion)
+    erased = Erased(split.wanted, frozen, split.how.group_by or ())
+    account = Account(contract.discretion)
+    intake = Intake(frozen, Shuffle(scratch / "table"), numbers, checks, account, contract, erased)
     for sheet in sheets:
         say(f"reading {sheet.name}: {sheet.dialect or sheet.names}", logging.DEBUG)
         # Reading, numbering and spilling run side by side.
-        for table, numbered in ahead(_numbered(ahead(_typed(contract, sheet)), numbers, names)):
+        for table, numbered in ahead(_numbered(ahead(_typed(contract, sheet, erased)), numbers, names)):
             for check in intake.checks:
                 check.see(table)
             intake.account.see(table)
@@ -85,8 +91,8 @@ def _numbered(tables: Iterator[Table], numbers: Rows, names: Sequence[str]) -> I
         yield table, numbers.see(table.select(names))
 
 
-def _typed(contract: Contract, sheet: Sheet) -> Iterator[Table]:
+def _typed(contract: Contract, sheet: Sheet, erased: Erased) -> Iterator[Table]:
     before = 0
     for table in sheet.tables([one.name for one in contract.fields]):
-        yield contract.typed(sheet, table, before)
+        yield erased.kept(contract.typed(sheet, table, before))
         before += table.num_rows

@@ -74,6 +74,9 @@ class Manifest(Record):
     """Units of the memory that no row belongs to any more: the last of its file."""
     by_features: bool = True
     """Whether a unit of the memory has neither an Id nor a group."""
+    erased: tuple[str, ...] = ()
+    """Digests of the Ids whose rows were left out, sorted; `erased_by` is the column that they are of."""
+    erased_by: str = ""
     lineage: tuple[Ancestor, ...] = ()
     """Versions before whose rows are not all in the memory under the present identity, the oldest first."""
 
@@ -119,9 +122,19 @@ def schema_digest(fields: Iterable[Field]) -> str:
     return of([field.to_dict() for field in fields])
 
 
+def home(store_uri: str, namespace: str, name: str) -> str:
+    """The folder that all versions of a Dataset are in, with a trailing slash."""
+    return f"{store_uri.rstrip('/')}/datasets/{namespace}/{name}/"
+
+
+def short(digest: str) -> str:
+    """What a folder or a file is called after a digest: `sha256-` and 16 digits."""
+    return digest.replace(":", "-")[:23]
+
+
 def location(store_uri: str, namespace: str, name: str, digest: str) -> str:
     """The folder of a version, with a trailing slash."""
-    return f"{store_uri.rstrip('/')}/datasets/{namespace}/{name}/{digest.replace(':', '-')[:23]}/"
+    return f"{home(store_uri, namespace, name)}{short(digest)}/"
 
 
 def join(folder: str, name: str) -> str:

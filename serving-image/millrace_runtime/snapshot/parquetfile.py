@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from millrace.contract.reasons import Reason
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot.source import File
-from millrace_runtime.snapshot.texts import MisfitError
 
 Table = Any
 BATCH_BYTES = 32 * 1024 * 1024
@@ -34,8 +34,9 @@ _GREGORIAN, _ZONES = (pa.array([day]).cast(pa.timestamp("us"))[0] for day in ("1
 class ParquetFile:
     """One file, open only while its rows are read. Raises StageError(SourceMalformed) when made of something else."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: File, discretion: Discretion) -> None:
         self.file = file
+        self._discretion = discretion
         with self._opened("us") as held:
             self.schema: pa.Schema = held.schema_arrow
             leaves = [held.schema.column(index) for index in range(len(held.schema))]
@@ -86,9 +87,9 @@ class ParquetFile:
         before = 0
         for batch in self._steps("us", names):
             if twins is not None:
-                _check_ancient(batch, next(twins), before, self.file.name)
+                self._check_ancient(batch, next(twins), before)
             for name in set(self._doubtful).intersection(names):
-                _check_calendar(batch[name], self._doubtful[name], f'column "{name}"', before, self.file.name)
+                self._check_calendar(batch[name], name, before)
             before += batch.num_rows
             yield batch
 
@@ -155,8 +156,34 @@ class ParquetFile:
         return StageError(Reason.SOURCE_MALFORMED, text)
 
     def _malformed(self, error: Exception) -> StageError:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        said = self._discretion.words(error)
         return StageError(Reason.SOURCE_MALFORMED, f"{self.file.name} is not Parquet: {said}. Write it again.")
+
+    def _check_ancient(self, batch: Any, exact: Any, before: int) -> None:
+        """INT96 has nanoseconds in a day and no range: read as microseconds, checked against what nanoseconds say."""
+        for name in exact.schema.names:
+            fine, coarse = exact[name].cast(pa.int64()), batch[name].cast(pa.int64())
+            near = pc.and_(pc.greater(coarse, _NS_RANGE[0]), pc.less(coarse, _NS_RANGE[1]))
+            lost = pc.and_(near, pc.not_equal(pc.multiply(coarse, _NS), pc.if_else(near, fine, 0)))
+            row = pc.index(lost, True).as_py()
+            if row >= 0:
+                value = self._discretion.quoted(name, f"{fine[row]} ns")
+                where = f'{self.file.name}, row {before + row + 1}, column "{name}"'
+                text = f"{where}: {value} is finer than the microseconds of a Timestamp. Write microseconds."
+                raise StageError(Reason.SCHEMA_MISMATCH, text)
+
+    def _check_calendar(self, column: Any, name: str, before: int) -> None:
+        since = self._doubtful[name]
+        instants = column.cast(pa.timestamp("s") if pa.types.is_date(column.type) else column.type)
+        plain = instants.cast(pa.timestamp(instants.type.unit)).cast(pa.timestamp("us"), safe=False)
+        row = pc.index(pc.less(plain, since), True).as_py()
+        if row >= 0:
+            value, day = (str(each)[:10] for each in (plain.slice(row, 1).cast(pa.string())[0], since))
+            where = f'{self.file.name}, row {before + row + 1}, column "{name}"'
+            quoted = self._discretion.quoted(name, value)
+            said = f"{quoted} was written by a Spark that counts days before {day} otherwise"
+            advice = "Write it again with datetimeRebaseModeInWrite CORRECTED"
+            raise StageError(Reason.SCHEMA_MISMATCH, f"{where}: {said}. {advice}.")
 
 
 def _decoded(batch: Any) -> Any:
@@ -184,29 +211,3 @@ def _page_size(header: bytes) -> int | None:
         numbers.append(value >> 1)
         at = end + 1
     return numbers[1]
-
-
-def _check_ancient(batch: Any, exact: Any, before: int, file: str) -> None:
-    """INT96 has nanoseconds in a day and no range: read as microseconds, checked against what nanoseconds say."""
-    for name in exact.schema.names:
-        fine, coarse = exact[name].cast(pa.int64()), batch[name].cast(pa.int64())
-        near = pc.and_(pc.greater(coarse, _NS_RANGE[0]), pc.less(coarse, _NS_RANGE[1]))
-        lost = pc.and_(near, pc.not_equal(pc.multiply(coarse, _NS), pc.if_else(near, fine, 0)))
-        row = pc.index(lost, True).as_py()
-        if row >= 0:
-            fault = MisfitError(before + row, f"{fine[row]} ns", "is finer than the microseconds of a Timestamp")
-            text = (
-                f'{file}, row {before + row + 1}, column "{name}": "{fault.value}" {fault.problem}. Write microseconds.'
-            )
-            raise StageError(Reason.SCHEMA_MISMATCH, text)
-
-
-def _check_calendar(column: Any, since: Any, name: str, before: int, file: str) -> None:
-    instants = column.cast(pa.timestamp("s") if pa.types.is_date(column.type) else column.type)
-    plain = instants.cast(pa.timestamp(instants.type.unit)).cast(pa.timestamp("us"), safe=False)
-    row = pc.index(pc.less(plain, since), True).as_py()
-    if row >= 0:
-        value, day = (str(each)[:10] for each in (plain.slice(row, 1).cast(pa.string())[0], since))
-        said = f"{file}, row {before + row + 1}, {name}: {value} was written by a Spark that counts days before {day}"
-        advice = "Write it again with datetimeRebaseModeInWrite CORRECTED"
-        raise StageError(Reason.SCHEMA_MISMATCH, f"{said} otherwise. {advice}.")

@@ -12,6 +12,7 @@ import pyarrow as pa
 from millrace.contract.dataset import NullFraction, RowCount, Rule, Unique
 from millrace.contract.reasons import Reason
 from millrace.contract.report import FailedRule
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import hashing
 from millrace_runtime.snapshot.hashing import Hashes, Numbers
@@ -32,7 +33,7 @@ class Check(Protocol):
         """The rule, if it does not hold; `rows` are all rows once more, to find an example in."""
 
 
-def checks(rules: Sequence[Rule], names: Sequence[str], scratch: pathlib.Path) -> list[Check]:
+def checks(rules: Sequence[Rule], names: Sequence[str], scratch: pathlib.Path, discretion: Discretion) -> list[Check]:
     """One check a rule. Raises StageError(SchemaMismatch) for a rule about a column that is not frozen."""
     found: list[Check] = []
     for number, rule in enumerate(rules):
@@ -43,7 +44,7 @@ def checks(rules: Sequence[Rule], names: Sequence[str], scratch: pathlib.Path) -
             found.append(_Missing(rule.name, rule.null_fraction))
         elif rule.unique is not None:
             _present(rule.name, rule.unique.fields, names)
-            found.append(_Repeated(rule.name, rule.unique, scratch / f"unique-{number}"))
+            found.append(_Repeated(rule.name, rule.unique, scratch / f"unique-{number}", discretion))
     return found
 
 
@@ -82,8 +83,8 @@ class _Missing:
 class _Repeated:
     """Rows by a number of the columns: equal rows are in one range. Those that look equal are compared once more."""
 
-    def __init__(self, name: str, wanted: Unique, scratch: pathlib.Path) -> None:
-        self.name, self.wanted, self._keys = name, wanted, Records(scratch)
+    def __init__(self, name: str, wanted: Unique, scratch: pathlib.Path, discretion: Discretion) -> None:
+        self.name, self.wanted, self._keys, self._discretion = name, wanted, Records(scratch), discretion
 
     def see(self, table: Table) -> None:
         self._keys.add(self._numbers(table))
@@ -101,9 +102,17 @@ class _Repeated:
         if example is None:
             return None
         excess = proven if excess <= _COMPARED else excess
-        shown = ", ".join(f"{name}={value}" for name, value in zip(self.wanted.fields, example, strict=True))[:120]
-        listed = ", ".join(self.wanted.fields)
-        return FailedRule(self.name, str(excess), f"{excess} rows repeat the key ({listed}), such as {shown}")
+        return FailedRule(
+            self.name,
+            str(excess),
+            f"{excess} rows repeat the key ({', '.join(self.wanted.fields)}){self._such_as(example)}",
+        )
+
+    def _such_as(self, example: tuple[Any, ...]) -> str:
+        """A row that repeats another one, as far as its values may be said."""
+        pairs = zip(self.wanted.fields, example, strict=True)
+        shown = [f"{name}={value}" for name, value in pairs if not self._discretion.hides(name)]
+        return f", such as {', '.join(shown)[:120]}" if shown else ""
 
     def _compared(
         self, rows: Iterator[Table], alike: Numbers, *, all_of_them: bool

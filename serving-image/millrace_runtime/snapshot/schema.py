@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from millrace.contract.dataset import Field, FieldType, Mode, Role, Schema
 from millrace.contract.reasons import Reason
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import columns, inference
 from millrace_runtime.snapshot.inference import Guess
@@ -43,6 +44,11 @@ class Contract:
     blank: frozenset[str] = frozenset()
     """Columns of which no value was seen yet."""
 
+    @property
+    def discretion(self) -> Discretion:
+        """What may be said of the columns' values."""
+        return Discretion(self.fields)
+
     def settled(self, *, is_sure: bool) -> Contract:
         """The same with the types that the guesses stand for now."""
         types = {name: _joined(name, self.kinds[name], guess) for name, guess in self.guesses.items()}
@@ -63,7 +69,7 @@ class Contract:
             try:
                 column = self._column(sheet, table, one)
             except MisfitError as fault:
-                findings.append(sentence(one.name, sheet, fault, before))
+                findings.append(sentence(one.name, sheet, fault, before, self.discretion))
                 continue
             if one.role is not Role.IGNORE:
                 part[one.name] = column
@@ -102,7 +108,8 @@ class Contract:
         told = pa.array([sheet.file.partitions[one.name]], pa.string())
         value = columns.coerce(told, one.type, sheet.words)[0]
         same = pc.is_null(column) if not value.is_valid else pc.fill_null(pc.equal(column, value), False)
-        columns.refuse(column, pc.invert(same), f'is not what the folder says ("{told[0].as_py()}")')
+        told_by = f'"{told[0].as_py()}"'
+        columns.refuse(column, pc.invert(same), "is not what the folder says", against=told_by)
 
 
 def resolve(schema: Schema, sheets: Sequence[Sheet], previous: Sequence[Field] = ()) -> Contract:
@@ -120,7 +127,8 @@ def resolve(schema: Schema, sheets: Sequence[Sheet], previous: Sequence[Field] =
     elif schema.mode is Mode.INFER:
         found = _found(sheets, set(known))
         known |= {name: Field(name=name, type=FieldType.STRING) for name in found}
-    findings = [finding for sheet in sheets for finding in _differences(known, schema.mode, sheet)]
+    discretion = Discretion(known.values())
+    findings = [finding for sheet in sheets for finding in _differences(known, schema.mode, sheet, discretion)]
     if findings:
         raise mismatch(findings)
     undeclared = frozenset(known) - frozenset(declared)
@@ -164,7 +172,7 @@ def _joined(name: str, kinds: Sequence[FieldType], guess: Guess) -> FieldType:
     raise mismatch([f'column "{name}": {" and ".join(sorted(said))} differ between files'])
 
 
-def _differences(known: dict[str, Field], mode: Mode, sheet: Sheet) -> list[str]:
+def _differences(known: dict[str, Field], mode: Mode, sheet: Sheet, discretion: Discretion) -> list[str]:
     present = set(sheet.names)
     findings = []
     for name, one in known.items():
@@ -177,22 +185,24 @@ def _differences(known: dict[str, Field], mode: Mode, sheet: Sheet) -> list[str]
     if mode is not Mode.ALLOW_NEW_FIELDS:
         unknown = sorted(set(sheet.columns) - set(known))
         whose = "neither the schema nor the version before names" if mode is Mode.INFER else "the schema does not name"
-        findings += [f'{sheet.name} has a column "{name}" that {whose}' for name in unknown]
+        findings += [f"{sheet.name} has a {discretion.named(name, sheet.names)} that {whose}" for name in unknown]
         odd = [name for name in sheet.unreadable if name not in known]
         advice = "a type that no field can have: declare it with role Ignore to leave it out"
-        findings += [f'{sheet.name}, column "{name}": {sheet.unreadable[name]} is {advice}' for name in odd]
+        named = {name: discretion.named(name, sheet.names) for name in odd}
+        findings += [f"{sheet.name}, {named[name]}: {sheet.unreadable[name]} is {advice}" for name in odd]
     return findings
 
 
-def sentence(column: str, sheet: Sheet, fault: MisfitError, before: int = 0) -> str:
+def sentence(column: str, sheet: Sheet, fault: MisfitError, before: int, discretion: Discretion) -> str:
     """Where a value is that does not fit, and what is wrong with it."""
+    problem = f"{fault.problem}{discretion.against(column, fault.against)}"
     if fault.row is None:
-        return f'{sheet.name}, column "{column}": {fault.value} {fault.problem}'
+        return f'{sheet.name}, column "{column}": {fault.value} {problem}'
     row = before + fault.row
     line = sheet.line(row)
-    value = f'"{fault.value}" ' if fault.value else ""
+    value = f"{discretion.quoted(column, fault.value)} " if fault.value else ""
     told = "" if line is None else f" (line {line})"
-    return f'{sheet.name}, row {row + 1}, column "{column}": {value}{fault.problem}{told}'
+    return f'{sheet.name}, row {row + 1}, column "{column}": {value}{problem}{told}'
 
 
 def mismatch(findings: Iterable[str]) -> StageError:

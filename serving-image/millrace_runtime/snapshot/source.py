@@ -14,6 +14,7 @@ from millrace.contract.dataset import Format, Source
 from millrace.contract.environment import SOURCE_PREFIX
 from millrace.contract.reasons import Reason
 from millrace_runtime import store
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError, store_error
 from millrace_runtime.snapshot.ahead import ahead
 
@@ -34,11 +35,15 @@ _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class File:
-    """One file of the source: its name below the source's URI, and its local copy."""
+    """One file of the source: its local copy, and how it is called below the source's URI.
+
+    `key` is all of its name; `name` is what may be said of it.
+    """
 
     name: str
     path: pathlib.Path
     digest: str
+    key: str = ""
 
     @functools.cached_property
     def partitions(self) -> dict[str, str | None]:
@@ -47,21 +52,21 @@ class File:
         Raises StageError(SourceMalformed) for folders that tell two things, or nothing that is text.
         """
         told: dict[str, str | None] = {}
-        for folder in self.name.split("/")[:-1]:
+        for folder, spoken in zip((self.key or self.name).split("/")[:-1], self.name.split("/"), strict=False):
             key, is_pair, value = folder.partition("=")
             if not key or not is_pair:
                 continue
-            name = self._decoded(key)
+            name = self._decoded(key, spoken)
             if name in told:
                 raise self._refusal(f'names column "{name}" in two of its folders')
-            told[name] = None if value in ("", _NO_PARTITION) else self._decoded(value)
+            told[name] = None if value in ("", _NO_PARTITION) else self._decoded(value, spoken)
         return told
 
-    def _decoded(self, text: str) -> str:
+    def _decoded(self, text: str, spoken: str) -> str:
         try:
             return urllib.parse.unquote(text, errors="strict")
         except UnicodeDecodeError as error:
-            raise self._refusal(f'has a folder "{text}" that is not UTF-8') from error
+            raise self._refusal(f'has a folder "{spoken}" that is not UTF-8') from error
 
     def _refusal(self, why: str) -> StageError:
         return StageError(Reason.SOURCE_MALFORMED, f"{self.name} {why}. Rename its folders.")
@@ -75,19 +80,21 @@ class Found:
     left_out: Mapping[str, str]
 
 
-def fetch(source: Source, kind: Format, into: pathlib.Path) -> Found:
+def fetch(source: Source, kind: Format, into: pathlib.Path, discretion: Discretion) -> Found:
     """Bring the files here. Raises StageError: SourceNotFound, SourceEmpty, StoreDenied, StoreUnavailable."""
     whose = f"Secret {source.secret_ref.name}" if source.secret_ref else "the store's Secret"
     try:
         found = store.list_files(source.storage_uri, prefix=SOURCE_PREFIX)
         uris, others = matching(found, source.storage_uri, kind)
-        files = tuple(_download(uri, name, into / f"{i:06}") for i, (name, uri) in enumerate(sorted(uris.items())))
+        files = tuple(
+            _download(uri, key, into / f"{i:06}", discretion) for i, (key, uri) in enumerate(sorted(uris.items()))
+        )
     except store.StoreError as error:
-        raise store_error(error, Reason.SOURCE_NOT_FOUND, whose) from error
+        raise store_error(type(error)(discretion.place(str(error))), Reason.SOURCE_NOT_FOUND, whose) from error
     empty = [file.name for file in files if file.path.stat().st_size == 0]
     if empty:
         raise StageError(Reason.SOURCE_EMPTY, f"{empty[0]} in {source.storage_uri} has no bytes. Upload it again.")
-    return Found(files, dict.fromkeys(others, f"no {SUFFIXES[kind][0]} file"))
+    return Found(files, dict.fromkeys(map(discretion.place, others), f"no {SUFFIXES[kind][0]} file"))
 
 
 def matching(found: list[str], root: str, kind: Format) -> tuple[dict[str, str], list[str]]:
@@ -124,17 +131,18 @@ def digest(files: tuple[File, ...]) -> str:
     """`sha256:<hex>` over the names and bytes of all files."""
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{len(file.name.encode())}:{file.name}{file.digest}\n".encode())
+        key = file.key or file.name
+        total.update(f"{len(key.encode())}:{key}{file.digest}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
 
-def _download(uri: str, name: str, path: pathlib.Path) -> File:
+def _download(uri: str, key: str, path: pathlib.Path, discretion: Discretion) -> File:
     content = hashlib.sha256()
     with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
         for chunk in ahead(iter(lambda: remote.read(CHUNK_BYTES), b"")):
             content.update(chunk)
             local.write(chunk)
-    return File(name, path, content.hexdigest())
+    return File(discretion.place(key), path, content.hexdigest(), key)
 
 
 def _tail(uri: str) -> str:

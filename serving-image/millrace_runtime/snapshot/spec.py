@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+from millrace.contract import erasure
 from millrace.contract.dataset import DatasetSpec, Method, Mode
 from millrace.contract.environment import SnapshotTask
 from millrace.contract.record import MalformedRecord
@@ -18,6 +20,8 @@ def read(environ: Mapping[str, str]) -> SnapshotTask:
     except MalformedRecord as error:
         raise TaskError(str(error)) from error
     _check(task.spec)
+    if task.spec.erasure is not None and not all(re.fullmatch(erasure.PATTERN, one) for one in task.spec.erasure.ids):
+        raise TaskError("erasure.ids: expected digests of Ids as keys")
     return task
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from millrace.contract.dataset import Csv, Field, Format, Role
 from millrace.contract.reasons import Reason
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import csvfile, texts, types
 from millrace_runtime.snapshot.csvfile import CsvFile
@@ -69,31 +70,33 @@ class Sheet:
         return {name: value for name, value in self.file.partitions.items() if name not in own}
 
 
-def opened(files: Iterable[File], kind: Format, asked: Csv, fields: Sequence[Field]) -> tuple[Sheet, ...]:
+def opened(
+    files: Iterable[File], kind: Format, asked: Csv, fields: Sequence[Field], discretion: Discretion
+) -> tuple[Sheet, ...]:
     """Open every file. `fields` are the columns known so far. Raises StageError(SourceMalformed)."""
     read = _csv if kind is Format.CSV else _parquet
     sheets = []
     for file in files:
-        sheet = read(file, asked, fields)
-        _check_names(sheet)
+        sheet = read(file, asked, fields, discretion)
+        _check_names(sheet, discretion)
         sheets.append(sheet)
     return tuple(sheets)
 
 
-def _csv(file: File, asked: Csv, fields: Sequence[Field]) -> Sheet:
+def _csv(file: File, asked: Csv, fields: Sequence[Field], discretion: Discretion) -> Sheet:
     wanted = {one.name for one in fields if one.role is not Role.IGNORE}
-    held = csvfile.opened(file, asked, frozenset(wanted - set(file.partitions)))
+    held = csvfile.opened(file, asked, frozenset(wanted - set(file.partitions)), discretion)
     missing = texts.MISSING if asked.null_values is None else asked.null_values
     words = Words(frozenset(missing), everywhere=asked.null_values is not None, decimal=held.dialect.decimal)
     names = [*held.names, *(name for name in file.partitions if name not in held.names)]
     sheet = Sheet(file, held, dict.fromkeys(names, _AS_IS), words=words, dialect=held.dialect.said)
-    _check_distinct(file.name, list(held.names))
+    _check_distinct(file.name, list(held.names), discretion)
     return sheet
 
 
-def _parquet(file: File, _: Csv, fields: Sequence[Field]) -> Sheet:
-    held = ParquetFile(file)
-    _check_distinct(file.name, held.schema.names)
+def _parquet(file: File, _: Csv, fields: Sequence[Field], discretion: Discretion) -> Sheet:
+    held = ParquetFile(file, discretion)
+    _check_distinct(file.name, held.schema.names, discretion)
     asked_for = {one.name for one in fields}
     sheet = Sheet(file, held, {})
     for column in held.schema:
@@ -111,20 +114,21 @@ def _parquet(file: File, _: Csv, fields: Sequence[Field]) -> Sheet:
     return sheet
 
 
-def _check_distinct(file: str, names: Sequence[str]) -> None:
+def _check_distinct(file: str, names: Sequence[str], discretion: Discretion) -> None:
     twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
     if twice:
-        raise StageError(Reason.SOURCE_MALFORMED, f'{file}: column "{twice[0]}" appears twice. Rename one of them.')
+        which = discretion.named(twice[0], names)
+        raise StageError(Reason.SOURCE_MALFORMED, f"{file}: {which} appears twice. Rename one of them.")
 
 
-def _check_names(sheet: Sheet) -> None:
+def _check_names(sheet: Sheet, discretion: Discretion) -> None:
     for name in sheet.names:
         if not name.strip():
             raise StageError(Reason.SOURCE_MALFORMED, f"{sheet.name}: a column has no name. Give every column a name.")
         odd = next((one for one in name if one not in "\n\t" and unicodedata.category(one) in _BREAKING), None)
         if odd is not None:
-            shown = name.encode("unicode_escape").decode()
-            text = f'{sheet.name}: column "{shown}" has the control character U+{ord(odd):04X} in its name. Rename it.'
+            which = discretion.named(name, sheet.names).encode("unicode_escape").decode()
+            text = f"{sheet.name}: {which} has the control character U+{ord(odd):04X} in its name. Rename it."
             raise StageError(Reason.SOURCE_MALFORMED, text)
 
 

@@ -60,13 +60,18 @@ _BLOCK = 1024
 
 
 class MisfitError(Exception):
-    """The first value that does not fit. `row` counts from 0; None when the type of the whole column is wrong."""
+    """The first value that does not fit. `row` counts from 0; None when the type of the whole column is wrong.
 
-    def __init__(self, row: int | None, value: str, problem: str) -> None:
+    `problem` quotes no value of the data, nor what one was compared with: that is `against`. Who says it asks
+    `millrace_runtime.discretion`.
+    """
+
+    def __init__(self, row: int | None, value: str, problem: str, against: str = "") -> None:
         super().__init__(problem)
         self.row = row
         self.value = value if len(value) <= 60 else value[:59] + "…"
         self.problem = problem
+        self.against = against
 
 
 @dataclass(frozen=True)

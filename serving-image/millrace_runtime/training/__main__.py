@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from millrace.contract.reasons import Reason
 from millrace.contract.record import Record
 from millrace.contract.report import EXIT_INFRASTRUCTURE, EXIT_VERDICT, StageFailure, TrainingOutcome, TrainingReport
-from millrace_runtime import secrecy
-from millrace_runtime.outcome import StageError, last_line, traced, write_termination_message
+from millrace_runtime import discretion, secrecy
+from millrace_runtime.outcome import StageError, traced, write_termination_message
 from millrace_runtime.training import spec
 
 STAGES = {
@@ -72,8 +72,8 @@ def _run(stage: str) -> Record | None:
 
 def _defect(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The pod's own disk is full ({last_line(error)}). Make room on the node, or use a smaller Dataset"
-    return last_line(error)
+        return f"The pod's own disk is full ({discretion.told(error)}). Make room on the node, or use a smaller Dataset"
+    return discretion.told(error)
 
 
 def _failure(stage: str, error: StageError) -> Record:

@@ -208,6 +208,13 @@ def _(g: Ground) -> Answer:
     return g.patch(made, {"spec": {"source": {"storageUri": "s3://payroll/"}}}, user="wanda")
 
 
+@add("wanda", "reads a Secret as a key by which people are forgotten", "wanda may not get the Secret lake")
+def _(g: Ground) -> Answer:
+    fields = [{"name": "customer", "type": "String", "role": "Id"}, {"name": "age", "type": "Int64"}]
+    forgets = {"schema": {"fields": fields}, "erasure": {"field": "customer", "keyRef": {"name": "lake"}}}
+    return g.create(own("Dataset", "forgets", {**dataset(""), **forgets}), user="wanda")
+
+
 @add("dave", "names another team's Dataset in a run of his own", "unknown field", (400, 422))
 def _(g: Ground) -> Answer:
     wanted = g.run("dave", namespace="fraud")

@@ -89,7 +89,7 @@ def divide(table: Any, fields: tuple[Field, ...], previous: Previous | None, scr
     rows = division.Rows(fields, Split(), told, scratch)
     for start in range(0, table.num_rows, BLOCK):
         rows.see(table.slice(start, BLOCK))
-    return Divided(rows, division.divide(rows, Split(), told, previous))
+    return Divided(rows, division.divide(rows, Split(), told, previous, np.empty(0, np.uint64)))
 
 
 def report(table: Any, fields: tuple[Field, ...], divided: Divided) -> None:

@@ -39,6 +39,7 @@ from millrace import api
 from millrace.api import resources
 from millrace.api.base import Shape
 from millrace.api.crds import kinds
+from millrace.contract.erasure import of_list
 from millrace.contract.task import ANNOTATION
 from millrace.decide import dataset as datasets
 from millrace.decide import deployment as deployments
@@ -95,6 +96,18 @@ def waits_for_its_next_look(spec: dict[str, Any]) -> Any:
         "conditions": [{**read, "observedGeneration": 1}],
     }  # fmt: skip
     return observed(observe_dataset.observe, datasets.decide, resources.DATASETS, "churn", status)(spec)
+
+
+def trains(spec: dict[str, Any]) -> Any:
+    """A run on a Dataset of which a version is there, frozen without those who were to be forgotten until then."""
+    known = {"listDigest": FORGOTTEN, "carriedOut": FORGOTTEN}
+    dataset = one(resources.DATASETS, "churn", spec, {"current": CURRENT, "erasure": known})
+    run = one(resources.TRAINING_RUNS, "churn-gb", sample("training-run"))
+    seen = asyncio.run(observe_run.observe(cache(run, dataset), "ml", "churn-gb"))
+    return [training_runs.decide(seen).model_dump(mode="json")]  # type: ignore[arg-type]
+
+
+FORGOTTEN = of_list("customer_id", sample("dataset")["erasure"]["ids"])
 
 
 def registers(auc: str) -> Callable[[dict[str, Any]], Any]:
@@ -195,6 +208,7 @@ STORIES: tuple[Story, ...] = (
     ),
     Story(kinds.DATASET, "another look", sample("dataset"), looks_again),
     Story(kinds.DATASET, "the next look", sample("dataset"), waits_for_its_next_look),
+    Story(kinds.DATASET, "a run that waits until somebody is forgotten", sample("dataset"), trains),
     Story(
         kinds.TRAINING_RUN, "a new run", sample("training-run"),
         observed(observe_run.observe, training_runs.decide, resources.TRAINING_RUNS, "churn-gb", {}, DATASET),

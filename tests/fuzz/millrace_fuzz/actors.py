@@ -17,7 +17,7 @@ import yaml
 from millrace.api import keys, resources
 from millrace.clients.scrape import ScrapeFailed
 from millrace.clients.store import Store
-from millrace.contract import environment, report, task
+from millrace.contract import environment, erasure, report, task
 from millrace.contract.report import Measurement, SnapshotOutcome, SnapshotReport, TrainingOutcome, TrainingReport
 
 from .client import Answer, Api
@@ -126,7 +126,14 @@ def _snapshot(task: Manifest) -> str:
     digest = "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     previous = task.get("previous") or {}
     outcome = SnapshotOutcome.UNCHANGED if previous.get("digest") == digest else SnapshotOutcome.FROZEN
-    made = SnapshotReport(outcome, digest=digest, source_digest=digest, uri="s3://millrace/d/", rows=1000, bytes=9999)
+    asked_to_forget = task.get("erasure") or {}
+    erased = None
+    if asked_to_forget.get("ids"):
+        listed = erasure.of_list(asked_to_forget["field"], asked_to_forget["ids"])
+        erased = erasure.ErasureReport(listed, ids=len(asked_to_forget["ids"]), rows=0)
+    made = SnapshotReport(
+        outcome, digest=digest, source_digest=digest, uri="s3://millrace/d/", rows=1000, bytes=9999, erasure=erased
+    )
     return report.termination_message(made)
 
 

@@ -57,6 +57,12 @@ _TOGETHER: dict[tuple[str, str, tuple[str | int, ...]], list[Changes]] = {
     ("Dataset", "full", ("schema", "fields", 2, "role")): [
         {("schema", "fields", 2, "role"): "Ignore", (*_SPLIT, "field"): "plan"}
     ],
+    ("Dataset", "full", ("erasure", "field")): [
+        {("erasure", "field"): name, ("schema", "fields", 3, "name"): name} for name in ("who", "a b", "x" * 128)
+    ],
+    ("Dataset", "full", ("schema", "fields", 3, "name")): [
+        {("schema", "fields", 3, "name"): name, ("erasure", "field"): name} for name in ("whose", "a c", "y" * 128)
+    ],
     ("Dataset", "small", (*_SPLIT, "method")): [
         {_SPLIT: {"method": "Stratified", "field": "rent"}}, {_SPLIT: {"method": "Time", "field": "year"}}
     ],

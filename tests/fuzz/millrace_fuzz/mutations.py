@@ -167,6 +167,12 @@ def is_crowded(kind: str, spec: Manifest) -> bool:
     return bool(kind == "Deployment" and spec.get("replicas", 1) > MOST_PODS)
 
 
+def comes_back(kind: str, seed: str, spec: Any) -> bool:
+    """Whether the seed's object may be changed to it, and back: who is to be forgotten stays on the list."""
+    home = seeds.SPECS[kind][seed]
+    return kind not in UPDATED or not (oracle.findings(kind, spec, home) or oracle.findings(kind, home, spec))
+
+
 def _left_out(kind: str, seed: str, place: Place, where: str, book: Book) -> Iterator[Mutation]:
     if isinstance(place[-1], int):
         return
@@ -288,23 +294,23 @@ def walks(found: list[Mutation], number: int, count: int, steps: int) -> Iterato
     for (kind, seed), offered in changes.items():
         for position in range(count):
             chance = random.Random(f"{number} {kind} {seed} {position}")
-            specs = _steps(kind, seeds.SPECS[kind][seed], chance, offered, steps)
+            specs = _steps(kind, seed, chance, offered, steps)
             yield [
                 Mutation(f"{kind}/walk-{seed}-{position}/{step}", kind, seed, "walk", "spec", spec, "accepted")
                 for step, spec in enumerate(specs, 1)
             ]
 
 
-def _steps(
-    kind: str, spec: Manifest, chance: random.Random, offered: list[tuple[Place, Any]], steps: int
-) -> list[Manifest]:
+def _steps(kind: str, seed: str, chance: random.Random, offered: list[tuple[Place, Any]], steps: int) -> list[Manifest]:
     found: list[Manifest] = []
+    spec = seeds.SPECS[kind][seed]
     for place, value in chance.sample(offered, len(offered)):
         try:
             changed = schema.with_value(spec, place, value)
         except (KeyError, IndexError, TypeError):
             continue
-        if changed != spec and not oracle.findings(kind, changed) and not is_crowded(kind, changed):
+        is_valid = changed != spec and not oracle.findings(kind, changed) and comes_back(kind, seed, changed)
+        if is_valid and not is_crowded(kind, changed):
             spec = changed
             found.append(spec)
         if len(found) == steps:

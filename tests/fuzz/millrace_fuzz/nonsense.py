@@ -63,6 +63,7 @@ BY_PLACE: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("*Uri", URIS),
     ("*.digest", DIGESTS),
     ("*.secretRef.name", SECRETS),
+    ("*.keyRef.name", SECRETS),
     ("*Ref.name", NAMES),
     ("*.modelName", NAMES),
     ("*.provenance.dataset.name", NAMES),
@@ -90,6 +91,6 @@ def at(place: str) -> Iterator[Any]:
     """What means nothing at a place, positions left out."""
     for pattern, values in BY_PLACE:
         if fnmatch.fnmatchcase(place, pattern):
-            if "Ref" in place and pattern == "*Ref.name" and "secretRef" in place:
+            if pattern == "*Ref.name" and ("secretRef" in place or "keyRef" in place):
                 continue
             yield from values

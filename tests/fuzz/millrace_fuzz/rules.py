@@ -95,6 +95,12 @@ def _groups_can_be(dataset: Object) -> bool:
     )
 
 
+def _erases_an_id(dataset: Object) -> bool:
+    field = _fields(dataset).get(dataset["erasure"]["field"]) if "erasure" in dataset else None
+    is_fit = field is not None and field["role"] == "Id" and field["type"] in ("String", "Category", "Int64")
+    return "erasure" not in dataset or is_fit
+
+
 def _adds_up(split: Object) -> bool:
     return bool(0.999999 <= sum(split["fractions"][part] for part in ("train", "validation", "test")) <= 1.000001)
 
@@ -198,6 +204,10 @@ STATES: dict[str, Predicate] = {
     "split.field must not have role Ignore: such columns are not frozen": _field_is_frozen,
     "every column of split.groupBy must be in schema.fields": _groups_are_declared,
     "a column of split.groupBy must not have role Ignore or Label": _groups_can_be,
+    "erasure.field must be in schema.fields, with role Id and type String, Category or Int64": _erases_an_id,
+    "a key of ids is the digest of an Id, never the Id: `millrace erasure` makes it": lambda self: all(
+        re.fullmatch("[0-9a-f]{8}-[0-9a-f]{64}", one) for one in self["ids"]
+    ),
     # TrainingRun
     "a request must not exceed its limit": _within_limits,
     "a resource is cpu, memory, ephemeral-storage or an extended one such as nvidia.com/gpu": _known_resources,
@@ -247,9 +257,17 @@ def _appended(self: Object, old: Object) -> bool:
     return bool(self.get("approvals", [])[: len(before)] == before)
 
 
+def _all_stay(self: Object, old: Object) -> bool:
+    return set(old["ids"]) <= set(self["ids"])
+
+
 IMMUTABLE = ("modelName", "version", "artifact", "signature", "provenance", "goldenSetUri", "referenceProfileUri")
 TRANSITIONS: dict[str, Transition] = {
     "a TrainingRun is immutable: create a new one": lambda self, old: self == old,
     **{f"{name} is immutable: create a new version": unchanged(name) for name in IMMUTABLE},
     "approvals are append-only: add a Revoke entry at the end, do not remove, change or move one": _appended,
+    "an Id that is to be forgotten stays so: put back the entries of ids that are missing": _all_stay,
+    "Ids that are to be forgotten stay so: put back erasure": lambda self, old: (
+        "erasure" in self or "erasure" not in old
+    ),
 }

@@ -51,7 +51,9 @@ def plan(number: int) -> Work:
 
 
 def _is_lived(one: Mutation) -> bool:
-    return one.is_valid and not mutations.is_crowded(one.kind, one.spec)
+    if not one.is_valid or mutations.is_crowded(one.kind, one.spec):
+        return False
+    return mutations.comes_back(one.kind, one.seed, one.spec)
 
 
 def chained(found: Iterable[Mutation]) -> list[Chain]:

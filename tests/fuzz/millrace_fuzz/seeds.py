@@ -11,6 +11,8 @@ DATASET, MODEL_NAME, MODEL, RUN = "rows", "served", "served-1", "run-seed"
 """Objects that stand for the whole run: a frozen Dataset, an approved Model, a TrainingRun to clone."""
 DIGEST = f"sha256:{'2c' * 32}"
 OTHER_DIGEST = f"sha256:{'5f' * 32}"
+ID_DIGEST = f"0f7a41c2-{'5f' * 32}"
+"""Of somebody who is to be forgotten."""
 
 
 def _uri(file: str) -> str:
@@ -48,6 +50,8 @@ _DATASET = {
             {"name": "tenure", "type": "Int64", "role": "Feature", "nullable": True, "minimum": 0, "maximum": 1200},
             {"name": "plan", "type": "Category", "allowedValues": ["basic", "plus", "pro"]},
             {"name": "churned", "type": "Bool", "role": "Label", "nullable": False},
+            {"name": "customer", "type": "String", "role": "Id"},
+            {"name": "health", "type": "Category", "role": "Sensitive"},
         ],
     },
     "refresh": {"interval": "15m"},
@@ -64,6 +68,7 @@ _DATASET = {
         "seed": 7,
         "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1},
     },
+    "erasure": {"field": "customer", "keyRef": {"name": "churn-erasure"}, "ids": {ID_DIGEST: "DSR-1042"}},
     "worker": {"resources": RESOURCES},
 }
 _DATASET_SMALL = {

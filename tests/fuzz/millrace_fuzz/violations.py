@@ -132,6 +132,17 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
             {(*_SPLIT, "groupBy"): ["plan", "churned"]},
             {(*_SPLIT, "groupBy"): ["plan"], (*_FIELDS, 1, "role"): "Ignore", ("schema", "mode"): "Infer"},
         ],
+        "erasure.field must be in schema.fields, with role Id and type String, Category or Int64": [
+            {("erasure", "field"): "ghost"},
+            {("erasure", "field"): "plan"},
+            {(*_FIELDS, 3, "role"): "Sensitive"},
+            {(*_FIELDS, 3, "type"): "Float64"},
+        ],
+        "a key of ids is the digest of an Id, never the Id: `millrace erasure` makes it": [
+            {("erasure", "ids"): {"alice@example.com": "DSR-1042"}},
+            {("erasure", "ids"): {seeds.ID_DIGEST.upper(): ""}},
+            {("erasure", "ids"): {f"{seeds.ID_DIGEST}0": ""}},
+        ],
     },
     ("Dataset", "small"): {
         "csv is for format CSV: remove it, or set format: CSV": [{("format",): "Parquet"}],

@@ -45,11 +45,11 @@ def change(request, **fields):
         ({"data": [0.0] * 31}, "expected 30 elements for shape [1,30], got 31"),
         ({"data": []}, "expected 30 elements for shape [1,30], got 0"),
         ({"data": None}, "expected data as a list, got no data"),
-        ({"data": 1.5}, "expected data as a list, got 1.5"),
+        ({"data": 1.5}, "expected data as a list, got a floating-point number"),
         ({"data": {"a": 1}}, "expected data as a list"),
-        ({"data": ["1.5", *[0.0] * 29]}, "expected numbers or null, got '1.5' at element 0"),
-        ({"data": [*[0.0] * 29, True]}, "expected numbers or null, got true at element 29"),
-        ({"data": [*[0.0] * 29, [1.0]]}, "expected numbers or null, got [1.0] at element 29"),
+        ({"data": ["1.5", *[0.0] * 29]}, "expected numbers or null, got a string at element 0"),
+        ({"data": [*[0.0] * 29, True]}, "expected numbers or null, got a boolean at element 29"),
+        ({"data": [*[0.0] * 29, [1.0]]}, "expected numbers or null, got a list at element 29"),
         ({"data": [[0.0] * 30, [0.0] * 30]}, "expected data nested as shape [1,30], got 2 parts at depth 0"),
         ({"data": [[0.0] * 29]}, "got parts of another size at depth 1"),
         ({"data": [[[0.0] * 30]]}, "got parts of another size at depth 1"),
@@ -110,7 +110,7 @@ def test_inputs_with_different_numbers_of_rows_are_refused(mixed_server, mixed):
     assert mixed_server.infer(request).json() == {"error": error}
 
 
-@pytest.mark.parametrize("value,shown", [(None, "null"), (3, "3"), (False, "false")])
+@pytest.mark.parametrize("value,shown", [(None, "null"), (3, "an integer"), (False, "a boolean")])
 def test_a_string_tensor_takes_only_strings(mixed_server, mixed, value, shown):
     request = mixed.rows(0, 1)
     request["inputs"][1]["data"][1] = value

@@ -60,18 +60,18 @@ def test_every_datatype_survives_json_flat_and_nested(datatype, data):
 @pytest.mark.parametrize(
     "datatype,data,words",
     [
-        ("INT8", [128], "got 128 at element 0, which is out of its range"),
-        ("UINT8", [1, -1], "got -1 at element 1"),
+        ("INT8", [128], "got an integer at element 0, which is out of its range"),
+        ("UINT8", [1, -1], "got an integer at element 1"),
         ("INT64", [2**63], "at element 0"),
         ("UINT64", [2**64], "at element 0"),
-        ("INT32", [1.5], "expected integers, got 1.5 at element 0"),
-        ("INT32", [1.0], "expected integers, got 1.0"),
-        ("INT64", [True], "expected integers, got true"),
+        ("INT32", [1.5], "expected integers, got a floating-point number at element 0"),
+        ("INT32", [1.0], "expected integers, got a floating-point number"),
+        ("INT64", [True], "expected integers, got a boolean"),
         ("INT64", [None], "expected integers, got null"),
-        ("BOOL", [1], "expected true or false, got 1"),
-        ("BOOL", ["true"], "expected true or false, got 'true'"),
-        ("BYTES", [1], "expected strings, got 1"),
-        ("FP64", ["NaN"], "expected numbers or null, got 'NaN'"),
+        ("BOOL", [1], "expected true or false, got an integer"),
+        ("BOOL", ["true"], "expected true or false, got a string"),
+        ("BYTES", [1], "expected strings, got an integer"),
+        ("FP64", ["NaN"], "expected numbers or null, got a string"),
     ],
 )
 def test_a_value_that_is_not_of_the_datatype_is_named(datatype, data, words):

@@ -13,6 +13,7 @@ from data_kit import tasks, versions
 from hypothesis import given, settings
 
 from millrace.contract.dataset import Rule, Unique
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import freeze, histograms, parquetfile, records, rules, shuffle
 from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.records import Records, spans
@@ -165,11 +166,11 @@ def test_labels_are_counted_by_arrow_as_one_by_one(values):
 def test_rows_whose_numbers_are_equal_by_chance_do_not_break_a_rule(tmp_path, monkeypatch):
     monkeypatch.setattr(rules._Repeated, "_numbers", lambda _, table: np.asarray(table["a"], "u8") // 2)
     table = pa.table({"a": [0, 1, 2, 3, 5, 5, 5]})
-    (check,) = rules.checks([Rule("once", unique=Unique(("a",)))], ["a"], Path(tmp_path))
+    (check,) = rules.checks([Rule("once", unique=Unique(("a",)))], ["a"], Path(tmp_path), Discretion())
     check.see(table)
     failed = check.failed(iter([table]))
     assert (failed.observed, failed.message) == ("2", "2 rows repeat the key (a), such as a=5")
-    (check,) = rules.checks([Rule("once", unique=Unique(("a",)))], ["a"], Path(tmp_path))
+    (check,) = rules.checks([Rule("once", unique=Unique(("a",)))], ["a"], Path(tmp_path), Discretion())
     check.see(table.slice(0, 4))
     assert check.failed(iter([table.slice(0, 4)])) is None
 

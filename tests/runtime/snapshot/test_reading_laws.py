@@ -14,6 +14,7 @@ from data_kit import writers
 from hypothesis import assume, given, settings
 
 from millrace.contract.dataset import Csv, FieldType, Quote
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.outcome import StageError
 from millrace_runtime.snapshot import csvfile, inference, streams, texts
 from millrace_runtime.snapshot.source import File
@@ -31,7 +32,7 @@ def read(data: bytes, asked: Csv = ANY, known: tuple[str, ...] = (), size: int =
         path = Path(folder) / "a.csv"
         path.write_bytes(data)
         try:
-            held = csvfile.opened(File("a.csv", path, ""), asked, frozenset(known))
+            held = csvfile.opened(File("a.csv", path, ""), asked, frozenset(known), Discretion())
             rows = [tuple(row) for table in held.tables() for row in zip(*table.to_pydict().values(), strict=True)]
             return list(held.names), rows
         except StageError as error:

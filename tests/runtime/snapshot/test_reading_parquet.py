@@ -18,6 +18,7 @@ from data_kit import data, tasks, writers
 from data_kit.tasks import frozen
 from hypothesis import HealthCheck, Phase, given, settings
 
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import parquetfile, shuffle
 from millrace_runtime.snapshot.source import File
 
@@ -204,7 +205,7 @@ SPARK = "org.apache.spark."
 @pytest.mark.parametrize(
     "told,array,said",
     [
-        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), "1582-10-14 was written by"),
+        ({"legacyDateTime": ""}, pa.array([DAY.date(), dt.date(1582, 10, 14)]), '1582-10-14" was written by'),
         ({"version": "2.4.8"}, pa.array([0, -(2**42)], pa.timestamp("ms")), "was written by a Spark that counts days"),
         ({"version": "2.4.8"}, pa.array([0, -(2**51)], pa.timestamp("us", "UTC")), "before 1900-01-01 otherwise"),
         (
@@ -222,6 +223,15 @@ def test_days_that_an_old_spark_counted_otherwise_are_refused_by_name_and_row(da
     report = look(dataset)
     assert report.outcome == ("Rejected" if said else "Frozen")
     assert said is None or ('a.parquet, row 2, column "x": ' in report.message and said in report.message)
+
+
+@pytest.mark.parametrize("role,said", [("Sensitive", "the value was written by"), ("EventTime", '"1582-10-14" was')])
+def test_a_day_that_an_old_spark_counted_otherwise_is_said_where_its_column_may_be_shown(dataset, role, said):
+    table = pa.table({"x": pa.array([DAY.date(), dt.date(1582, 10, 14)]), "y": [1, 2]})
+    dataset.put("a.parquet", table.replace_schema_metadata({f"{SPARK}legacyDateTime": ""}))
+    fields = [{"name": "x", "type": "Timestamp", "role": role}, {"name": "y", "type": "Int64", "role": "Feature"}]
+    report = look(dataset, schema={"mode": "Strict", "fields": fields})
+    assert (said in report.message, "1582-10-14" in report.message) == (True, role != "Sensitive")
 
 
 @pytest.mark.parametrize("name", ["_delta_log/00.json", "y=1/.hoodie/hoodie.properties", "metadata/v1.metadata.json"])
@@ -264,7 +274,11 @@ def test_a_limit_is_compared_as_a_value_of_the_columns_type(dataset, array, fiel
         (pa.array([0]), {"type": "Int64", "minimum": 0.5}, '"0" is below the minimum 0.5'),
         (pa.array([5]), {"type": "Int64", "minimum": 1e300}, '"5" is below the minimum 1.0000000000000001e+300'),
         (pa.array([2]), {"type": "Int64", "allowedValues": ["1.0"]}, '"2" is not one of the allowed values (1.0)'),
-        (pa.array([1]), {"type": "Int64", "allowedValues": ["one"]}, '"one" of its allowedValues is not an Int64'),
+        (
+            pa.array([1]),
+            {"type": "Int64", "allowedValues": ["one"]},
+            'one of its allowedValues is not an Int64 ("one")',
+        ),
         (pa.array([2**24 + 1]), {"type": "Float32"}, "cannot be read as Float32 without loss. Use Float64"),
     ],
 )
@@ -314,7 +328,7 @@ def test_a_long_text_that_the_file_holds_once_is_given_to_a_few_rows_at_a_time(d
     monkeypatch.setattr(parquetfile, "_SMALL_DICTIONARY", 100)
     texts = pa.array(["a" * 1_000] * 200 + ["b"] * 200)
     dataset.put("a.parquet", pa.table({"x": texts.dictionary_encode() if is_category else texts, "y": range(400)}))
-    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""))
+    held = parquetfile.ParquetFile(File("a.parquet", dataset.source / "a.parquet", ""), Discretion())
     plain = pa.schema([("x", pa.string()), ("y", pa.int64())])
     tables = [table.cast(plain) for table in held.tables(["x", "y"])]
     assert sum(table.num_rows for table in tables) == 400

@@ -19,6 +19,7 @@ FIELDS = [
     {"name": "label", "type": "Int64", "role": "Label"},
     {"name": "customer", "type": "Int64", "role": "Id"},
     {"name": "note", "type": "String", "role": "Ignore"},
+    {"name": "income", "type": "Float64", "role": "Sensitive"},
     {"name": "a", "type": "Float64"},
     {"name": "b", "type": "Float64"},
     {"name": "plan", "type": "Category"},
@@ -30,7 +31,11 @@ def table(bench) -> runs.Bench:
     chance = np.random.default_rng(3)
     rows = pd.DataFrame(chance.normal(size=(400, 2)), columns=["a", "b"])
     rows = rows.assign(
-        label=chance.integers(0, 2, 400), customer=range(400), note="x", plan=chance.choice(["p", "q"], 400)
+        label=chance.integers(0, 2, 400),
+        customer=range(400),
+        note="x",
+        income=1.5,
+        plan=chance.choice(["p", "q"], 400),
     )
     bench.freeze(rows, "Int64", schema={"mode": "Strict", "fields": FIELDS})
     bench.fetch("own")
@@ -66,6 +71,7 @@ def test_a_model_that_asks_for_features_by_name_is_measured(table):
     [
         ({"numeric": ["label", "a"]}, 'column "label", whose role is Label'),
         ({"numeric": ["a", "customer"]}, 'column "customer", whose role is Id'),
+        ({"numeric": ["a", "income"]}, 'column "income", whose role is Sensitive'),
         ({"numeric": ["label"], "categorical": []}, 'column "label", whose role is Label'),
         ({"numeric": ["a", "note"]}, 'column "note", which the dataset does not have'),
         ({"categorical": ["label"]}, 'column "label", whose role is Label'),

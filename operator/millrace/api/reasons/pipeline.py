@@ -86,6 +86,18 @@ class DatasetReason(Reason):
         "The snapshot's answer cannot be understood: operator and trainer image differ in version.",
         _OPERATOR,
     )
+    ErasureKeyMissing = (
+        "The Secret of spec.erasure.keyRef does not hold the key that the digests were made with; nothing was frozen.",
+        _LOOK_EVERY,
+        "Put that key back into the Secret, beside newer ones if need be.",
+    )
+    ErasurePending = "The current version was frozen before all of these Ids were to be forgotten.", _WATCH_DATASET
+    StillHeld = (
+        "No later version has these Ids, but earlier versions or Models do.",
+        "kubectl -n {namespace} get mds {name} -o jsonpath='{.status.erasure}'",
+        "Delete the Models, and the files of the versions.",
+    )
+    Erased = "No version and no Model holds an Id that is to be forgotten.", ""
 
 
 class TrainingRunReason(Reason):
@@ -97,6 +109,10 @@ class TrainingRunReason(Reason):
     )
     DatasetNotReady = (
         "The Dataset has no frozen version yet; the run starts when it has.",
+        "kubectl -n {namespace} describe mds {dataset}",
+    )
+    DatasetErasing = (
+        "The Dataset's version may hold an Id that is to be forgotten; the run starts when there is one without it.",
         "kubectl -n {namespace} describe mds {dataset}",
     )
     Fetching = "The training rows are being fetched.", _WATCH_RUN

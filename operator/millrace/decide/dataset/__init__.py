@@ -1,5 +1,6 @@
 """Dataset: when to look at the source, and what becomes of the answer."""
 
 from .decision import Observation, decide, looks_at
+from .erasing import Descendant
 
-__all__ = ["Observation", "decide", "looks_at"]
+__all__ = ["Descendant", "Observation", "decide", "looks_at"]

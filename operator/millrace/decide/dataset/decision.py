@@ -21,7 +21,8 @@ from millrace.api.dataset import Dataset
 from millrace.api.dataset_status import DatasetStatus, DatasetVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
-from millrace.decide.dataset import snapshot
+from millrace.decide.dataset import erasing, snapshot
+from millrace.decide.dataset.erasing import Descendant
 from millrace.decide.dataset.snapshot import HELD_UP, INGESTED, RETRIED, VALID, Answer
 from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Delete, Event, Plan
@@ -42,6 +43,8 @@ class Observation(Frozen):
     now: datetime
     dataset: Dataset
     jobs: tuple[Job, ...] = ()
+    models: tuple[Descendant, ...] = ()
+    """Models of the Dataset's versions; only asked for where Ids are to be forgotten."""
     has_turn: bool = True
     """Whether another snapshot Job may be made: only so many go on at a time."""
     platform: Platform
@@ -138,6 +141,7 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
             "versions": answer.versions,
             "failed_rules": answer.failed_rules,
             "reading": answer.reading or known.reading,
+            "erasure": answer.erasure,
             "job_name": None,
             "last_check_time": answer.looked,
             "next_check_time": _after(dataset, answer.failure, answer.looked),
@@ -145,9 +149,10 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
     )
     if answer.ingested.status == answer.valid.status == "True":
         after = after.model_copy(update={"accepted_generation": dataset.metadata.generation})
+    after = _held(seen, after)
     fresh = _marks(seen, after, None, None, answer.ingested, answer.valid)
     events = status.transitions(known.conditions, (answer.ingested, answer.valid), NORMAL, INGESTED, VALID)
-    events = [event for event in events if event.type == "Warning"]
+    events = [event for event in events if event.type == "Warning"] + _erased(seen, fresh)
     if answer.frozen is not None:
         events.insert(0, Event(reason=Reason.VersionFrozen.name, message=answer.frozen))
     return _plan(seen, after, fresh, keep=job.name, events=events)
@@ -163,14 +168,17 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
             "next_check_time": _next(dataset) if look is None else None,
         }
     )
+    after = _held(seen, after)
     unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
     ingested = status.remembered(known.conditions, INGESTED, unknown)
     valid = status.remembered(known.conditions, VALID, unknown.model_copy(update={"type": VALID}))
     fresh = _marks(seen, after, look, job, ingested, valid)
+    erased = _erased(seen, fresh)
     if look is None:
-        return _plan(seen, after, fresh, keep=None)
+        return _plan(seen, after, fresh, keep=None, events=erased)
     events = status.transitions(known.conditions, fresh, NORMAL, conditions.RECONCILING)
-    plan = _plan(seen, after, fresh, keep=look.name, events=[one for one in events if one.reason in HELD_UP])
+    events = [one for one in events if one.reason in HELD_UP]
+    plan = _plan(seen, after, fresh, keep=look.name, events=[*events, *erased])
     wake_after = job.look_again(seen.now) if job is not None else None
     if job is not None and not job.is_going:
         return plan.model_copy(update={"wake_after": wake_after})
@@ -187,7 +195,20 @@ def _marks(
     if look is not None and after.current is not None and reconciling.status == "False":
         text = f"Version {after.current.version} stays as it is while the source is read again."
         reconciling = reconciling.model_copy(update={"message": text})
-    return (ready, reconciling, stalled, ingested, valid)
+    erased = erasing.mark(seen.dataset, after.erasure)
+    return (ready, reconciling, stalled, ingested, valid, *([erased] if erased is not None else []))
+
+
+def _held(seen: Observation, after: DatasetStatus) -> DatasetStatus:
+    """With who holds Ids that are to be forgotten, as far as that is known; nothing, where nobody is."""
+    known = after.erasure if seen.dataset.spec.erasure is not None else None
+    return after.model_copy(update={"erasure": erasing.with_models(known, after, seen.models)})
+
+
+def _erased(seen: Observation, marks: tuple[Mark, ...]) -> list[Event]:
+    """What is said once a list was carried out, and once nobody holds any of its Ids."""
+    events = status.transitions(seen.dataset.status.conditions, marks, erasing.NORMAL, erasing.ERASED)
+    return [one for one in events if one.reason != Reason.ErasurePending.name]
 
 
 def _kstatus(

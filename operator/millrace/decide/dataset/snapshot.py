@@ -11,11 +11,13 @@ from millrace.api.base import Frozen
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
 from millrace.api.dataset_status import DataQuality, DatasetStatus, DatasetVersion, FailedRule, Parts, SourceReading
+from millrace.api.erasure import ErasureStatus
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.contract.quality import MAX_SUSPECTS, Quality
 from millrace.contract.report import SnapshotOutcome, SnapshotReport
 from millrace.decide import job as jobs
 from millrace.decide import status
+from millrace.decide.dataset import erasing
 from millrace.decide.job import Job
 
 INGESTED, VALID = "Ingested", "Valid"
@@ -28,7 +30,9 @@ RETRIED = frozenset({Reason.StoreUnavailable.name, Reason.DeadlineExceeded.name,
 """What says nothing about the source: it is looked at again by itself."""
 HELD_UP = frozenset({Reason.PodNotStarted.name, Reason.PodRefused.name})
 """What keeps a look from going on, and is told also where a version is there."""
-ASKS_TO_LOOK = frozenset({Reason.SourceNotFound, Reason.SourceEmpty, Reason.StoreDenied, Reason.DigestMismatch})
+ASKS_TO_LOOK = frozenset(
+    {Reason.SourceNotFound, Reason.SourceEmpty, Reason.StoreDenied, Reason.DigestMismatch, Reason.ErasureKeyMissing}
+)
 """Reasons whose command has the source looked at again."""
 _SOURCE_WAS_READ = frozenset({Reason.RuleViolated.name, Reason.SchemaMismatch.name, Reason.SourceEmpty.name})
 
@@ -47,6 +51,8 @@ class Answer(Frozen):
     """The sentence that reports a new version; None without one."""
     reading: SourceReading | None = None
     """What was found in the source; None: what was known before holds."""
+    erasure: ErasureStatus | None = None
+    """Who holds Ids that are to be forgotten, but for Models."""
     looked: datetime
 
 
@@ -79,6 +85,13 @@ def answer(job: Job, dataset: Dataset, now: datetime) -> Answer | None:
         return None
     case = _Case(job=job, dataset=dataset, looked=min(job.finished or now, now).replace(microsecond=0))
     report = jobs.snapshot_report(job)
+    found = _of(report, case)
+    is_without = not found.failure and found.valid.status == "True"
+    told = erasing.told(report.erasure if report is not None else None, dataset, is_without=is_without)
+    return found.model_copy(update={"erasure": told})
+
+
+def _of(report: SnapshotReport | None, case: _Case) -> Answer:
     if report is None:
         return _silent(case)
     if report.outcome is SnapshotOutcome.FROZEN:

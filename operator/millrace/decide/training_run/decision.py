@@ -30,7 +30,7 @@ from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
 from millrace.decide.training_run import attempt, gates
 from millrace.decide.training_run.attempt import Evaluated, Failure
-from millrace.render import candidate, names, training_job
+from millrace.render import candidate, erasure, names, training_job
 from millrace.render.pod import Platform
 
 COMPLETE, FAILED, GATES_PASSED = "Complete", "Failed", "GatesPassed"
@@ -40,7 +40,9 @@ SOON_SECONDS = 1.0
 """The event of our own write comes first; this is for when it is lost."""
 LONGEST_NAME = 52
 LARGEST_VERSION = 999_999_999
-NORMAL = frozenset({Reason.ModelRegistered.name, Reason.DatasetNotReady.name, *attempt.STAGES.values()})
+NORMAL = frozenset(
+    {Reason.ModelRegistered.name, Reason.DatasetNotReady.name, Reason.DatasetErasing.name, *attempt.STAGES.values()}
+)
 
 
 class ModelView(Frozen):
@@ -98,7 +100,7 @@ def _resolve(seen: Observation) -> Plan:
     """Pin what the run depends on; the Job comes in the next pass, so that a crash between changes nothing."""
     run, dataset = seen.run, seen.dataset
     current = dataset.status.current if dataset is not None else None
-    if dataset is None or current is None:
+    if dataset is None or current is None or not erasure.is_carried_out(dataset):
         return _wait(seen, dataset)
     resolved = Resolved(
         dataset=DatasetVersionRef(name=dataset.metadata.name, version=current.version, digest=current.digest),
@@ -121,7 +123,10 @@ def _resolve(seen: Observation) -> Plan:
 def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
     """Nothing to train on yet. A Dataset that is stalled waits for a person, and so does one that nobody makes."""
     wanted = seen.run.spec.dataset_ref.name
-    if dataset is not None:
+    if dataset is not None and dataset.status.current is not None:
+        reason, why = Reason.DatasetErasing, f"Dataset {wanted} has Ids to forget that its current version may hold"
+        is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
+    elif dataset is not None:
         said = (dataset.status.message or "").partition(" Next: ")[0]
         reason, why = (
             Reason.DatasetNotReady,

@@ -206,7 +206,9 @@ def training_runs(trusted: Trust) -> Manifest:
 
 
 def dataset_secrets(trusted: Trust) -> Manifest:
-    """Whose credentials a Dataset may read its source with: only those that its writer may read."""
+    """Whose credentials a Dataset may read its source with, and whose key says who is forgotten: only those that its
+    writer may read.
+    """
     return policy(
         SECRETS,
         rule(("datasets",), _WRITES),
@@ -220,6 +222,15 @@ def dataset_secrets(trusted: Trust) -> Manifest:
                 ".name(object.spec.source.secretRef.name).check('get').allowed()",
                 says=f"'spec.source.secretRef: ' + {_USER} + ' may not get the Secret ' + "
                 "object.spec.source.secretRef.name",
+            ),
+            validation(
+                "!has(object.spec.erasure) || "
+                "(oldObject != null && has(oldObject.spec.erasure) && "
+                "oldObject.spec.erasure.keyRef == object.spec.erasure.keyRef) || "
+                "authorizer.group('').resource('secrets').namespace(request.namespace)"
+                ".name(object.spec.erasure.keyRef.name).check('get').allowed()",
+                says=f"'spec.erasure.keyRef: ' + {_USER} + ' may not get the Secret ' + "
+                "object.spec.erasure.keyRef.name",
             ),
         ],
     )

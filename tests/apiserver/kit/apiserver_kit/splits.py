@@ -58,8 +58,8 @@ UNREADABLE: list[tuple[str, str, str, dict[str, Any]]] = [
 ACCEPTED: list[dict[str, Any]] = [
     {"spec.split": {**TIME, "field": "tenure"}},
     {"spec.split": TIME, "spec.schema.fields[1].role": "EventTime"},
-    {"spec.split": {**TIME, "field": "anything"}, "spec.schema": {"mode": "Infer"}},
+    {"spec.split": {**TIME, "field": "anything"}, "spec.schema": {"mode": "Infer"}, "spec.erasure": None},
     {"spec.split": {"groupBy": ["household", "plan"]}},
-    {"spec.split": {"groupBy": ["anything"]}, "spec.schema": {"mode": "Infer"}},
+    {"spec.split": {"groupBy": ["anything"]}, "spec.schema": {"mode": "Infer"}, "spec.erasure": None},
     {"spec.split": {"method": "Stratified", "field": "plan", "groupBy": ["customer_id"]}},
 ]
