@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,13 @@ OFFLINE = {
 }
 """Settings of ``plan`` where the environment says nothing."""
 
-APART = {
-    "store-credentials": "millrace.store_credentials",
-    "crds": "millrace.api.crds",
-    "conformance": "millrace.conformance.command",
-    "erasure": "millrace.erasure",
-}
-"""Commands that read their own arguments, and the modules whose `main` they are."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 for trouble with a sentence on stderr, 2 for wrong arguments."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in APART:
-        return int(importlib.import_module(APART[given[0]]).main(given[1:]))
+    apart = _apart(given[0]) if given else None
+    if apart is not None:
+        return apart(given[1:])
     options = _parser().parse_args(given)
     try:
         options.command(options)
@@ -44,6 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _apart(name: str) -> Callable[[Sequence[str]], int] | None:
+    """The command of that name that reads its own arguments; what it needs is imported for it alone."""
+    if name == "store-credentials":
+        from millrace import store_credentials
+
+        return store_credentials.main
+    if name == "crds":
+        from millrace.api import crds
+
+        return crds.main
+    if name == "conformance":
+        from millrace.conformance import command
+
+        return command.main
+    if name == "erasure":
+        from millrace import erasure
+
+        return erasure.main
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
