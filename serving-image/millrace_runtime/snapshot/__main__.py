@@ -43,7 +43,7 @@ def main() -> int:
 class _NoPandas(importlib.abc.MetaPathFinder):
     """Finds that there is no pandas."""
 
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+    def find_spec(self, fullname: str, *_: object) -> None:
         """Raise ModuleNotFoundError for pandas; leave all else to others."""
         if fullname == "pandas":
             raise ModuleNotFoundError(fullname)

@@ -117,7 +117,7 @@ def leftover(text: Array, allowed: bytes) -> int:
 
 
 def _is_bare(text: Array, mark: str) -> bool:
-    """Whether all values have digits, "-" and the mark alone. "+" and exponents are left to `leftover`: ten times slower."""
+    """Whether all values have digits, "-" and the mark alone: told ten times as quickly as `leftover` does."""
     allowed = frozenset(b"-0123456789" + mark.encode())
     data = bytes(_flat(text))
     flat = np.frombuffer(data, np.uint8)
@@ -153,6 +153,10 @@ def _at_once(text: Array, to: FieldType, words: Words) -> Array:
         if not _is_bare(text, ""):
             raise ValueError
         return text.cast(pa.int64())
+    return _floats_at_once(text, to, words)
+
+
+def _floats_at_once(text: Array, to: FieldType, words: Words) -> Array:
     is_bare = _is_bare(text, words.decimal)
     if not is_bare and leftover(text, b"0123456789-+eE" + words.decimal.encode()):
         raise ValueError

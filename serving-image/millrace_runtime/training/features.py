@@ -109,7 +109,9 @@ def read(path: pathlib.Path, used: Layout) -> Table:
 
 
 def labelled(table: Table, used: Layout) -> Table:
-    """Return the rows that have a label."""
+    """Return the rows that have a label: the table itself, not a copy, where all have."""
+    if not table[used.label.name].null_count:
+        return table
     return table.filter(table[used.label.name].is_valid())
 
 
@@ -120,13 +122,17 @@ def tensors(
     types: Mapping[str, FieldType],
     dtype: npt.DTypeLike = np.float32,
 ) -> Tensors:
-    """Return `numeric`, of `dtype`, and `categorical`, whichever have columns."""
+    """Return `numeric`, of `dtype`, and `categorical`, whichever have columns. Beside them one column is held."""
     made: Tensors = {}
     if numeric:
+        made[NUMERIC] = np.empty((table.num_rows, len(numeric)), dtype)
         with np.errstate(over="ignore"):  # a value that FP32 has no room for is infinite in a model that reads FP32
-            made[NUMERIC] = np.stack([as_floats(table[name], types[name]).astype(dtype) for name in numeric], axis=1)
+            for at, name in enumerate(numeric):
+                made[NUMERIC][:, at] = as_floats(table[name], types[name])
     if categorical:
-        made[CATEGORICAL] = np.stack([_texts(table[name]) for name in categorical], axis=1)
+        made[CATEGORICAL] = np.empty((table.num_rows, len(categorical)), object)
+        for at, name in enumerate(categorical):
+            made[CATEGORICAL][:, at] = _texts(table[name])
     return made
 
 
