@@ -1,6 +1,6 @@
 """Memory of a run by the size of its data: MiB that fetch, train and evaluate take more for each GB of rows.
 
-    python tests/benchmarks/training/memory.py [--rows 200000 800000] [--features 20]
+    python tests/benchmarks/training/memory.py [--rows 100000 500000] [--features 20]
 
 Each stage is a process of its own, as in the pod, and is run on two sizes of data; what grows between them is told for
 a GB of rows, 8 bytes a value. Memory is what the process and its children have for themselves at most (RssAnon, looked
@@ -38,7 +38,7 @@ PAUSE_SECONDS = 0.01
 def main(argv: Sequence[str]) -> int:
     """Measure, print and write results/memory.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs=2, default=[200_000, 800_000])
+    parser.add_argument("--rows", type=int, nargs=2, default=[100_000, 500_000])
     parser.add_argument("--features", type=int, default=20)
     options = parser.parse_args(argv)
     few, many = (_measured(rows, options.features) for rows in sorted(options.rows))
