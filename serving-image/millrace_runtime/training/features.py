@@ -26,6 +26,7 @@ from millrace_runtime.snapshot.freeze import as_floats
 Table = Any
 Tensors = dict[str, npt.NDArray[Any]]
 _TEXT = (FieldType.STRING, FieldType.CATEGORY)
+_READ_BUFFER = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ _NUMBERS = (FieldType.FLOAT64, FieldType.FLOAT32, FieldType.INT64)
 
 def read(path: pathlib.Path, used: Layout) -> Table:
     """Return the features and the label of a frozen Parquet file, as a pyarrow.Table."""
-    return pyarrow.parquet.read_table(path, columns=[*used.types, used.label.name], partitioning=None)
+    names = [*used.types, used.label.name]
+    # Without buffers of whole columns: beside the table, the pages that are being unpacked are held.
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
+        return file.read(columns=names).select(names)
 
 
 def labelled(table: Table, used: Layout) -> Table:

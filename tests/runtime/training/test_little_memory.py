@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from millrace.contract.dataset import Field, FieldType, Role
@@ -42,6 +45,29 @@ def test_rows_that_all_have_a_label_are_not_copied():
     rows = table(pa.array([True] * ROWS))
     assert features.labelled(rows, LAYOUT) is rows
     assert features.labelled(table(pa.array([True, None] * (ROWS // 2))), LAYOUT).num_rows == ROWS // 2
+
+
+READ = """
+import pathlib, sys
+import pyarrow as pa
+from millrace.contract.dataset import Field, FieldType, Role
+from millrace_runtime.training import features
+names = sys.argv[2:]
+fields = [*(Field(name, FieldType.FLOAT64) for name in names), Field("left", FieldType.BOOL, Role.LABEL)]
+rows = features.read(pathlib.Path(sys.argv[1]), features.layout(fields, classification=True))
+print(rows.column_names == [*names, "left"], pa.default_memory_pool().max_memory() / rows.nbytes)
+"""
+
+
+def test_a_part_is_read_with_little_beside_the_table_that_it_becomes(tmp_path):
+    path = tmp_path / "train.parquet"
+    pyarrow.parquet.write_table(
+        table(pa.array([True] * ROWS)), path, row_group_size=ROWS // 4, use_dictionary=False, compression="zstd"
+    )
+    command = [sys.executable, "-c", READ, str(path), *reversed(LAYOUT.numeric)]
+    in_order, most = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert in_order == "True"
+    assert float(most) < 1.5
 
 
 def test_what_a_model_is_fed_stays_on_the_disk_until_it_is_run(tmp_path):
