@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.abc
 import os
 import resource
 import sys
@@ -18,8 +20,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # rows are spilled to hundreds of files at a time
     try:
         task = spec.read(os.environ)
-        from millrace_runtime.snapshot import run  # pyarrow only once the task is known to be good
+        _spare_pandas()  # and import pyarrow only once the task is known to be good
+        from millrace_runtime.snapshot import run
 
+        gc.freeze()  # modules are for good: they are not looked through while rows pass, nor at the end
         report, code = run.snapshot(task), 0
     except outcome.StageError as error:
         outcome.traced(error)
@@ -34,6 +38,30 @@ def main() -> int:
         code = 1
     outcome.write_termination_message(report)
     return code
+
+
+class _NoPandas(importlib.abc.MetaPathFinder):
+    """Finds that there is no pandas."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for pandas; leave all else to others."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
+
+
+def _spare_pandas() -> None:
+    """Let pyarrow know of no pandas: it would import it for the first array, half a second for nothing.
+
+    It looks once. Where instants in text need pandas, it is imported as ever.
+    """
+    absent = _NoPandas()
+    sys.meta_path.insert(0, absent)
+    try:
+        import pyarrow as pa
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(absent)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pyarrow.csv
 from millrace.contract.dataset import Csv
 from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import dialect, streams, structure
+from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.dialect import Dialect, refusal
 from millrace_runtime.snapshot.source import File
 
@@ -50,7 +51,7 @@ class CsvFile:
 
     def tables(self) -> Iterator[Table]:
         """Yield pyarrow.Tables of text, empty fields missing. Raises StageError(SourceMalformed) with the line."""
-        for block in self.blocks():
+        for block in ahead(self.blocks()):
             if len(block.records):
                 yield self._table(block)
 

@@ -238,13 +238,15 @@ def _hashed_texts(block: Any, *, loose: bool) -> tuple[Numbers, Numbers]:
     """Numbers of texts, "" being missing: as they are, and as what they say."""
     if not pa.types.is_string(block.type):
         block = block.cast(pa.string())
-    strict = _tagged(_TEXT, texthash.texts(block))
     data, starts, lengths = texthash.parts_of(block)
+    strict = _tagged(_TEXT, texthash.laid_out(data, starts, lengths))
     strict[lengths == 0] = MISSING
     if not loose:
         return strict, strict
-    wide = strict.copy()
     plain = _plain_numbers(block)
+    if plain.all():
+        return strict, _tagged(_WHOLE, np.asarray(block.cast(pa.int64())))
+    wide = strict.copy()
     if plain.any():
         wide[plain] = _tagged(_WHOLE, np.asarray(block.filter(pa.array(plain)).cast(pa.int64())))
     # Most texts begin like no number, truth or instant, and need no second look.

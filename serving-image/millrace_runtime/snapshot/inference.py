@@ -162,11 +162,15 @@ def _begins_like_a_code(text: Array) -> npt.NDArray[np.bool_]:
     """Whether a value begins with a zero and a digit, after a sign or not, or with a plus sign."""
     data, starts, lengths = texts.layout(text)
     padded = np.concatenate([data, np.zeros(3, np.uint8)])
-    first, second, third = (np.where(lengths > at, padded[starts + at], 0) for at in range(3))
-    signed = (first == _MINUS) | (first == _PLUS)
-    second_digit, third_digit = ((one >= _ZERO) & (one <= _NINE) for one in (second, third))
-    zeros = ((first == _ZERO) & second_digit) | (signed & (second == _ZERO) & third_digit)
-    return np.asarray(zeros | (first == _PLUS))
+    first = padded[starts]
+    found = (first == _PLUS) & (lengths > 0)
+    # Of a number that begins with 0, and with a sign and 0, what follows is looked at.
+    signed = np.flatnonzero(((first == _MINUS) | (first == _PLUS)) & (lengths > 1))
+    signed = signed[padded[starts[signed] + 1] == _ZERO]
+    for zero, at in ((np.flatnonzero((first == _ZERO) & (lengths > 1)), 1), (signed[lengths[signed] > 2], 2)):
+        following = padded[starts[zero] + at]
+        found[zero] |= (following >= _ZERO) & (following <= _NINE)
+    return np.asarray(found)
 
 
 def _is_whole(known: Array, words: Words) -> bool:
@@ -205,7 +209,8 @@ def _why_no_float(problem: str, known: Array, words: Words) -> str:
 
 def _has_many_digits(known: Array) -> bool:
     some = [text for text in known.slice(0, _LOOKED_AT).to_pylist() if text is not None and len(text) > _SHORT]
-    return any(sum(one.isdigit() for one in text.lower().split("e")[0].lstrip("+-0.")) > _DIGITS for text in some)
+    bare = (text.lower().split("e")[0].lstrip("+-0.") for text in some)
+    return any(sum(one.isdigit() for one in text) > _DIGITS for text in bare if len(text) > _DIGITS)
 
 
 def _are_numerals(known: Array, words: Words) -> bool:

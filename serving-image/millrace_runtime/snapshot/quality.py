@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace_runtime.snapshot import hashing
+from millrace_runtime.snapshot.ahead import ahead
 from millrace_runtime.snapshot.hashing import Numbers
 from millrace_runtime.snapshot.identity import Keyed
 from millrace_runtime.snapshot.records import Array, Records, counted, spans, starts
@@ -63,10 +64,10 @@ def alike(likeness: Records, parts: Parts) -> Alike:
 
 def _not_alone(held: Array) -> Array:
     """The records whose features others have too."""
-    held = held[np.argsort(held["key"])]
-    same = np.zeros(len(held) + 1, bool)
-    same[1:-1] = held["key"][1:] == held["key"][:-1]
-    return held[same[1:] | same[:-1]]
+    keys = np.ascontiguousarray(held["key"])
+    ordered = np.sort(keys)
+    again = hashing.distinct(ordered[1:][ordered[1:] == ordered[:-1]])
+    return held[hashing.among(keys, again)]
 
 
 _KIND = np.dtype([("key", "u8"), ("label", "u8"), ("rows", "i8"), ("train", "?")])
@@ -147,14 +148,18 @@ class NearCopies:
         whole = _Sought(total)
         leaves = [_Sought(total - each) for each in ours] if len(ours) >= _FEWEST_TO_LEAVE_ONE_OUT else []
         most = TRAIN_CELLS // len(self._names)
-        for table in _slices(train, most):
-            self.train += table.num_rows
-            theirs = [_rounded(table[name], name) for name in self._names]
+        # One slice is hashed while the one before is compared.
+        for theirs in ahead(self._hashed(_slices(train, most))):
             other = _sum(theirs)
+            self.train += len(other)
             whole.see(other)
             for leave, each in zip(leaves, theirs, strict=False):
                 leave.see(other - each)
         return int(np.logical_or.reduce([whole.found, *(leave.found for leave in leaves)]).sum())
+
+    def _hashed(self, tables: Iterable[Table]) -> Iterator[list[Numbers]]:
+        for table in tables:
+            yield [_rounded(table[name], name) for name in self._names]
 
 
 def _sum(many: Sequence[Numbers]) -> Numbers:

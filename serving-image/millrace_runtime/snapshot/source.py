@@ -7,7 +7,7 @@ import hashlib
 import pathlib
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from millrace.contract.dataset import Format, Source
@@ -138,9 +138,15 @@ def digest(files: tuple[File, ...]) -> str:
 
 def _download(uri: str, key: str, path: pathlib.Path, discretion: Discretion) -> File:
     content = hashlib.sha256()
-    with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
-        for chunk in ahead(iter(lambda: remote.read(CHUNK_BYTES), b"")):
+
+    def hashed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
             content.update(chunk)
+            yield chunk
+
+    # Reading, hashing and writing run side by side.
+    with store.open(uri, "rb", prefix=SOURCE_PREFIX) as remote, path.open("wb") as local:
+        for chunk in ahead(hashed(ahead(iter(lambda: remote.read(CHUNK_BYTES), b"")))):
             local.write(chunk)
     return File(discretion.place(key), path, content.hexdigest(), key)
 

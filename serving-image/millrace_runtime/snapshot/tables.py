@@ -55,11 +55,11 @@ class Sheet:
         within = [name for name in names if name in self.columns and name not in self._told()]
         found = self.held.tables() if isinstance(self.held, CsvFile) else self.held.tables(within)
         for table in found:
-            columns = {name: table[name].combine_chunks() for name in within}
+            columns = {name: _one(table[name]) for name in within}
             for name, value in self._told().items():
                 if name in names:
                     columns[name] = pa.repeat(pa.scalar(value, pa.string()), table.num_rows)
-            yield pa.table({name: _one(column) for name, column in columns.items()})
+            yield pa.table(columns)
 
     def line(self, row: int) -> int | None:
         """The line of a data row, counted from 0, where the file has lines."""

@@ -30,15 +30,23 @@ def mixed(numbers: Numbers) -> Numbers:
     return z
 
 
+_OF_LENGTH = mixed(np.arange(LONG + 1, dtype=np.uint64))
+
+
 def texts(block: Any) -> Numbers:
     """Return one number for each text of a pyarrow array of strings; for a missing one that of the empty text."""
-    data, starts, lengths = parts_of(block)
-    made = mixed(lengths.astype(np.uint64))
+    return laid_out(*parts_of(block))
+
+
+def laid_out(data: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Numbers:
+    """As `texts`, of what `parts_of` returned."""
+    made = _OF_LENGTH[lengths] if lengths.max(initial=0) <= LONG else mixed(lengths.astype(np.uint64))
     words = _words(data)
     at, begin, left = None, starts, np.minimum(lengths, LONG)
     for _ in range(LONG // _WORD):
         found = words[begin]
-        found &= _MASKS[np.minimum(left, _WORD)]
+        if left.min(initial=_WORD) < _WORD:
+            found &= _MASKS[np.minimum(left, _WORD)]
         if at is None:
             made = mixed(made ^ found)
         else:

@@ -57,7 +57,12 @@ class Written:
 def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
     """Write the rows, in the order of their contents, to the disk; they are gone from the intake afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    alike = quality.alike(intake.numbers.likeness, divided.parts)
+    kinds = intake.numbers.known.kinds
+    with ThreadPoolExecutor(1) as beside:
+        # What the next version must know follows from the keys alone: it is written while equal rows are looked for.
+        remembered = beside.submit(history.write, divided.recalled, kinds, divided.parts, folder)
+        alike = quality.alike(intake.numbers.likeness, divided.parts)
+        memory, departed = remembered.result()
     features = [one.name for one in intake.fields if one.role is Role.FEATURE]
     pass_ = _Pass(intake.fields, NearCopies(features), folder)
     with ThreadPoolExecutor(1) as writer:
@@ -75,7 +80,6 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
     with ThreadPoolExecutor() as beside:
         parts = {name: beside.submit(file.part) for name, file in pass_.files.items()}
         searched = beside.submit(pass_.near.found, _read_back(folder / "train.parquet", features))
-        memory, departed = history.write(divided.recalled, intake.numbers.known.kinds, divided.parts, folder)
         sample = pass_.sample.table()
         suspects = leakage.suspects(sample, intake.fields, Hashes(sample).contents(features))
         profile = freeze.profile(sample, intake.fields).to_json()
@@ -83,7 +87,7 @@ def write(intake: Intake, divided: Division, folder: pathlib.Path) -> Written:
     found = Quality(
         duplicate_rows=alike.duplicates,
         conflicting_rows=alike.conflicts,
-        shared_rows=quality.shared(intake.numbers.known.kinds) if divided.recalled.eras[0].ids else 0,
+        shared_rows=quality.shared(kinds) if divided.recalled.eras[0].ids else 0,
         copied_rows=int(alike.copied.sum()),
         near_copied_rows=_scaled(near, pass_.near.held_out, divided, alike),
         moved_rows=divided.moved,

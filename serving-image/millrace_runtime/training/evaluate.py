@@ -39,7 +39,7 @@ class Held:
     """Rows with labels, as the store has them."""
 
     layout: features.Layout
-    train: Any
+    train_rows: int
     test: Any
     truth: npt.NDArray[Any]
     classes: list[Any]
@@ -48,14 +48,15 @@ class Held:
 def evaluate(task: Task, volume: Volume) -> TrainingReport:
     """Return the report of a run that succeeded. Raises StageError for every other end."""
     data = vetting.read(volume.model / "model.onnx")
-    held = _fetch(task)
+    held, train = _fetch(task)
     candidate = subject.from_bytes(data, held.layout, held.classes)
     if candidate.dtype != np.float64:
-        precision.refuse_narrow(held.train, candidate.layout)
+        precision.refuse_narrow(train, candidate.layout)
     champion = _champion(task, held)
     say(f"vetted {len(data)} bytes, opset {candidate.opset}; measuring on {held.test.num_rows} test rows")
     by = measure.scale(held.truth, candidate, champion, classification=task.is_classification)
-    train_rows = candidate.rows(held.train)
+    train_rows = candidate.rows(train)
+    del train  # from here on the rows are held once
     golden_rows = golden.rows(train_rows)
     answers = _answers(candidate, held, {"train": train_rows, "golden": golden_rows})
     measured = _measure(task, candidate, by, answers.outputs["test"])
@@ -78,7 +79,8 @@ def evaluate(task: Task, volume: Volume) -> TrainingReport:
     return report
 
 
-def _fetch(task: Task) -> Held:
+def _fetch(task: Task) -> tuple[Held, Any]:
+    """What is measured with, and the table of the train rows."""
     dataset = task.raw.dataset
     version = manifest.load(dataset.uri, dataset.digest, Reason.SOURCE_NOT_FOUND)
     layout = features.layout(version.fields, classification=task.is_classification)
@@ -97,7 +99,7 @@ def _fetch(task: Task) -> Held:
     if task.is_classification:
         seen = features.targets(parts["train"], layout.label, classification=True)
         classes = sorted(set(seen.tolist()))
-    return Held(layout, parts["train"], parts["test"], truth, classes)
+    return Held(layout, parts["train"].num_rows, parts["test"], truth, classes), parts["train"]
 
 
 def _answers(model: subject.Subject, held: Held, more: dict[str, features.Tensors]) -> scoring.Answers:
@@ -181,7 +183,7 @@ def _details(page: card.Card, held: Held) -> bytes:
         "runUid": raw.run_uid,
         "dataset": raw.dataset.to_dict(),
         "champion": raw.champion.to_dict() if raw.champion else None,
-        "rows": {"train": held.train.num_rows, "test": held.test.num_rows},
+        "rows": {"train": held.train_rows, "test": held.test.num_rows},
         "trainer": page.facts,
     }
     return json.dumps(details, indent=1, sort_keys=True, default=str).encode()

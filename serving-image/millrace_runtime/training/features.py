@@ -26,6 +26,7 @@ from millrace_runtime.snapshot.freeze import as_floats
 Table = Any
 Tensors = dict[str, npt.NDArray[Any]]
 _TEXT = (FieldType.STRING, FieldType.CATEGORY)
+_READ_BUFFER = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,16 @@ _NUMBERS = (FieldType.FLOAT64, FieldType.FLOAT32, FieldType.INT64)
 
 def read(path: pathlib.Path, used: Layout) -> Table:
     """Return the features and the label of a frozen Parquet file, as a pyarrow.Table."""
-    return pyarrow.parquet.read_table(path, columns=[*used.types, used.label.name], partitioning=None)
+    names = [*used.types, used.label.name]
+    # Without buffers of whole columns: beside the table, the pages that are being unpacked are held.
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BUFFER) as file:
+        return file.read(columns=names).select(names)
 
 
 def labelled(table: Table, used: Layout) -> Table:
-    """Return the rows that have a label."""
+    """Return the rows that have a label: the table itself, not a copy, where all have."""
+    if not table[used.label.name].null_count:
+        return table
     return table.filter(table[used.label.name].is_valid())
 
 
@@ -120,13 +126,17 @@ def tensors(
     types: Mapping[str, FieldType],
     dtype: npt.DTypeLike = np.float32,
 ) -> Tensors:
-    """Return `numeric`, of `dtype`, and `categorical`, whichever have columns."""
+    """Return `numeric`, of `dtype`, and `categorical`, whichever have columns. Beside them one column is held."""
     made: Tensors = {}
     if numeric:
+        made[NUMERIC] = np.empty((table.num_rows, len(numeric)), dtype)
         with np.errstate(over="ignore"):  # a value that FP32 has no room for is infinite in a model that reads FP32
-            made[NUMERIC] = np.stack([as_floats(table[name], types[name]).astype(dtype) for name in numeric], axis=1)
+            for at, name in enumerate(numeric):
+                made[NUMERIC][:, at] = as_floats(table[name], types[name])
     if categorical:
-        made[CATEGORICAL] = np.stack([_texts(table[name]) for name in categorical], axis=1)
+        made[CATEGORICAL] = np.empty((table.num_rows, len(categorical)), object)
+        for at, name in enumerate(categorical):
+            made[CATEGORICAL][:, at] = _texts(table[name])
     return made
 
 

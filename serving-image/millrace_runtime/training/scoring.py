@@ -1,12 +1,13 @@
 """Answers of an ONNX model, computed in a process of its own (`child`).
 
-A hostile or broken model can crash the runtime or eat all memory; the evaluator must live to say so. Inputs and
-answers travel as .npz files without pickles, texts as one block of UTF-8: numpy's own texts are all as wide as the
-widest, which makes 470 MiB of 1,500 rows one of which is long.
+A hostile or broken model can crash the runtime or eat all memory; the evaluator must live to say so. Inputs travel as
+.npy files, of which the child reads a batch at a time, answers as an .npz file, all without pickles. Texts are one
+block of UTF-8: numpy's own are all as wide as the widest, which makes 470 MiB of 1,500 rows one of which is long.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 import tempfile
@@ -32,6 +33,7 @@ BATCH_ROWS = 256
 TIMEOUT_SECONDS = 600
 MAX_ANSWER_BYTES = 1024 * 1024 * 1024
 _MAX_SIGNATURE_BYTES = 1024 * 1024
+_NAMES = "inputs.json"
 _TEXT, _ENDS, _SHAPE = "#text", "#ends", "#shape"
 
 
@@ -57,7 +59,7 @@ def score(model: bytes, sets: Mapping[str, Tensors]) -> Answers:
         folder = pathlib.Path(scratch)
         (folder / "model.onnx").write_bytes(model)
         flat = {f"{name}/{key}": tensor for name, tensors in sets.items() for key, tensor in tensors.items()}
-        np.savez(folder / "inputs.npz", allow_pickle=False, **stored(flat))
+        _put(folder, stored(flat))
         try:
             child.run(MODULE, folder, TIMEOUT_SECONDS)
         except child.ChildFailed as failure:
@@ -71,6 +73,19 @@ def score(model: bytes, sets: Mapping[str, Tensors]) -> Answers:
         for name in sets
     }
     return Answers(signature, outputs)
+
+
+def _put(folder: pathlib.Path, arrays: Tensors) -> None:
+    for number, array in enumerate(arrays.values()):
+        np.save(folder / f"input-{number}.npy", array, allow_pickle=False)
+    (folder / _NAMES).write_text(json.dumps(list(arrays)), encoding="utf-8")
+
+
+def _taken(folder: pathlib.Path) -> Tensors:
+    """For the child: what was put there. Rows stay in their files until they are run."""
+    names = json.loads((folder / _NAMES).read_text(encoding="utf-8"))
+    paths = (folder / f"input-{number}.npy" for number in range(len(names)))
+    return {name: np.load(path, mmap_mode="r", allow_pickle=False) for name, path in zip(names, paths, strict=True)}
 
 
 def stored(tensors: Tensors) -> Tensors:
@@ -135,8 +150,7 @@ def _child(folder: pathlib.Path) -> int:
         loaded = True
         signature = Signature(tuple(map(_tensor, session.get_inputs())), tuple(map(_tensor, session.get_outputs())))
         (folder / "signature.json").write_text(signature.to_json(), encoding="utf-8")
-        with np.load(folder / "inputs.npz", allow_pickle=False) as held:
-            inputs = restored({key: held[key] for key in held.files})
+        inputs = restored(_taken(folder))
         answers = stored(_answers(session, inputs, signature))
         np.savez(folder / "outputs.npz", allow_pickle=False, **answers)
     except MemoryError:
@@ -199,7 +213,7 @@ def _run(session: Any, wanted: Sequence[str], rows: Tensors) -> Iterator[list[Ar
     """Batch by batch, none of which may take more than RUN_BYTES."""
     count = len(next(iter(rows.values())))
     for start in range(0, max(count, 1), BATCH_ROWS):
-        batch = {key: value[start : start + BATCH_ROWS] for key, value in rows.items()}
+        batch = {key: np.array(value[start : start + BATCH_ROWS]) for key, value in rows.items()}
         size = min(BATCH_ROWS, count - start)
         with memory.allowed(RUN_BYTES):
             answered = session.run(wanted, batch)

@@ -37,7 +37,9 @@ def train(task: Task, volume: Volume) -> None:
     made = narrow.learn(rows, scaled=allowed.scaled)
     _check_range(rows, layout, made, task.builtin.estimator)
     read = rows if made is None else made.tensors(rows)
-    say(f"training {task.builtin.estimator} on {table.num_rows} rows, {len(layout.columns)} features")
+    count = table.num_rows
+    del table  # the rows are held once while the estimator is fitted
+    say(f"training {task.builtin.estimator} on {count} rows, {len(layout.columns)} features")
     known = coding.of(labels) if classification else coding.PLAIN
     known.weights(estimator)
     with _crashes_named():
@@ -51,7 +53,7 @@ def train(task: Task, volume: Volume) -> None:
     _score_validation(task, volume, layout, as_served)
     volume.model.mkdir(parents=True, exist_ok=True)
     (volume.model / "model.onnx").write_bytes(model)
-    facts = _facts(task, table.num_rows, difference, time.monotonic() - started)
+    facts = _facts(task, count, difference, time.monotonic() - started)
     (volume.model / "train.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

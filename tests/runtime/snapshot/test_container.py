@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -181,3 +184,38 @@ def test_everything_that_was_found_stands_beside_the_version(tmp_path):
     assert "words such as NA (1) are missing" in number["why"]
     # A status is read by more people than the data: it holds no value of it.
     assert "01234" not in json.dumps(report["reading"])
+
+
+AFTER_A_LOOK = """
+import sys
+from millrace_runtime.snapshot.__main__ import main
+main()
+print("pandas" in sys.modules, file=sys.stderr)
+"""
+
+
+def look_in_a_process(wanted, folder):
+    """The report, and whether pandas was imported for it."""
+    environ = {"MILLRACE_SPEC": json.dumps(wanted), "MILLRACE_TERMINATION_LOG": str(folder / "log")}
+    command = [sys.executable, "-c", AFTER_A_LOOK]
+    done = subprocess.run(command, check=True, env=os.environ | environ, capture_output=True, text=True)
+    return json.loads((folder / "log").read_text()), done.stderr.splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize("written", ["1.5", "word", "day 7", "2024-01-31"])
+@pytest.mark.programs
+def test_a_snapshot_starts_without_pandas(tmp_path, written):
+    (tmp_path / "a.csv").write_text(f"x,y\n{written},1\n{written},2\n")
+    report, is_there = look_in_a_process(
+        task_on(f"file://{tmp_path}/a.csv", storeUri=f"file://{tmp_path}/store"), tmp_path
+    )
+    assert (report["outcome"], is_there) == ("Frozen", False)
+
+
+@pytest.mark.programs
+def test_instants_that_are_text_have_pandas_though_pyarrow_knows_of_none(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n2024-01-31,1\n2024-01-31T00:00:00Z,2\n")
+    fields = [{"name": "x", "type": "String", "role": "Id"}]
+    where = {"storeUri": f"file://{tmp_path}/store", "schema": {"mode": "Infer", "fields": fields}}
+    report, is_there = look_in_a_process(task_on(f"file://{tmp_path}/a.csv", **where), tmp_path)
+    assert (report["outcome"], report["quality"]["sharedRows"], is_there) == ("Frozen", 2, True)
