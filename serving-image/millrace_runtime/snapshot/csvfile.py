@@ -79,6 +79,7 @@ class CsvFile:
     def _blocks(self) -> Iterator[Block]:
         """The header's record and all others."""
         line, held = self.dialect.first_line, b""
+        is_bare: bool | None = None
         for chunk in self._chunks():
             held += chunk
             found = self._structure(held)
@@ -86,6 +87,11 @@ class CsvFile:
             if len(held) - cut > RECORD_BYTES:
                 raise self._endless(held, cut, line, found)
             if cut:
+                if is_bare is None:
+                    first = int(found.ends[0])
+                    is_bare = self.dialect.newline == b"\n" and held[max(0, first - 1) : first] != b"\r"
+                if is_bare:
+                    self._check_alike(held[:cut], line, found)
                 yield self._block(held[:cut], line, found)
                 line += structure.line(held, cut)
                 held = held[cut:]
@@ -143,6 +149,16 @@ class CsvFile:
             at = line + structure.line(data, int(lone[0]))
             why = f"line {at} has a line end within it that is not the file's own"
             raise refusal(self.file.name, f"{why}. Put the field in quotes, or end all lines alike")
+
+    def _check_alike(self, data: bytes, line: int, held: structure.Structure) -> None:
+        """In a file whose first line ends in a line feed alone, a carriage return before one may belong to a text."""
+        if b"\r\n" not in data:
+            return
+        found = structure.returns(data, held, self.dialect.quote)
+        if len(found):
+            at = line + structure.line(data, int(found[0]) - 1)
+            why = f"line {at} ends in a carriage return and a line feed, the first line in a line feed alone"
+            raise refusal(self.file.name, f"{why}. End all lines alike")
 
     def _endless(self, data: bytes, cut: int, line: int, held: structure.Structure) -> Exception:
         if len(held.closes) and held.closes[-1] == len(data):

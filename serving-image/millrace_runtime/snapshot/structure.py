@@ -143,6 +143,15 @@ class Records:
         return np.searchsorted(marks, self.lasts) - np.searchsorted(marks, self.firsts) + 1
 
 
+def returns(data: bytes, held: Structure, quote: str) -> Positions:
+    """Return the line ends that a carriage return stands before which no quote tells from the last field's text."""
+    flat = np.frombuffer(data, np.uint8)
+    ends = held.ends[(held.ends > 1) & (held.ends < len(data))]
+    found = ends[flat[ends - 1] == _CR]
+    before = flat[found - 2]
+    return found[(before != _LF) & (before != (ord(quote) if quote else _LF))]
+
+
 def records(data: bytes, ends: Positions) -> Records:
     """Return the records that end at `ends`, and a last one without an end if there are bytes left."""
     firsts = np.concatenate([[0], ends + 1])

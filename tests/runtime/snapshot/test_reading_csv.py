@@ -42,6 +42,12 @@ def test_blank_lines_before_the_header_change_nothing(dataset, blank, block_byte
     assert frozen(report) == [{"zip": "01234", "x": 1}, {"zip": "1234", "x": 2}]
 
 
+@pytest.mark.parametrize("text", ['x,note\n1,"ok"\r\n2,"b"\r\n', "x,note\r\n1,ok\n2,b\r\n", "x,note\n\r\n1,ok\n2,b\n"])
+def test_line_ends_of_two_kinds_that_mean_one_thing_are_read(dataset, text):
+    dataset.write("a.csv", text)
+    assert [one["note"] for one in frozen(dataset.look())] == ["ok", "b"]
+
+
 @pytest.mark.parametrize("text", ["01234", "1.50", "True", "10:00", "1e5", "NA", "2026-01-02", " x ", "-0", "0x1F"])
 @pytest.mark.parametrize("kind", ["String", "Category"])
 def test_declared_text_is_kept_to_the_letter(dataset, text, kind):
@@ -57,6 +63,11 @@ def test_declared_text_is_kept_to_the_letter(dataset, text, kind):
         ('x,note\n1,ok\n2,"5 inch\n3,"ok"\n', 3, "more text after the one that closes it, 1 line below,"),
         ('x,note\n1,ok\n2,"5"inch\n', 3, "more text after the one that closes it before the field ends"),
         ('x,note\n1,"a\nb"\n2,a\rb\n', 4, "has a line end within it that is not the file's own"),
+        (
+            "x,note\n1,ok\n2,ab\r\n3,c\n",
+            3,
+            "ends in a carriage return and a line feed, the first line in a line feed alone",
+        ),
         ("x,note\n1,ok\n2\n", 3, "has 1 field, the header 2"),
         ('x,note\n1,"a\n\nb"\n2,ok,3\n', 5, "has 3 fields, the header 2"),
         ("x\n1\n\n3\n", 3, "is blank, which in a file of one column may be a missing value or nothing"),
