@@ -149,7 +149,7 @@ def returns(data: bytes, held: Structure, quote: str) -> Positions:
     ends = held.ends[(held.ends > 1) & (held.ends < len(data))]
     found = ends[flat[ends - 1] == _CR]
     before = flat[found - 2]
-    return found[(before != _LF) & (before != (ord(quote) if quote else _LF))]
+    return np.asarray(found[(before != _LF) & (before != (ord(quote) if quote else _LF))])
 
 
 def records(data: bytes, ends: Positions) -> Records:
