@@ -10,6 +10,7 @@ from .base import BY_NAME, SET, Resource, Rule, Shape
 from .dataset_status import DatasetStatus
 from .quantities import Count, DnsName, Duration, FieldName, Seed, Uri
 from .refs import SecretRef
+from .retention import Retention
 from .training_run import ResourceRequirements, bounded
 
 FieldType = Literal["Int64", "Float32", "Float64", "String", "Bool", "Timestamp", "Category"]
@@ -338,6 +339,8 @@ class DatasetSpec(Shape):
     """How the rows are divided into train, validation and test."""
     worker: SnapshotWorker = SnapshotWorker()
     """What reads the source."""
+    retention: Retention | None = None
+    """How much is kept of its versions, of the runs on them and of their Models. Absent: everything."""
 
 
 class Dataset(Resource[DatasetSpec, DatasetStatus]):

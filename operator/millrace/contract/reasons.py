@@ -23,6 +23,10 @@ class Reason(StrEnum):
     SNAPSHOT_OUT_OF_DISK = "SnapshotOutOfDisk"
     SNAPSHOT_CRASHED = "SnapshotCrashed"
 
+    # What is erased
+    ERASE_REFUSED = "EraseRefused"
+    ERASE_FAILED = "EraseFailed"
+
     # A training run
     FETCH_FAILED = "FetchFailed"
     TRAINER_CRASHED = "TrainerCrashed"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from millrace.contract import places
 from millrace.contract.dataset import Field, Role, Split
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
@@ -121,7 +122,7 @@ def schema_digest(fields: Iterable[Field]) -> str:
 
 def location(store_uri: str, namespace: str, name: str, digest: str) -> str:
     """The folder of a version, with a trailing slash."""
-    return f"{store_uri.rstrip('/')}/datasets/{namespace}/{name}/{digest.replace(':', '-')[:23]}/"
+    return places.version(store_uri, namespace, name, digest)
 
 
 def join(folder: str, name: str) -> str:

@@ -101,6 +101,7 @@ _RUN = {
     "output": {"modelName": "trained", "approvalPolicy": {"required": 1, "distinctFromAuthor": True}},
     "backoffLimit": 2,
     "activeDeadlineSeconds": 3600,
+    "ttlSecondsAfterFinished": 600,
     "worker": {"resources": RESOURCES},
 }
 _RUN_SMALL = {

@@ -229,6 +229,11 @@ class TrainingRunReason(Reason):
         _SPEC,
         "Create another run with another spec.trainer.builtin.estimator.",
     )
+    JobGone = (
+        "The run's Job went with its pods and their logs, spec.ttlSecondsAfterFinished after its end.",
+        _SPEC,
+        "Its Job and logs are gone: create another run, with a larger spec.ttlSecondsAfterFinished, to read them.",
+    )
     NameNotUsable = (
         "The run's name is longer than 52 characters or not made of a-z, 0-9 and - alone.",
         _SPEC,
