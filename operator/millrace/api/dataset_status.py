@@ -11,7 +11,6 @@ from .conditions import Condition
 from .quantities import Count, Decimal, Digest, DnsName, FieldName, Message, Uri
 from .retention import RetentionStatus
 
-
 MOST_OLDER = 200
 
 
@@ -154,7 +153,7 @@ class DatasetStatus(Shape):
     """The newest good version: what a new TrainingRun trains on."""
     versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
     """The newest good versions, newest first."""
-    older_versions: Annotated[tuple[OlderVersion, ...], Field(max_length=MOST_OLDER), ATOMIC] = ()
+    older_versions: Annotated[tuple[OlderVersion, ...], Field(max_length=MOST_OLDER), ATOMIC] | None = None
     """Good versions before these, newest first, until `spec.retention` lets them go. Those before the last one here are
     forgotten, and their files stay."""
     accepted_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None

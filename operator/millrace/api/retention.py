@@ -66,8 +66,8 @@ class Surplus(Shape):
     """What it is."""
     name: Annotated[str, Field(max_length=63)]
     """Its name; of a version, its number."""
-    uid: Annotated[str, Field(max_length=64)] = ""
-    """The very object: another one of the name is another one."""
+    uid: Annotated[str, Field(max_length=64)] | None = None
+    """The very object, for another one of the name is another one. A version has none."""
     since: Time
     """Since when it is named here."""
 

@@ -208,8 +208,8 @@ class TrainingRunSpec(Shape):
     active_deadline_seconds: Annotated[int, Field(ge=1, le=604800)] = 3600
     """After this many seconds the run has failed."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] = 86400
-    """So many seconds after the run has ended its Job goes, with its pods and their logs: never before its answer stands
-    in `status`. The run itself stays; `spec.retention` of its Dataset says for how long."""
+    """So many seconds after the run has ended its Job goes, with its pods and their logs: never before its answer is in
+    `status`. The run itself stays; `spec.retention` of its Dataset says for how long."""
 
 
 class Metric(Shape):

@@ -10,7 +10,7 @@ from millrace.contract.record import Record
 
 @dataclass(frozen=True)
 class EraseTask(Record):
-    """The folders of one Dataset's versions and of runs of its namespace; any other is refused, and then nothing goes."""
+    """Folders of one Dataset's versions and of runs of its namespace; with any other the whole task is refused."""
 
     namespace: str
     dataset: str

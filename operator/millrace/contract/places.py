@@ -1,12 +1,13 @@
 """Where things are in the store: the same to whoever writes them, looks for them, or erases them.
 
-    <store>/datasets/<namespace>/<dataset>/<digest>/      a version of a Dataset
-    <store>/models/<namespace>/<model name>/<run UID>/    what a run left: model, golden set, profile, card, report
+<store>/datasets/<namespace>/<dataset>/<digest>/      a version of a Dataset
+<store>/models/<namespace>/<model name>/<run UID>/    what a run left: model, golden set, profile, card, report
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -29,6 +30,14 @@ def folder_of(uri: str) -> str:
 def is_in(uri: str, folder: str) -> bool:
     """Whether it is the folder, or something in it at any depth."""
     return f"{uri.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def above(uri: str) -> Iterator[str]:
+    """Every folder that it is in, the nearest first, none with a trailing slash; the scheme is none."""
+    folder = folder_of(uri.rstrip("/"))
+    while folder and not folder.endswith("/"):
+        yield folder
+        folder = folder_of(folder)
 
 
 def is_version(uri: str, store_uri: str, namespace: str, dataset: str) -> bool:

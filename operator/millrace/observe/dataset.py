@@ -8,8 +8,9 @@ from millrace.api import keys, resources
 from millrace.api.dataset import Dataset
 from millrace.clients.store import Manifest, name_of
 from millrace.clients.world import MapFunctions, World
-from millrace.decide.dataset import Observation, looks_at
+from millrace.decide.dataset import Observation, looks_at, retention
 from millrace.observe import jobs
+from millrace.observe import retention as made
 
 
 async def observe(world: World, namespace: str, name: str) -> Observation | None:
@@ -19,9 +20,12 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         return None
     dataset, now = Dataset.model_validate(manifest), world.clock.now()
     wanted = looks_at(dataset, now)
-    found = await jobs.owned(world, dataset.metadata.uid, wanted)
+    found = await jobs.owned(world, dataset.metadata.uid, wanted, retention.job_of(dataset))
     has_turn = wanted is None or any(job.name == wanted for job in found) or _has_turn(world, namespace, wanted)
-    return Observation(now=now, dataset=dataset, jobs=found, has_turn=has_turn, platform=jobs.platform(world))
+    facts = await made.facts(world, dataset, live=retention.asks_live(dataset, found, now))
+    return Observation(
+        now=now, dataset=dataset, jobs=found, has_turn=has_turn, facts=facts, platform=jobs.platform(world)
+    )
 
 
 def _has_turn(world: World, namespace: str, job: str) -> bool:
@@ -53,5 +57,9 @@ def _next_in_line(world: World, job: Manifest) -> Iterator[tuple[str, str]]:
     yield from map(name_of, waiting[: world.looks.most])
 
 
-WATCHES: MapFunctions = {resources.JOBS: _next_in_line}
+WATCHES: MapFunctions = {
+    resources.JOBS: _next_in_line,
+    resources.TRAINING_RUNS: made.of_run,
+    resources.MODELS: made.of_model,
+}
 """A Dataset's own Jobs come by ownerReference and their pods by label."""

@@ -1,4 +1,4 @@
-"""Folder by folder, what makes it a version or a model first: one that is half gone is then none, and never a broken one.
+"""Folder by folder, what makes it a version or a model first: what is half gone is none then, and never a broken one.
 
 Every folder is looked at before anything goes: a task that names one which is not of its Dataset's versions, nor of a
 run of its namespace, was written by nobody we know, and nothing at all is erased.
@@ -18,7 +18,7 @@ from millrace_runtime.snapshot import manifest
 
 _FIRST = (manifest.FILE, environment.MODEL_FILE)
 ROUNDS = 3
-"""A store may list what it has just erased, or what somebody was about to write: after so many looks it is a failure."""
+"""A store may list what it has just erased, or what somebody still writes: after so many looks it is a failure."""
 
 
 @dataclass

@@ -65,6 +65,15 @@ _DATASET = {
         "fractions": {"train": 0.8, "validation": 0.1, "test": 0.1},
     },
     "worker": {"resources": RESOURCES},
+    "retention": {
+        "mode": "Delete",
+        "gracePeriod": "10s",
+        "versionHistoryLimit": 3,
+        "modelHistoryLimit": 3,
+        "successfulRunsHistoryLimit": 2,
+        "failedRunsHistoryLimit": 0,
+        "autoApproved": "Delete",
+    },
 }
 _DATASET_SMALL = {
     "source": {"storageUri": "s3://lake/rent.csv"},

@@ -10,6 +10,7 @@ _LOOK_EVERY = """kubectl -n {namespace} patch mds {name} --type merge -p '{"spec
 _QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _EDIT_DATASET = "kubectl -n {namespace} edit mds {name}"
 _STORE = "kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"
+_PLANNED = "kubectl -n {namespace} get mds {name} -o jsonpath='{.status.retention}'"
 _OPERATOR = "kubectl -n {namespace} describe deployments.apps -l app.kubernetes.io/component=operator"
 _SPEC = "kubectl -n {namespace} get mtr {name} -o jsonpath='{.spec}'"
 _RUN_LOGS = "kubectl -n {namespace} logs job/{job} -c {container}"
@@ -84,6 +85,34 @@ class DatasetReason(Reason):
         "The snapshot's answer cannot be understood: operator and trainer image differ in version.",
         _OPERATOR,
     )
+    LookAfterErasing = (
+        "Files of deleted versions and runs are being erased; the source is read after that.",
+        _WATCH_DATASET,
+    )
+
+    WithinLimits = "Nothing that may go is over a limit of spec.retention.", ""
+    WouldDelete = (
+        "Something is over a limit of spec.retention, and would go with mode: Delete.",
+        _PLANNED,
+        "With spec.retention.mode: Delete what status.retention.planned names goes.",
+    )
+    DeletionPlanned = (
+        "Something is over a limit of spec.retention, and goes once spec.retention.gracePeriod is over.",
+        _PLANNED,
+        "With spec.retention.mode: DryRun what status.retention.planned names stays.",
+    )
+    Deleting = "Something goes: objects first, then their files.", _PLANNED
+    Deleted = "What was over a limit of spec.retention is gone, with its files.", ""
+    EraseFailed = (
+        "Files of what was deleted could not be erased; it is tried again by itself.",
+        _PLANNED,
+        "The keys of the store's Secret must be good to list and to erase; status.retention.deletion names folders.",
+    )
+    EraseRefused = (
+        "A folder that was to be erased is none of this Dataset's, nor of a run of its namespace; nothing was erased.",
+        _PLANNED,
+    )
+    EraseLost = "The pod that erases files went before its answer was read; it is tried again by itself.", _PLANNED
 
 
 class TrainingRunReason(Reason):

@@ -164,7 +164,12 @@ def test_a_task_of_another_version_is_named(tmp_path, wanted):
 def test_a_store_that_does_not_answer_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(stores, "PAUSES_SECONDS", ())
     with gateway.down(tmp_path) as dead:
-        task = {"namespace": "ml", "dataset": "churn", "storeUri": "s3://lake/m", "folders": ["s3://lake/m/models/ml/c/u"]}
+        task = {
+            "namespace": "ml",
+            "dataset": "churn",
+            "storeUri": "s3://lake/m",
+            "folders": ["s3://lake/m/models/ml/c/u"],
+        }
         code, report, _ = tasks.contained(main, task, tmp_path, **dead.environment())
     assert (code, report["reason"]) == (1, "StoreUnavailable")
 
