@@ -189,9 +189,7 @@ def test_nothing_that_somebody_needs_ever_goes(space: Namespace, before: list[tu
 
 @USUAL
 @given(worlds, st.dictionaries(st.integers(1, 25), acts, max_size=6))
-def test_nor_does_what_somebody_comes_to_need_meanwhile(
-    space: Namespace, meanwhile: dict[int, tuple[Act, int]]
-) -> None:
+def test_nor_does_what_is_needed_from_then_on(space: Namespace, meanwhile: dict[int, tuple[Act, int]]) -> None:
     """People act between two passes, wherever the deletion has come to."""
     watched(space)
     for moment in range(1, 60):
