@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from millrace.contract.erasure import EraseOutcome, EraseReport, EraseTask
@@ -40,4 +41,6 @@ def _failed(reason: Reason, message: str, done: erase.Erased) -> EraseReport:
 
 
 if __name__ == "__main__":
+    # The first process of a container that has no handler goes on until it is killed: who is told to stop erases no more.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     sys.exit(main())

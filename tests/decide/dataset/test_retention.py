@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from millrace.api import resources
+from millrace.api import keys, resources
 from millrace.contract import places
 from millrace.contract.erasure import EraseOutcome, EraseReport
 from millrace_kit.simulation import PLATFORM
@@ -382,7 +382,11 @@ def test_files_under_a_store_of_before_are_left_alone(space: Namespace) -> None:
         space.objects[MODELS, "churn-1"]["spec"][field] = f"s3://before/models/ml/churn/uid-run-1/{name}"
     artifact = space.objects[MODELS, "churn-1"]["spec"]["artifact"]
     artifact["storageUri"] = "s3://before/models/ml/churn/uid-run-1/model.onnx"
+    for one in space.status["versions"]:
+        if one["version"] == 2:
+            one["uri"] = "s3://before/datasets/ml/churn/sha256-2/"
     space.settle()
+    assert 2 not in space.versions()
     assert "churn-1" not in space.names(MODELS)
     assert not [what for what in space.log if "before" in what or what == f"erase {folder(1)}"]
 
@@ -510,6 +514,22 @@ def test_no_look_starts_while_files_are_erased_and_none_is_erased_while_a_look_g
     assert {"snapshot"} in going
     assert {"erase"} in going
     assert {"snapshot", "erase"} not in going
+
+
+def test_nothing_is_erased_while_a_look_goes_on_that_the_cache_does_not_show(space: Namespace) -> None:
+    labels = {keys.DATASET: "churn", keys.COMPONENT: "snapshot"}
+    space.put(JOBS, "churn-snapshot-x", {}, {}, labels=labels)
+    space.unseen.add((JOBS, "churn-snapshot-x"))
+    for _ in range(12):
+        space.pass_once()
+        space.kubelet()
+        space.now += timedelta(seconds=5)
+    assert space.names(RUNS) == ["run-4", "run-5", "run-6"], "objects go meanwhile"
+    assert "jobName" not in space.retention["deletion"]
+    assert not [what for what in space.log if what.startswith("erase")]
+    del space.objects[JOBS, "churn-snapshot-x"]
+    space.settle()
+    assert space.retention["deleted"]["versions"] == 3
 
 
 def test_a_look_that_waits_for_erasing_says_so(space: Namespace) -> None:

@@ -66,6 +66,8 @@ class Namespace:
     """What people do just before a write of the operator; it is told what is written."""
     stale: dict[Name, Manifest] = field(default_factory=dict)
     """What the cache still shows in place of an object."""
+    unseen: set[Name] = field(default_factory=set)
+    """What the cache does not show yet."""
     erasing_fails: EraseReport | None = None
     elsewhere: list[Manifest] = field(default_factory=list)
     """Objects of other namespaces."""
@@ -215,7 +217,8 @@ class Namespace:
         cached, live = Store(), Store()
         for (resource, name), manifest in self.objects.items():
             live.put(resource, manifest)
-            cached.put(resource, self.stale.get((resource, name), manifest))
+            if (resource, name) not in self.unseen:
+                cached.put(resource, self.stale.get((resource, name), manifest))
         for manifest in self.elsewhere:
             cached.put(resources.of(manifest), manifest)
         settings = Settings(namespace="millrace-system", watch=NAMESPACE, **PLATFORM.model_dump())
@@ -275,7 +278,10 @@ class Namespace:
 
     def kubelet(self) -> None:
         """Every Job that has not ended does its work and ends."""
-        for job in [one for (kind, _), one in self.objects.items() if kind is resources.JOBS and not one["status"]]:
+        jobs = {name: one for (kind, name), one in self.objects.items() if kind is resources.JOBS}
+        for job in [
+            one for name, one in jobs.items() if not one["status"] and (resources.JOBS, name) not in self.unseen
+        ]:
             text = task.unpack(job["spec"]["template"]["metadata"]["annotations"][task.ANNOTATION])
             component = job["metadata"]["labels"][keys.COMPONENT]
             said = self._erase(EraseTask.from_json(text)) if component == "retention" else self._look(text)

@@ -244,7 +244,7 @@ def _files(case: Case, wish: Retention, known: RetentionStatus, deletion: Deleti
     versions = surplus.known_versions(case.dataset)
     stays = {_plain(one.uri) for one in versions if str(one.version) not in going}
     folders = (*deletion.folders, *(one.uri for one in versions if str(one.version) in going))
-    free = tuple(one for one in dict.fromkeys(folders) if _is_free(case, one, stays))
+    free = tuple(one for one in dict.fromkeys(folders) if _is_ours(case, one) and _is_free(case, one, stays))
     after = deletion.model_copy(update={"folders": free, "retry_time": None})
     entries: dict[str, object] = {
         "versions": tuple(one for one in status_.versions if str(one.version) not in going),
@@ -342,6 +342,12 @@ def _there(dataset: Dataset, facts: Facts) -> set[Thing]:
     """What of all this is still there."""
     versions = map(surplus.thing_of, surplus.known_versions(dataset))
     return {*versions, *(one.thing for one in facts.models), *(one.thing for one in facts.runs)}
+
+
+def _is_ours(case: Case, folder: str) -> bool:
+    """Whether it is where this installation writes: what was left under another `store.uri` its keys need not reach."""
+    whom, store = case.dataset.metadata, case.platform.store_uri
+    return places.is_version(folder, store, whom.namespace, whom.name) or places.is_run(folder, store, whom.namespace)
 
 
 def _is_free(case: Case, folder: str, versions: set[str]) -> bool:
