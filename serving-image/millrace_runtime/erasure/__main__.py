@@ -41,6 +41,6 @@ def _failed(reason: Reason, message: str, done: erase.Erased) -> EraseReport:
 
 
 if __name__ == "__main__":
-    # The first process of a container that has no handler goes on until it is killed: who is told to stop erases no more.
+    # A container's first process without a handler goes on until it is killed: who is told to stop erases no more.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(1))
     sys.exit(main())
