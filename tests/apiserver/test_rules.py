@@ -118,8 +118,8 @@ DATASET = [
         {"spec.refresh.interval": "4s999ms"},
     ),
     Case(
-        "dataset", "spec.retention", "gracePeriod must be at least 10s", "spec.retention.gracePeriod",
-        {"spec.retention.gracePeriod": "9s999ms"},
+        "dataset", "spec.retention", "gracePeriod must be at least 1m", "spec.retention.gracePeriod",
+        {"spec.retention.gracePeriod": "59s999ms"},
     ),
     Case(
         "dataset", "spec.validation.rules[]", "exactly one of rowCount", "spec.validation.rules[0]",

@@ -24,7 +24,7 @@ MANY, KEPT = 50, 3
 REAL, NEWEST = 50, 53
 """The number of the version and of the model that are real, and that of the newest model."""
 APPROVED, REJECTED, PINNED, CLONED = 7, 9, 5, 11
-PATIENCE = 300.0
+PATIENCE = 400.0
 LIMITS = {
     "versionHistoryLimit": KEPT,
     "modelHistoryLimit": KEPT,
@@ -131,7 +131,7 @@ def decided(kubectl: Kubectl, number: int, decision: str) -> None:
 
 
 def retention(mode: str) -> Manifest:
-    return {"spec": {"retention": {"mode": mode, "gracePeriod": "10s", "autoApproved": "Keep", **LIMITS}}}
+    return {"spec": {"retention": {"mode": mode, "gracePeriod": "1m", "autoApproved": "Keep", **LIMITS}}}
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_a_dry_run_says_what_would_go_and_touches_nothing(past: Past) -> None:
     assert not planned & STAYS
     assert len(planned) + told["unplanned"] == (NEWEST - len(STAYS)) + (NEWEST - len(STAYS) - 1) + (MANY - 7)
     assert {one["reason"] for one in told["held"]} >= {"Served", "Approved", "Rejected"}
-    over = max(datetime.fromisoformat(one["since"]) for one in told["planned"]) + timedelta(seconds=10)
+    over = max(datetime.fromisoformat(one["since"]) for one in told["planned"]) + timedelta(minutes=1)
     kubectl.run("patch", "mds", NAME, "--type=merge", "-p", '{"spec":{"refresh":{"interval":"5s"}}}')
     kubectl.until("mds", NAME, lambda item: looked(item) > over, PATIENCE, "a pass after the grace period")
     kubectl.run("patch", "mds", NAME, "--type=merge", "-p", '{"spec":{"refresh":null}}')

@@ -66,7 +66,7 @@ def test_while_nothing_is_due_the_cache_is_enough(space: Namespace) -> None:
 
 def test_where_something_is_due_all_that_it_depends_on_is_listed_live(space: Namespace) -> None:
     space.pass_once()
-    space.now += timedelta(seconds=10)
+    space.now += timedelta(seconds=60)
     seen, asked = observed(space)
     assert asked == ["models", "trainingruns", "deployments", "jobs"]
     assert seen.facts.is_live
@@ -81,7 +81,7 @@ def test_a_dry_run_lists_nothing_live_however_long_it_lasts(space: Namespace) ->
 
 def test_a_look_that_the_cache_does_not_know_is_known(space: Namespace) -> None:
     space.pass_once()
-    space.now += timedelta(seconds=10)
+    space.now += timedelta(seconds=60)
     world = space.world()
     labels = {keys.DATASET: "churn", keys.COMPONENT: "snapshot"}
     job = make_manifest(JOBS, "churn-snapshot-x", namespace=NAMESPACE, labels=labels, status={})

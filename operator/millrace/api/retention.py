@@ -25,8 +25,8 @@ class Retention(Shape):
 
     RULES: ClassVar = (
         Rule(
-            rule="duration(self.gracePeriod) >= duration('10s')",
-            message="gracePeriod must be at least 10s: what goes is told before it goes",
+            rule="duration(self.gracePeriod) >= duration('1m')",
+            message="gracePeriod must be at least 1m: what was under way when it was named must have arrived",
             field=".gracePeriod",
         ),
     )

@@ -14,7 +14,7 @@ from millrace_kit.simulation import PLATFORM
 from retention_worlds import KEEP, NAMESPACE, STORE, Namespace, digest, is_true
 
 MODELS, RUNS, DATASETS, JOBS = resources.MODELS, resources.TRAINING_RUNS, resources.DATASETS, resources.JOBS
-GRACE = timedelta(seconds=10)
+GRACE = timedelta(seconds=60)
 
 
 def held(space: Namespace) -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_what_is_over_a_limit_is_named_before_anything_goes(space: Namespace) ->
     assert space.retention["kept"] == {"versions": 3, "models": 3, "runs": 3}
     assert [event.reason for event in plan.events] == ["DeletionPlanned"]
     assert "3 versions, 3 models and 3 runs" in plan.events[0].message
-    assert plan.wake_after == 10
+    assert plan.wake_after == 60
 
 
 def test_nothing_goes_before_it_was_named_for_as_long_as_was_asked(space: Namespace) -> None:
@@ -71,7 +71,7 @@ def test_nothing_goes_before_it_was_named_for_as_long_as_was_asked(space: Namesp
 
 def test_what_comes_over_a_limit_later_is_named_for_as_long_from_then_on(space: Namespace) -> None:
     space.pass_once()
-    space.now += timedelta(seconds=9)
+    space.now += timedelta(seconds=59)
     space.freeze(1)
     space.run(7)
     space.pass_once()
@@ -201,7 +201,7 @@ def test_versions_for_which_the_status_has_no_room_are_remembered_and_go_too() -
     for number in range(25):
         space.content = f"v{number + 1}"
         space.settle_looks()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     assert len(space.status["versions"]) == 20
     assert [one["version"] for one in space.status["olderVersions"]] == [5, 4, 3, 2, 1]
     space.dataset({**KEEP, "versionHistoryLimit": 2})
@@ -441,7 +441,7 @@ def test_what_the_cache_does_not_know_yet_stays(space: Namespace) -> None:
     for _ in range(20):
         space.pass_once()
         space.kubelet()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     assert {"churn-1", "churn-2"} <= set(space.names(MODELS))
     assert "churn-3" not in space.names(MODELS)
 
@@ -510,7 +510,7 @@ def test_no_look_starts_while_files_are_erased_and_none_is_erased_while_a_look_g
         if number % 3 == 0:
             space.kubelet()
         space.collect()
-        space.now += timedelta(seconds=2)
+        space.now += timedelta(seconds=5)
     assert {"snapshot"} in going
     assert {"erase"} in going
     assert {"snapshot", "erase"} not in going
@@ -523,7 +523,7 @@ def test_nothing_is_erased_while_a_look_goes_on_that_the_cache_does_not_show(spa
     for _ in range(12):
         space.pass_once()
         space.kubelet()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     assert space.names(RUNS) == ["run-4", "run-5", "run-6"], "objects go meanwhile"
     assert "jobName" not in space.retention["deletion"]
     assert not [what for what in space.log if what.startswith("erase")]
@@ -535,7 +535,7 @@ def test_nothing_is_erased_while_a_look_goes_on_that_the_cache_does_not_show(spa
 def test_a_look_that_waits_for_erasing_says_so(space: Namespace) -> None:
     while (JOBS, str(space.retention.get("deletion", {}).get("jobName"))) not in space.objects:
         space.pass_once()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     space.dataset(KEEP, source={"storageUri": "s3://lake/other.csv"})
     space.pass_once()
     assert "Files of deleted versions and runs are being erased" in space.status["message"]
@@ -549,7 +549,7 @@ def test_what_is_frozen_again_at_a_place_that_is_to_be_erased_stays(space: Names
     while not space.retention.get("deletion", {}).get("attempts"):
         space.pass_once()
         space.kubelet()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     assert version_folder(1) in space.retention["deletion"]["folders"]
     space.content = "v1"
     space.dataset(KEEP, source={"storageUri": "s3://lake/other.csv"})
@@ -572,7 +572,7 @@ def test_files_that_could_not_be_erased_are_told_and_tried_again(reason: str, af
     while not space.retention.get("deletion", {}).get("attempts"):
         space.pass_once()
         space.kubelet()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     failed = space.now
     assert space.pruned() == ("False", reason)
     message = next(one["message"] for one in space.status["conditions"] if one["type"] == "Pruned")
@@ -582,7 +582,7 @@ def test_files_that_could_not_be_erased_are_told_and_tried_again(reason: str, af
     assert {one["type"]: one["status"] for one in space.status["conditions"]}["Ready"] == "True"
     for _ in range(4):
         space.pass_once()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     assert space.pruned() == ("False", reason)
     assert space.names(JOBS) == []
     space.erasing_fails = None
@@ -595,7 +595,7 @@ def test_files_that_could_not_be_erased_are_told_and_tried_again(reason: str, af
 def test_a_pod_that_goes_without_an_answer_is_followed_by_another(space: Namespace) -> None:
     while not (names := space.names(JOBS)):
         space.pass_once()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     space.touch(JOBS, names[0], status={"conditions": [is_true("Failed", "BackoffLimitExceeded")]})
     space.pass_once()
     assert space.pruned() == ("False", "EraseLost")
@@ -651,7 +651,7 @@ def test_the_job_has_the_keys_that_may_erase_and_is_told_its_folders_alone(space
 
     while not space.names(JOBS):
         space.pass_once()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
     (job,) = [one for (kind, _), one in space.objects.items() if kind is JOBS]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["envFrom"] == [{"secretRef": {"name": "store"}}]

@@ -199,7 +199,7 @@ def test_nor_does_what_is_needed_from_then_on(space: Namespace, meanwhile: dict[
         space.pass_once()
         space.kubelet()
         space.collect()
-        space.now += timedelta(seconds=5)
+        space.now += timedelta(seconds=20)
 
 
 @USUAL
@@ -219,7 +219,7 @@ def test_crashes_change_nothing_of_the_end(space: Namespace, before: list[tuple[
         other.dies_after = None
         other.kubelet()
         other.collect()
-        other.now += timedelta(seconds=5)
+        other.now += timedelta(seconds=20)
     other.settle(120)
     assert other.end() == space.end()
 

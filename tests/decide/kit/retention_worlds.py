@@ -35,7 +35,7 @@ from observed_worlds import _Live
 NAMESPACE, STORE = "ml", PLATFORM.store_uri
 Manifest = dict[str, Any]
 Name = tuple[ResourceType, str]
-KEEP = {"mode": "Delete", "gracePeriod": "10s", "versionHistoryLimit": 3, "modelHistoryLimit": 3}
+KEEP = {"mode": "Delete", "gracePeriod": "1m", "versionHistoryLimit": 3, "modelHistoryLimit": 3}
 
 
 def digest(content: str) -> str:
@@ -327,7 +327,7 @@ class Namespace:
             if owner not in there:
                 del self.objects[key]
 
-    def settle(self, passes: int = 60, seconds: float = 5.0) -> None:
+    def settle(self, passes: int = 60, seconds: float = 20.0) -> None:
         """Pass after pass, the operator started again where it dies, until a pass writes nothing and no Job goes on."""
         for _ in range(passes):
             before = self.writes

@@ -67,7 +67,7 @@ _DATASET = {
     "worker": {"resources": RESOURCES},
     "retention": {
         "mode": "Delete",
-        "gracePeriod": "10s",
+        "gracePeriod": "1m",
         "versionHistoryLimit": 3,
         "modelHistoryLimit": 3,
         "successfulRunsHistoryLimit": 2,

@@ -16,7 +16,7 @@ from .workload import workload
 
 KEEP: Final = {
     "mode": "Delete",
-    "gracePeriod": "10s",
+    "gracePeriod": "1m",
     "versionHistoryLimit": 1,
     "modelHistoryLimit": 1,
     "successfulRunsHistoryLimit": 1,
@@ -24,16 +24,18 @@ KEEP: Final = {
 }
 
 
-async def _train_on(stage: Stage, version: int, name: str, **spec: Any) -> None:
-    """The source changes, a version is frozen of it, and a run is made on that."""
-    if version > 1:
-        stage.script.sources[SOURCE] = Source(f"v{version}")
-        await stage.people.edit(DATASETS, "churn", validation={"rules": [_rule(version)]})
-        await stage.people.see(DATASETS, "churn", f"version {version}", _has_version(version))
+async def _train(stage: Stage, name: str, **spec: Any) -> None:
+    """A run ends: well, unless its parameters are refused."""
     await stage.people.create(manifests.training_run(name, **spec))
-    end = "Failed" if spec else "Complete"
-    reason = "UnknownParameter" if spec else "ModelRegistered"
+    end, reason = ("Failed", "UnknownParameter") if spec else ("Complete", "ModelRegistered")
     await stage.people.standing(TRAINING_RUNS, name, end, reason)
+
+
+async def _freeze_another(stage: Stage, version: int) -> None:
+    """The source changes, and a version is frozen of it."""
+    stage.script.sources[SOURCE] = Source(f"v{version}")
+    await stage.people.edit(DATASETS, "churn", validation={"rules": [_rule(version)]})
+    await stage.people.see(DATASETS, "churn", f"version {version}", _has_version(version))
 
 
 def _rule(version: int) -> dict[str, Any]:
@@ -79,18 +81,21 @@ def _gone(models: int, runs: int, versions: int) -> Any:
         ),
         jobs={"training/run-1": 1, "training/run-3": 1},
     ),
+    is_long=True,
 )
 async def _old_ones_go(stage: Stage) -> None:
     """Of three versions, models and runs the newest is kept, and what was approved, with what it was made of. What was
-    named for ten seconds goes, objects before files, and so does a run that failed.
+    named for a minute goes, objects before files, and so does a run that failed.
     """
     await freeze(stage)
-    await _train_on(stage, 1, "run-1")
+    await _train(stage, "run-1")
     await stage.people.decide("churn-1")
     await stage.people.standing(MODELS, "churn-1", "Approved", "QuorumReached")
-    await _train_on(stage, 2, "run-2")
-    await _train_on(stage, 2, "refused", parameters={"refuse": "UnknownParameter"})
-    await _train_on(stage, 3, "run-3")
+    await _train(stage, "run-2")
+    await _train(stage, "refused", parameters={"refuse": "UnknownParameter"})
+    await _train(stage, "run-3")
+    for version in (2, 3):
+        await _freeze_another(stage, version)
     await stage.people.edit(DATASETS, "churn", retention=KEEP)
     await stage.people.see(DATASETS, "churn", "what was over its limits is gone", _gone(models=1, runs=2, versions=1))
 
@@ -107,12 +112,14 @@ async def _old_ones_go(stage: Stage) -> None:
         ),
         jobs={"training/run-1": 1, "training/run-2": 1},
     ),
+    is_long=True,
 )
 async def _approved_late(stage: Stage) -> None:
     """What is named as going is approved before it goes: it stays, and whatever it was made of."""
     await freeze(stage)
-    await _train_on(stage, 1, "run-1")
-    await _train_on(stage, 2, "run-2")
+    await _train(stage, "run-1")
+    await _train(stage, "run-2")
+    await _freeze_another(stage, 2)
     await stage.people.edit(DATASETS, "churn", retention=KEEP)
     await stage.people.see(DATASETS, "churn", "what would go is named", _is_planned("churn-1"))
     await stage.people.decide("churn-1")
