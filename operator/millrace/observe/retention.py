@@ -103,6 +103,7 @@ def _run(run: Manifest, store_uri: str) -> RunFact:
         resource_version=str(metadata.get("resourceVersion") or ""),
         model_name=model_name,
         state=state,
+        number=_number(str((status.get("modelRef") or {}).get("name") or "").rpartition("-")[2]),
         ended=str(status.get("completionTime") or metadata.get("creationTimestamp") or ""),
         digest=str((resolved.get("dataset") or {}).get("digest") or ""),
         uri=str(resolved.get("datasetUri") or ""),
@@ -126,7 +127,7 @@ def _model(model: Manifest, store_uri: str) -> ModelFact:
         uid=metadata["uid"],
         resource_version=str(metadata.get("resourceVersion") or ""),
         model_name=str(spec.get("modelName") or ""),
-        number=int(number) if number.isascii() and number.isdigit() and len(number) <= 9 else 0,
+        number=_number(number),
         run=str((provenance.get("trainingRunRef") or {}).get("name") or ""),
         run_uid=str((metadata.get("labels") or {}).get(keys.TRAINING_RUN_UID) or ""),
         dataset=str(dataset.get("name") or ""),
@@ -140,6 +141,10 @@ def _model(model: Manifest, store_uri: str) -> ModelFact:
         uris=uris,
         folder=folder if is_runs and {places.folder_of(uri) for uri in uris} == {folder} else "",
     )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 def _truths(status: Mapping[str, Any]) -> dict[str, str]:

@@ -166,6 +166,16 @@ def test_a_second_time_nothing_is_done(space: Namespace) -> None:
     assert (space.log, space.writes) == (done, writes)
 
 
+def test_the_newest_runs_are_those_of_the_newest_models_whatever_the_clock_said(space: Namespace) -> None:
+    """It was set back before the last ones ended."""
+    space.dataset({**KEEP, "modelHistoryLimit": 1, "successfulRunsHistoryLimit": 2})
+    for number in (5, 6):
+        status = space.objects[RUNS, f"run-{number}"]["status"]
+        space.touch(RUNS, f"run-{number}", status={**status, "completionTime": "2026-11-21T01:00:00Z"})
+    space.settle()
+    assert space.names(RUNS) == ["run-5", "run-6"]
+
+
 def test_failed_runs_have_a_limit_of_their_own(space: Namespace) -> None:
     for number in (11, 12, 13):
         space.run(number, on=6, ends="Failed")

@@ -46,8 +46,10 @@ class RunFact(Frozen):
     resource_version: str = ""
     model_name: str = ""
     state: Literal["UnderWay", "Succeeded", "Failed"] = "UnderWay"
+    number: int = 0
+    """Of the Model that it made: by it the newest are known, whatever the clocks said."""
     ended: str = ""
-    """When; by it the newest are known."""
+    """When; by it the newest of those are known that made none."""
     digest: str = ""
     """The version that it is pinned to, and where that is."""
     uri: str = ""
@@ -267,7 +269,7 @@ def _roots(runs: Sequence[RunFact], wish: Retention) -> list[RunFact]:
 
 
 def _oldest_first(runs: Iterable[RunFact]) -> list[RunFact]:
-    return sorted(runs, key=lambda run: (run.ended, run.name))
+    return sorted(runs, key=lambda run: (run.number, run.ended, run.name))
 
 
 def _is_made_here(model: ModelFact, dataset: Dataset) -> bool:
