@@ -22,9 +22,15 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     wanted = looks_at(dataset, now)
     found = await jobs.owned(world, dataset.metadata.uid, wanted, retention.job_of(dataset))
     has_turn = wanted is None or any(job.name == wanted for job in found) or _has_turn(world, namespace, wanted)
-    facts = await made.facts(world, dataset, live=retention.asks_live(dataset, found, now))
+    steady = world.steadiness.since()
     return Observation(
-        now=now, dataset=dataset, jobs=found, has_turn=has_turn, facts=facts, platform=jobs.platform(world)
+        now=now,
+        steady_since=steady,
+        dataset=dataset,
+        jobs=found,
+        has_turn=has_turn,
+        facts=await made.facts(world, dataset, live=retention.asks_live(dataset, found, now, steady)),
+        platform=jobs.platform(world),
     )
 
 

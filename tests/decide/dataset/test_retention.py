@@ -69,6 +69,27 @@ def test_nothing_goes_before_it_was_named_for_as_long_as_was_asked(space: Namesp
     assert len(space.retention["deletion"]["items"]) == len(ALL)
 
 
+def test_a_clock_that_is_set_forward_leaves_a_minute_of_time_that_really_passed(space: Namespace) -> None:
+    space.dataset({**KEEP, "gracePeriod": "1h"})
+    space.settle_looks()
+    space.now += timedelta(hours=9)
+    space.steady_since = space.now
+    assert space.pass_once().wake_after == 60
+    assert space.retention.get("deletion") is None
+    space.now += timedelta(seconds=60)
+    space.pass_once()
+    assert space.retention["deletion"]
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off_for_longer_than_was_asked(space: Namespace) -> None:
+    space.pass_once()
+    space.now -= timedelta(days=9)
+    assert space.pass_once().wake_after == 60
+    space.now += timedelta(seconds=60)
+    space.pass_once()
+    assert space.retention["deletion"]
+
+
 def test_what_comes_over_a_limit_later_is_named_for_as_long_from_then_on(space: Namespace) -> None:
     space.pass_once()
     space.now += timedelta(seconds=59)

@@ -10,7 +10,7 @@ import asyncio
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from millrace.api import keys, resources
@@ -55,6 +55,8 @@ class Namespace:
     files: set[str] = field(default_factory=set)
     """URIs in the store."""
     now: datetime = field(default_factory=lambda: datetime.fromisoformat("2026-11-21T08:00:00+00:00"))
+    steady_since: datetime = datetime(2020, 1, 1, tzinfo=UTC)
+    """Since when the clock has not been set."""
     content: str = "v1"
     """What lies at the source."""
     writes: int = 0
@@ -222,7 +224,9 @@ class Namespace:
         for manifest in self.elsewhere:
             cached.put(resources.of(manifest), manifest)
         settings = Settings(namespace="millrace-system", watch=NAMESPACE, **PLATFORM.model_dump())
-        return World(cached, _Live(live), ManualClock(self.now), settings)
+        world = World(cached, _Live(live), ManualClock(self.now), settings)
+        world.steadiness._since = self.steady_since
+        return world
 
     def plan(self) -> Plan:
         """What a pass decides."""

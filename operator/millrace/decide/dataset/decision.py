@@ -51,6 +51,8 @@ class Observation(Frozen):
     jobs: tuple[Job, ...] = ()
     has_turn: bool = True
     """Whether another snapshot Job may be made: only so many go on at a time."""
+    steady_since: datetime | None = None
+    """Since when the time of day has gone on without a step, as this process saw it."""
     facts: Facts | None = None
     """What was made of it and who refers to what, where there is `spec.retention`."""
     platform: Platform
@@ -72,7 +74,14 @@ def decide(seen: Observation) -> Plan:
     look = _look(seen.dataset, seen.now)
     job = _job(seen, look)
     answer = snapshot.answer(job, seen.dataset, seen.now) if job is not None else None
-    case = retention.Case(now=seen.now, dataset=seen.dataset, facts=seen.facts, jobs=seen.jobs, platform=seen.platform)
+    case = retention.Case(
+        now=seen.now,
+        steady_since=seen.steady_since,
+        dataset=seen.dataset,
+        facts=seen.facts,
+        jobs=seen.jobs,
+        platform=seen.platform,
+    )
     if job is not None and answer is not None:
         return _land(seen, answer, job, retention.rest(case))
     return _wait(seen, look, job, retention.pursue(case))

@@ -38,6 +38,8 @@ from millrace.render.pod import Platform
 SOON_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 60.0
 """What waits for a look to end, or for something to be due, is woken by that; this is for when the event is lost."""
+NOTICE_SECONDS = 60.0
+"""The least that `gracePeriod` may be."""
 RETRY_SECONDS = 300.0
 """After a Job that could not erase everything for a reason that may pass by itself."""
 RETRY_SLOWLY_SECONDS = 3600.0
@@ -51,6 +53,8 @@ class Case(Frozen):
     """What a pass over the retention of a Dataset looks at."""
 
     now: datetime
+    steady_since: datetime | None = None
+    """Since when the time of day has gone on without a step, as this process saw it."""
     dataset: Dataset
     facts: Facts | None = None
     jobs: tuple[Job, ...] = ()
@@ -94,14 +98,14 @@ def job_of(dataset: Dataset) -> str | None:
     return known.deletion.job_name if known is not None and known.deletion is not None else None
 
 
-def asks_live(dataset: Dataset, jobs: Iterable[Job], now: datetime) -> bool:
+def asks_live(dataset: Dataset, jobs: Iterable[Job], now: datetime, steady_since: datetime | None) -> bool:
     """Whether this pass may delete something: everything it depends on must then be listed live."""
     wish, known = dataset.spec.retention, dataset.status.retention
     if wish is None or wish.mode != "Delete" or known is None:
         return False
     deletion = known.deletion
     if deletion is None:
-        return any(_due(one, wish, now) <= now for one in known.planned)
+        return any(_due(one, wish, now, steady_since) <= now for one in known.planned)
     if deletion.job_name is not None:
         return not any(job.name == deletion.job_name for job in jobs)
     return deletion.retry_time is None or deletion.retry_time <= now
@@ -157,7 +161,7 @@ def _plan(case: Case, wish: Retention, facts: Facts) -> Course:
     selection = surplus.select(case.dataset, wish, facts)
     planned = _planned(case, selection, frozenset())
     known = _counted(case.known, planned, selection)
-    times = [_due(one, wish, case.now) for one in planned]
+    times = [_due(one, wish, case.now, case.steady_since) for one in planned]
     if case.may_delete:
         due = [one for one, time in zip(planned, times, strict=True) if time <= case.now]
         started = _started(case, due[:AT_A_TIME], facts)
@@ -369,8 +373,10 @@ def _delete(dataset: Dataset, one: ModelFact | RunFact) -> Delete:
     )
 
 
-def _due(one: Surplus, wish: Retention, now: datetime) -> datetime:
-    return status.later(min(one.since, now), quantities.seconds(wish.grace_period))
+def _due(one: Surplus, wish: Retention, now: datetime, steady_since: datetime | None) -> datetime:
+    """When it may go: a clock that was set forward leaves the shortest notice there is, of time that really passed."""
+    told = status.later(min(one.since, now), quantities.seconds(wish.grace_period))
+    return max(told, status.later(steady_since, NOTICE_SECONDS)) if steady_since is not None else told
 
 
 def _thing(one: Surplus) -> Thing:
