@@ -118,6 +118,10 @@ DATASET = [
         {"spec.refresh.interval": "4s999ms"},
     ),
     Case(
+        "dataset", "spec.retention", "gracePeriod must be at least 1m", "spec.retention.gracePeriod",
+        {"spec.retention.gracePeriod": "59s999ms"},
+    ),
+    Case(
         "dataset", "spec.validation.rules[]", "exactly one of rowCount", "spec.validation.rules[0]",
         {"spec.validation.rules[0]": {"name": "empty"}},
     ),
