@@ -64,6 +64,20 @@ def test_descendants_are_found_parents_first(tmp_path: Path):
     assert parents == [root.pid, below[0].pid]
 
 
+@pytest.mark.e2e
+def test_what_is_still_ending_beside_it_is_not_taken_for_the_node_process():
+    script = "sleep 60 & exec unshare --pid --fork --kill-child=SIGKILL sh -c 'sleep 60; :'"
+    with subprocess.Popen(["sh", "-c", script], start_new_session=True) as process:
+        root = record.process(process.pid)
+        assert root
+        while not (first := root.first_in_a_namespace()):
+            assert process.poll() is None
+        older, *below = root.descendants()
+        os.killpg(process.pid, signal.SIGKILL)
+    assert first != older
+    assert first == below[0]
+
+
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"checkout": "/somewhere"}'])
 def test_an_unreadable_owner_is_no_owner(tmp_path: Path, content: str):
     (tmp_path / "owner.json").write_text(content)

@@ -78,8 +78,11 @@ class Known:
             if not len(made.keys):
                 made = more
                 continue
-            both = ((made.keys, more.keys), (made.parts, more.parts), (made.ages, more.ages))
-            made = cls.of(*(np.concatenate(each) for each in both))
+            made = cls.of(
+                np.concatenate([made.keys, more.keys]),
+                np.concatenate([made.parts, more.parts]),
+                np.concatenate([made.ages, more.ages]),
+            )
         return made
 
     def find(self, keys: Numbers) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:

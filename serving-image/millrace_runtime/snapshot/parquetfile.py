@@ -199,7 +199,8 @@ def _page_size(header: bytes) -> int | None:
 
     parquet-format's `PageHeader`, and thrift-compact-protocol.md: 0x15 (the next field, an i32), then a zigzag varint.
     """
-    numbers, at = [], 0
+    numbers: list[int] = []
+    at = 0
     while len(numbers) < 2:
         end = at + 1
         while end < len(header) and header[end] & 0x80:

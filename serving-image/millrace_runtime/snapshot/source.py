@@ -120,9 +120,9 @@ def matching(found: list[str], root: str, kind: Format) -> tuple[dict[str, str],
         else:
             others.append(name)
     if not chosen:
-        others = f"{len(found)} other file(s) are there, such as {_tail(found[0])}"
+        beside = f"{len(found)} other file(s) are there, such as {_tail(found[0])}"
         raise StageError(
-            Reason.SOURCE_NOT_FOUND, f"No {SUFFIXES[kind][0]} file under {root}; {others}. Check format and storageUri."
+            Reason.SOURCE_NOT_FOUND, f"No {SUFFIXES[kind][0]} file under {root}; {beside}. Check format and storageUri."
         )
     return chosen, others
 

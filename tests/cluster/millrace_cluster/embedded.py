@@ -193,7 +193,8 @@ def _start_machine(listener: socket.socket) -> None:
 
     def forked() -> bool:
         running = record.read_process(STATE / "machine.pid")
-        inner[:] = running.descendants() if running else []
+        first = running.first_in_a_namespace() if running else None
+        inner[:] = [first] if first else []
         return bool(inner)
 
     _await("the node's namespaces could not be made", forked)

@@ -48,6 +48,14 @@ class Process:
                     found += [child, *child.descendants()]
         return found
 
+    def first_in_a_namespace(self) -> Process | None:
+        """The first process below this one that has a PID namespace of its own, once there is one.
+
+        Other descendants may be older: the shell of `recording_command` has a `mv` that can still be ending.
+        """
+        ours = _pid_namespace(os.getpid())
+        return next((one for one in self.descendants() if _pid_namespace(one.pid) not in (ours, None)), None)
+
 
 def _parse(line: str) -> list[str]:
     # The second field, the program's name, may itself hold spaces and parentheses.
@@ -57,6 +65,13 @@ def _parse(line: str) -> list[str]:
 def _stat(pid: int) -> list[str] | None:
     try:
         return _parse(Path(f"/proc/{pid}/stat").read_text())
+    except OSError:
+        return None
+
+
+def _pid_namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
     except OSError:
         return None
 

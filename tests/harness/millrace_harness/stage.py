@@ -32,7 +32,7 @@ NODE: Final = "node"
 """The user that the kubelet is: it may write the status of pods, bind and delete them."""
 
 HASTE: Final = {
-    "millrace.decide.deployment.retiring.LINGER_SECONDS": 1.0,
+    "millrace.decide.deployment.progress.LINGER_SECONDS": 1.0,
     "millrace.observe.scrapes.BUSY_SECONDS": 0.5,
     "millrace.observe.scrapes.IDLE_SECONDS": 2.0,
     "millrace.observe.scrapes.TICK_SECONDS": 0.25,

@@ -253,7 +253,7 @@ def _wake(seen: Observation, state: DeploymentStatus, moments: list[datetime | N
     """
     due = [moment for moment in moments if moment is not None]
     due += [
-        later(one.drained_time or seen.now, retiring.LINGER_SECONDS if one.drained_time else 0)
+        later(one.drained_time or seen.now, progress.LINGER_SECONDS if one.drained_time else 0)
         for one in state.retiring
     ]
     waits = [(moment - seen.now).total_seconds() for moment in due]

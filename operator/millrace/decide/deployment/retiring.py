@@ -13,10 +13,10 @@ from millrace.decide.plan import Delete
 from millrace.decide.status import later, not_after
 from millrace.render import names
 
+from . import progress
 from .monitoring import DRIFT_DETECTED
 from .moves import MOST_LEAVING
 from .observation import Observation, Server
-from .progress import LINGER_SECONDS
 from .rollout import router_config
 
 
@@ -87,7 +87,7 @@ def retire(seen: Observation, state: DeploymentStatus) -> tuple[DeploymentStatus
     for one in state.retiring:
         left = seen.reported(generation, after=one.since)
         drained = one.drained_time or (seen.now if left else None)
-        if left and drained is not None and seen.now >= later(drained, LINGER_SECONDS):
+        if left and drained is not None and seen.now >= later(drained, progress.LINGER_SECONDS):
             deletes += _parts(seen, one.revision)
         else:
             kept.append(one if drained == one.drained_time else one.model_copy(update={"drained_time": drained}))
