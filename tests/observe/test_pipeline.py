@@ -144,8 +144,8 @@ FORGETTING = {
 async def test_a_dataset_that_is_to_forget_somebody_sees_the_models_of_its_versions(world: World) -> None:
     for name, spec in (("churn-7", trained_on("churn")), ("other-1", trained_on("other")), ("imported-1", MODEL)):
         put(world.store, resources.MODELS, name, spec=spec)
-    for spec, wanted in ((DATASET, []), (FORGETTING, [("churn-7", A)])):
-        put(world.store, resources.DATASETS, "churn", spec=spec, status={})
+    for version, spec, wanted in (("1", DATASET, []), ("2", FORGETTING, [("churn-7", A)])):
+        put(world.store, resources.DATASETS, "churn", spec=spec, status={}, version=version)
         seen = await dataset.observe(world, "ml", "churn")
         assert seen is not None
         assert [(one.model, one.digest) for one in seen.models] == wanted
