@@ -200,7 +200,7 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None, course: Course
             **course.update,
         }
     )
-    after = _held(seen, after)
+    after = _held(seen, after, course.erased)
     unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
     ingested = status.remembered(known.conditions, INGESTED, unknown)
     valid = status.remembered(known.conditions, VALID, unknown.model_copy(update={"type": VALID}))
@@ -244,9 +244,9 @@ def _marks(
     return (*kstatus.marks(), ingested, valid, *([erased] if erased is not None else []))
 
 
-def _held(seen: Observation, after: DatasetStatus) -> DatasetStatus:
+def _held(seen: Observation, after: DatasetStatus, erased: tuple[str, ...] = ()) -> DatasetStatus:
     """With who holds Ids that are to be forgotten, as far as that is known; nothing, where nobody is."""
-    known = after.erasure if seen.dataset.spec.erasure is not None else None
+    known = erasing.without(after.erasure, erased) if seen.dataset.spec.erasure is not None else None
     return after.model_copy(update={"erasure": erasing.with_models(known, after, seen.models)})
 
 

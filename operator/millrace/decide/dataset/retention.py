@@ -89,6 +89,8 @@ class Course(Frozen):
     """The Job that stays."""
     is_erasing: bool = False
     """No look may start meanwhile."""
+    erased: tuple[str, ...] = ()
+    """Folders in which nothing is any more."""
     wake_after: float | None = None
 
 
@@ -323,9 +325,8 @@ def _done(case: Case, wish: Retention | None, known: RetentionStatus, deletion: 
     )
     mark = pruned.mark(case.dataset, wish, after, case.now) if wish is not None else None
     course = _concluded(case, after, mark, SOON_SECONDS)
-    return (
-        course.model_copy(update={"events": (pruned.told(gone, erased), *course.events)}) if deletion.items else course
-    )
+    events = (pruned.told(gone, erased), *course.events) if deletion.items else course.events
+    return course.model_copy(update={"events": events, "erased": deletion.folders})
 
 
 def _freed(known: RetentionStatus, erased: int) -> int:
