@@ -14,7 +14,7 @@ from millrace.contract.removal import EraseOutcome, EraseReport
 from millrace.decide.dataset import snapshot
 from millrace.decide.job import Job
 from millrace_kit.simulation import PLATFORM
-from retention_story import DATASETS, JOBS, MODELS, RUNS, folder, six_versions, version_folder
+from retention_story import DATASETS, GRACE, JOBS, MODELS, RUNS, folder, six_versions, version_folder
 from retention_worlds import KEEP, Namespace, is_true
 
 
