@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from millrace.api import keys, resources
+from millrace.api.retention import Deletion
 from millrace.contract import places
 from millrace.contract.erasure import of_list
 from millrace.contract.removal import EraseOutcome, EraseReport
-from millrace.decide.dataset import snapshot
+from millrace.decide.dataset import pruned, snapshot
 from millrace.decide.job import Job
 from millrace_kit.simulation import PLATFORM
 from retention_story import DATASETS, GRACE, JOBS, MODELS, RUNS, folder, six_versions, version_folder
-from retention_worlds import KEEP, Namespace, is_true
+from retention_worlds import KEEP, NAMESPACE, Namespace, is_true
 
 
 @pytest.fixture
@@ -260,6 +261,12 @@ def test_files_that_could_not_be_erased_are_told_and_tried_again(reason: str, af
     space.settle()
     assert space.retention["deleted"] == {"versions": 3, "models": 3, "runs": 3}
     assert space.retention.get("deletion") is None
+
+
+def test_a_pod_that_erases_and_is_forbidden_is_shown_its_namespace_and_not_its_quotas(space: Namespace) -> None:
+    job = Job(name="erase", uid="u", refusal='pods "x" is forbidden: violates PodSecurity "restricted:latest"')
+    about = pruned.erasing(space.typed(), Deletion(started_time=space.now), job)
+    assert about.message.endswith(f"Next: kubectl describe namespace {NAMESPACE}")
 
 
 def test_a_pod_that_goes_without_an_answer_is_followed_by_another(space: Namespace) -> None:

@@ -60,7 +60,8 @@ def erasing(dataset: Dataset, deletion: Deletion, job: Job) -> Mark:
     if job.trouble:
         return _mark(dataset, False, Reason.PodNotStarted, f"The pod that erases files cannot start: {job.trouble}")
     if job.refusal:
-        return _mark(dataset, False, Reason.PodRefused, f"The pod that erases files is refused: {job.refusal}")
+        step = Reason.PodForbidden if jobs.is_forbidden(job.refusal) else None
+        return _mark(dataset, False, Reason.PodRefused, f"The pod that erases files is refused: {job.refusal}", step)
     return _mark(dataset, False, Reason.Deleting, why)
 
 
@@ -117,6 +118,7 @@ def counted(many: Tally) -> str:
     return " and ".join(filter(None, (", ".join(said[:-1]), *said[-1:]))) or "nothing"
 
 
-def _mark(dataset: Dataset, holds: bool, reason: Reason, why: str) -> Mark:
+def _mark(dataset: Dataset, holds: bool, reason: Reason, why: str, step: Reason | None = None) -> Mark:
     whom = dataset.metadata
-    return status.mark(PRUNED, holds, reason, status.message(reason, why, namespace=whom.namespace, name=whom.name))
+    text = status.message(reason, why, step, namespace=whom.namespace, name=whom.name)
+    return status.mark(PRUNED, holds, reason, text)
