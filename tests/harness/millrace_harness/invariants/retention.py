@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from millrace.api import keys
-from millrace.contract.erasure import EraseTask
+from millrace.contract.removal import EraseTask
 from millrace_harness.envoy import task_of
 from millrace_harness.history import Change, History, Manifest, World
 
