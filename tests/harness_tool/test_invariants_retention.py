@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from millrace.contract import task
-from millrace.contract.erasure import EraseTask
+from millrace.contract.removal import EraseTask
 from millrace_harness import invariants
 from millrace_harness.history import History
 from millrace_harness.wire import Request

@@ -20,7 +20,7 @@ from millrace.clients.kube import JSON, MERGE, Kube
 from millrace.clients.store import Manifest
 from millrace.contract import report
 from millrace.contract.environment import SnapshotTask, TrainingTask
-from millrace.contract.erasure import EraseOutcome, EraseReport, EraseTask
+from millrace.contract.removal import EraseOutcome, EraseReport, EraseTask
 from millrace.contract.report import (
     FailedRule,
     Measurement,

@@ -8,11 +8,11 @@ import pytest
 from data_kit import gateway, tasks
 
 from millrace_runtime import store as stores
-from millrace_runtime.erasure import erase
-from millrace_runtime.erasure.__main__ import main
+from millrace_runtime.removal import erase
+from millrace_runtime.removal.__main__ import main
 from millrace_runtime.snapshot import manifest
 
-MODULE = "millrace_runtime.erasure"
+MODULE = "millrace_runtime.removal"
 VERSION = ("train.parquet", "validation.parquet", "test.parquet", "manifest.json", "profile.json")
 RUN = ("model.onnx", "golden.json", "profile.json", "card.html", "report.json")
 A, B = "sha256-aaaaaaaaaaaaaaaa", "sha256-bbbbbbbbbbbbbbbb"
