@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import re
 import traceback
-import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,8 +46,8 @@ class Discretion:
         self._declared = frozenset(known)
         self._hidden = frozenset(name for name, role in known.items() if role not in SPOKEN)
         self._awaited = frozenset(name for name, role in known.items() if role in _HAVE_TO_BE_THERE)
-        spelled = {re.escape(each) for name in self._hidden for each in (name, urllib.parse.quote(name, safe=""))}
-        self._folders = re.compile(f"({'|'.join(sorted(spelled))})=[^/]*(?=/)") if spelled else None
+        spelled = sorted("".join(map(_spelled, name)) for name in self._hidden)
+        self._folders = re.compile(f"({'|'.join(spelled)})=[^/]*(?=/)") if spelled else None
 
     @property
     def hides_some(self) -> bool:
@@ -84,6 +83,12 @@ class Discretion:
         """Whether these are names: the columns that have to be there are, or at least one that was declared."""
         found = set(header)
         return not self._hidden or (self._awaited <= found and bool(self._awaited or self._declared & found))
+
+
+def _spelled(letter: str) -> str:
+    """A pattern of the letter as it is, and with its bytes escaped: which ones are is each writer's own choice."""
+    escaped = "".join(f"%(?i:{byte:02x})" for byte in letter.encode("utf-8", "surrogateescape"))
+    return f"(?:{re.escape(letter)}|{escaped})"
 
 
 def of_a_run(error: BaseException) -> str:

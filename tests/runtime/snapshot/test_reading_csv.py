@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 from data_kit.tasks import frozen
 
+from millrace.contract.dataset import Field, FieldType, Role
+from millrace_runtime.discretion import Discretion
 from millrace_runtime.snapshot import csvfile, streams
 
 PLAIN = "x,y\n1,a\n2,b\n"
@@ -313,6 +315,14 @@ def test_what_a_folder_of_a_sensitive_column_tells_is_nowhere_in_what_is_said(da
     read = dataset.look(schema={"mode": "Strict", "fields": fields})
     assert (read.outcome, "y=…/notes.txt" in read.reading.left_out) == ("Frozen", True)
     assert "rare" not in read.to_json() + refused.to_json()
+
+
+@pytest.mark.parametrize(
+    "name,folder", [("sex", "%73ex"), ("Größe", "Gr%c3%b6%C3%9fe"), ("a b", "a%20b"), ("a=b", "a%3db")]
+)
+def test_a_sensitive_column_is_known_however_its_name_is_escaped(name, folder):
+    hidden = Discretion([Field(name=name, type=FieldType.STRING, role=Role.SENSITIVE)])
+    assert hidden.place(f"2026/{folder}=rare/a.csv") == f"2026/{folder}=…/a.csv"
 
 
 def test_files_written_in_different_ways_are_read_each_in_its_own(dataset):
