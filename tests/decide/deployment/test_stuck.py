@@ -70,6 +70,7 @@ def test_servers_that_a_quota_refuses_are_said_at_once_with_an_event_and_the_quo
     for told in (serving.status.message, condition(serving, "Available").message):
         assert QUOTA.message in (told or "")
         assert next_step(told) == "kubectl -n ml describe resourcequotas,limitranges"
+    assert " Next: " not in condition(serving, "Ready").message, "it does answer"
     assert [event.type for event in serving.events if event.reason == "PodRefused"] == ["Warning"]
 
 

@@ -29,8 +29,7 @@ def ready(seen: Observation, status: DeploymentStatus, finding: Finding) -> Stat
         return Statement(kind=READY, holds=False, reason=reason, why=why, advice=advice)
     trouble, count = _what_is_short(seen, stable.revision), f"{seen.ready(stable.revision)} of {_wanted(seen)}"
     why = f"{stable.model} serves; {count} servers reproduced its golden set{progress.said(trouble)}"
-    advice = progress.reason_of(trouble, Reason.Serving)
-    return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why, advice=advice)
+    return Statement(kind=READY, holds=True, reason=Reason.Serving, why=why)
 
 
 def _wanted(seen: Observation) -> int:

@@ -56,7 +56,7 @@ def summarise(
     marks = tuple(one.mark(seen) for one in (ready, available, progressing, stalled, working))
     return Summary(
         phase=_phase(status, ready, stalled),
-        message=_message(seen, status, ready, progressing, stalled, concern),
+        message=_message(seen, status, ready, available, progressing, stalled, concern),
         marks=marks,
         events=_events(seen, status, finding, ready, stalled, progressing, available),
     )
@@ -227,6 +227,7 @@ def _message(
     seen: Observation,
     status: DeploymentStatus,
     ready: Statement,
+    available: Statement,
     progressing: Statement,
     stalled: Statement,
     concern: Obstacle | None,
@@ -241,7 +242,8 @@ def _message(
         return told.message(seen, f"{revoked or ready.why}. {told.why or told.reason.sentence}")
     if revoked:
         return messages.message(seen, Reason.ApprovalRevoked, f"{revoked} until another version is approved")
-    return _drifting(seen, status, ready) or ready.message(seen)
+    short = available.advice or available.reason if available.reason in HELD_UP else None
+    return _drifting(seen, status, ready) or ready.model_copy(update={"advice": short}).message(seen)
 
 
 def _drifting(seen: Observation, status: DeploymentStatus, ready: Statement) -> str:
