@@ -109,6 +109,7 @@ def _run(run: Manifest, store_uri: str) -> RunFact:
         uri=str(resolved.get("datasetUri") or ""),
         champion=str((resolved.get("champion") or {}).get("name") or ""),
         made=str((status.get("modelRef") or {}).get("name") or ""),
+        is_applied=bool(spec.get("appliedBy")),
         folder=folder if uploaded in ("", folder) and places.is_run(folder, store_uri, namespace) else "",
     )
 

@@ -192,3 +192,15 @@ def test_files_under_a_store_of_before_are_left_alone(space: Namespace) -> None:
     assert 2 not in space.versions()
     assert "churn-1" not in space.names(MODELS)
     assert not [what for what in space.log if "before" in what or what == f"erase {folder(1)}"]
+
+
+def test_a_run_that_something_applies_for_somebody_stays_for_it_would_come_back_and_train_again(
+    space: Namespace,
+) -> None:
+    known = space.objects[RUNS, "run-1"]
+    space.touch(RUNS, "run-1", spec={**known["spec"], "author": "ada", "appliedBy": "flux"})
+    space.settle()
+    assert "run-1" in space.names(RUNS)
+    assert (held(space)["TrainingRun run-1"], held(space)["Version 1"]) == ("Applied", "Used")
+    assert "churn-1" not in space.names(MODELS)
+    assert "run-2" not in space.names(RUNS)

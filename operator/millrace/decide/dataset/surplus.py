@@ -25,7 +25,16 @@ from millrace.contract import places
 
 Kind = Literal["Model", "TrainingRun", "Version"]
 Why = Literal[
-    "Served", "Approved", "Rejected", "Quarantined", "NotJudged", "Champion", "ModelKept", "Referenced", "Used"
+    "Served",
+    "Approved",
+    "Rejected",
+    "Quarantined",
+    "NotJudged",
+    "Champion",
+    "ModelKept",
+    "Referenced",
+    "Used",
+    "Applied",
 ]
 F = TypeVar("F", "RunFact", "ModelFact")
 
@@ -58,6 +67,8 @@ class RunFact(Frozen):
     """The Model that its status names."""
     folder: str = ""
     """Where its files are; empty where they are not where this installation writes."""
+    is_applied: bool = False
+    """Whether something applies it for somebody: what stands in Git comes back, and trains again."""
 
     @property
     def thing(self) -> Thing:
@@ -239,7 +250,9 @@ class _Holding:
         """Why a run stays that is not kept for its own sake."""
         if run.made in self._names or run.name in self._runs or run.uid in self._runs:
             return "ModelKept"
-        return "Referenced" if run.name in self._cloned or run.folder in self._folders else None
+        if run.name in self._cloned or run.folder in self._folders:
+            return "Referenced"
+        return "Applied" if run.is_applied else None
 
     def why_version(self, version: DatasetVersion | OlderVersion, dataset: Dataset, used: set[str]) -> Why | None:
         """Why a version stays; `used` are digests and places of those that kept runs are pinned to."""
