@@ -93,8 +93,9 @@ class Held(Shape):
     ]
     """Served: a Deployment serves or names it. NotJudged: whether it is approved is not known yet. Champion: a run that
     is kept was compared with it. ModelKept: it made a Model that is kept. Referenced: a Deployment clones it or started
-    it last, or a Model names its files. Used: a run or a Model that is kept was made of it. Applied: it says in `spec.appliedBy` that something applies it for
-    somebody, and would make it again, which would train once more."""
+    it last, or a Model names its files.
+    Used: a run or a Model that is kept was made of it. Applied: it says in `spec.appliedBy` that something applies it
+    for somebody, and would make it again, which would train once more."""
 
 
 class Deletion(Shape):
