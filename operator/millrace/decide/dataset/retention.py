@@ -202,7 +202,8 @@ def _started(case: Case, due: Iterable[Surplus], facts: Facts) -> Deletion:
     items = _closed(case, due, facts)
     going = set(map(_thing, items))
     stays = {run.folder for run in facts.runs if run.thing not in going}
-    folders = [one.folder for one in (*facts.runs, *facts.models) if one.thing in going]
+    made: tuple[RunFact | ModelFact, ...] = (*facts.runs, *facts.models)
+    folders = [one.folder for one in made if one.thing in going]
     return Deletion(
         started_time=case.now.replace(microsecond=0),
         items=items,
@@ -236,7 +237,8 @@ def _going_on(case: Case, wish: Retention, selection: Selection, deletion: Delet
     stays = _there(case.dataset, facts) - set(selection.surplus)
     items = _closed(case, (one for one in deletion.items if _thing(one) not in stays), facts)
     after = deletion.model_copy(update={"items": items})
-    objects = [one for one in (*facts.models, *facts.runs) if one.thing in set(map(_thing, items))]
+    made: tuple[ModelFact | RunFact, ...] = (*facts.models, *facts.runs)
+    objects = [one for one in made if one.thing in set(map(_thing, items))]
     if not objects:
         return _files(case, wish, known, after)
     kind = objects[0].thing.kind

@@ -147,7 +147,7 @@ async def _jobs_go(stage: Stage) -> None:
     """Two runs end, one of them badly; some seconds later their Jobs are gone, and what they said is in the status."""
     await freeze(stage)
     await stage.people.create(manifests.training_run(ttlSecondsAfterFinished=5))
-    refused = {"parameters": {"refuse": "UnknownParameter"}, "ttlSecondsAfterFinished": 5}
+    refused: dict[str, Any] = {"parameters": {"refuse": "UnknownParameter"}, "ttlSecondsAfterFinished": 5}
     await stage.people.create(manifests.training_run("refused", **refused))
     for name in ("churn-lr", "refused"):
         await stage.people.see(
