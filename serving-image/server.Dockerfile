@@ -17,7 +17,7 @@ FROM ${BASE_IMAGE} AS code
 COPY operator/millrace/__init__.py /app/millrace/__init__.py
 COPY operator/millrace/contract /app/millrace/contract
 COPY serving-image/millrace_runtime /app/millrace_runtime
-RUN rm -rf /app/millrace_runtime/training /app/millrace_runtime/snapshot \
+RUN rm -rf /app/millrace_runtime/training /app/millrace_runtime/snapshot /app/millrace_runtime/removal \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /app
 
 FROM dependencies

@@ -1,4 +1,4 @@
-# Freezing data, training, evaluating: python -m millrace_runtime.snapshot and millrace_runtime.training.
+# Freezing data, training, evaluating, erasing: python -m millrace_runtime.snapshot, .training and .removal.
 # Any Debian 12 base with Python 3.11 and the venv module does; without an engine that pulls, tests/images makes one.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 

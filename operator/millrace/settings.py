@@ -26,6 +26,8 @@ class Settings:
     router_image: str
     store_uri: str = "s3://millrace"
     store_secret: str = "millrace-store"  # noqa: S105 - the name of a Secret
+    erase_secret: str = ""
+    """The Secret that may erase what was deleted; empty: `store_secret`."""
     image_pull_policy: PullPolicy = "IfNotPresent"
     log_level: str = "INFO"
     lease_name: str = "millrace-operator"
@@ -69,6 +71,7 @@ PARSED: Mapping[str, str] = {
     "MILLRACE_ROUTER_IMAGE": "router_image",
     "MILLRACE_STORE_URI": "store_uri",
     "MILLRACE_STORE_SECRET": "store_secret",
+    "MILLRACE_ERASE_SECRET": "erase_secret",
     "MILLRACE_IMAGE_PULL_POLICY": "image_pull_policy",
     "MILLRACE_LOG_LEVEL": "log_level",
     "MILLRACE_LEASE_NAME": "lease_name",

@@ -145,6 +145,25 @@ def list_files(uri: str, *, prefix: str = "") -> list[str]:
     return _patiently(uri, prefix, find)
 
 
+def sizes(uri: str, *, prefix: str = "") -> dict[str, int]:
+    """The bytes of every object under `uri`, by its URI; nothing where there is none. Raises StoreError."""
+
+    def find(filesystem: Any, path: str) -> dict[str, int]:
+        found = filesystem.find(path, detail=True)
+        return {filesystem.unstrip_protocol(name): int(about.get("size") or 0) for name, about in found.items()}
+
+    try:
+        return _patiently(uri, prefix, find)
+    except StoreMissing:
+        return {}
+
+
+def erase(uri: str, *, prefix: str = "") -> None:
+    """Erase one object. One that is not there is no failure. Raises StoreError."""
+    with contextlib.suppress(StoreMissing):
+        _patiently(uri, prefix, lambda filesystem, path: filesystem.rm_file(path))
+
+
 @contextlib.contextmanager
 def open(uri: str, mode: str = "rb", *, prefix: str = "") -> Iterator[IO[Any]]:  # noqa: A001 - read as store.open
     """Open the object as a file; what is written is visible once the block ends, and not if it fails.

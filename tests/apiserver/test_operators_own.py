@@ -39,6 +39,23 @@ def test_a_model_whose_rejection_stands_is_not_deleted(api: Any, made: Any, samp
     accepted(api.delete(model, user="admin"))
 
 
+def test_the_operator_deletes_only_models_that_a_run_made_and_that_nobody_approves_or_serves(
+    api: Any, made: Any, samples: dict[str, Manifest]
+) -> None:
+    """What retention may never do, whatever it decides."""
+    brought = made(imported(samples, "alice"), user="alice")
+    refused(api.delete(brought, user="operator"), "the operator deletes no Model that was imported")
+    model = made(samples["model"], user="operator")
+    accepted(decide(api, model, "bob", entry(model, "bob")))
+    refused(api.delete(model, user="operator"), "that a person approved")
+    accepted(decide(api, model, "bob", entry(model, "bob", "Revoke")))
+    served = {"status": {"deployedIn": [{"name": "churn", "role": "Stable", "weight": 100}]}}
+    accepted(api.patch(model, served, user="operator", subresource="/status"))
+    refused(api.delete(model, user="operator"), "or that a Deployment serves")
+    accepted(api.patch(model, {"status": {"deployedIn": []}}, user="operator", subresource="/status"))
+    accepted(api.delete(model, user="operator"))
+
+
 def test_the_operator_touches_an_annotation_of_router_pods_and_nothing_else(api: Any) -> None:
     def pod(name: str, component: str) -> Manifest:
         labels = {"millrace.dev/component": component}

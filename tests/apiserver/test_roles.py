@@ -42,11 +42,11 @@ MATRIX: dict[str, dict[str, str]] = {
     },
     "trainingruns.millrace.dev": {
         "get": EVERYBODY, "list": EVERYBODY, "watch": EVERYBODY, "create": "eago", "update": "eag", "patch": "eag",
-        "delete": "eag", "deletecollection": "eag", "approve": "", "register": "",
+        "delete": "eago", "deletecollection": "eag", "approve": "", "register": "",
     },
     "models.millrace.dev": {
         "get": EVERYBODY, "list": EVERYBODY, "watch": EVERYBODY, "create": "eago", "update": "eapg", "patch": "eapg",
-        "delete": "a", "deletecollection": "a", "approve": "p", "register": "",
+        "delete": "ao", "deletecollection": "a", "approve": "p", "register": "",
     },
     "deployments.millrace.dev": {
         "get": EVERYBODY, "list": EVERYBODY, "watch": EVERYBODY, "create": "eag", "update": "eapg", "patch": "eapg",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver_kit import erasures, splits
+from apiserver_kit import erasures, limits, splits
 
 from millrace.api import crds
 
@@ -137,7 +137,7 @@ DATASET = [
     Case("dataset", "spec.split", "Stratified needs field", "spec.split.field", {"spec.split.field": REMOVED}),
     *resources("dataset", "spec.worker.resources"),
     *(Case("dataset", *case) for case in (*splits.REFUSED, *splits.UNREADABLE)),
-    *(Case("dataset", *case) for case in erasures.REFUSED),
+    *(Case("dataset", *case) for case in (*erasures.REFUSED, *limits.REFUSED)),
     *(Case("dataset", where, says, path, changes, before={}) for where, says, path, changes in erasures.TAKEN_BACK),
 ]  # fmt: skip
 

@@ -216,6 +216,20 @@ async def test_a_record_is_written_before_anything_that_follows_from_it(bench: B
     assert bench.server.wrote[0] == RECORD
 
 
+async def test_what_was_written_to_since_it_was_judged_does_not_go(bench: Bench) -> None:
+    judged = bench.server.objects[OLD]["metadata"]["resourceVersion"]
+    delete = Delete(resource=OLD.resource, namespace="default", name=OLD.name, uid=f"uid-{OLD.name}")
+    sure = Plan(deletes=(delete.model_copy(update={"resource_version": judged}),), status={"a": "b"})
+    bench.server.write(OLD, bench.server.objects[OLD])
+    outcome = await bench.execute(sure)
+    assert outcome.stale
+    assert OLD in bench.server.objects
+    assert not outcome.status_written
+    again = bench.server.objects[OLD]["metadata"]["resourceVersion"]
+    await bench.execute(Plan(deletes=(delete.model_copy(update={"resource_version": again}),)))
+    assert OLD not in bench.server.objects
+
+
 @settings(deadline=None)
 @given(refusing())
 async def test_a_status_claims_nothing_that_was_refused(refused: dict[Key, errors.MillraceError]) -> None:

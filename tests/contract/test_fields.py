@@ -33,6 +33,8 @@ OPERATORS = {
     "output.approvalPolicy": "copied to the Model",
     "backoffLimit": "in the Job",
     "activeDeadlineSeconds": "in the Job",
+    "ttlSecondsAfterFinished": "the operator deletes the Job",
+    "retention": "what goes is decided by the operator, and its Job is told folders",
 }
 """What the operator acts on itself, and no pod is told."""
 

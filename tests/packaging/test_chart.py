@@ -150,6 +150,13 @@ def test_with_a_secret_of_ones_own_no_store_is_installed():
     environment = {item["name"]: item.get("value") for item in operator["env"]}
     assert environment["MILLRACE_STORE_SECRET"] == "mine"
     assert environment["MILLRACE_STORE_URI"] == "s3://bucket/prefix"
+    assert "MILLRACE_ERASE_SECRET" not in environment
+
+
+def test_what_erases_may_have_keys_of_its_own():
+    manifests = by_name(template("store.existingSecret=mine", "store.eraseSecret=eraser"))
+    operator = manifests["Deployment", "millrace-operator"]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "MILLRACE_ERASE_SECRET", "value": "eraser"} in operator["env"]
 
 
 def test_an_upgrade_mends_a_store_that_never_started(rendered: list[Manifest]):

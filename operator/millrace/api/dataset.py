@@ -11,6 +11,7 @@ from .dataset_status import DatasetStatus
 from .erasure import Erasure
 from .quantities import Count, DnsName, Duration, FieldName, Seed, Uri
 from .refs import SecretRef
+from .retention import Retention
 from .training_run import ResourceRequirements, bounded
 
 FieldType = Literal["Int64", "Float32", "Float64", "String", "Bool", "Timestamp", "Category"]
@@ -353,6 +354,8 @@ class DatasetSpec(Shape):
     """Ids whose rows no later version may have, whatever the source has."""
     worker: SnapshotWorker = SnapshotWorker()
     """What reads the source."""
+    retention: Retention | None = None
+    """How much is kept of its versions, of the runs on them and of their Models. Absent: everything."""
 
 
 class Dataset(Resource[DatasetSpec, DatasetStatus]):

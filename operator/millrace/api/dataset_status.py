@@ -10,6 +10,9 @@ from .base import ATOMIC, BY_TYPE, Shape, Status, Time
 from .conditions import Condition
 from .erasure import ErasureStatus
 from .quantities import Count, Decimal, Digest, DnsName, FieldName, Message, Uri
+from .retention import RetentionStatus
+
+MOST_OLDER = 200
 
 
 class LeakageSuspect(Shape):
@@ -89,6 +92,17 @@ class DatasetVersion(Shape):
     """What is striking about its rows."""
 
 
+class OlderVersion(Shape):
+    """One frozen version for which there is no room in `versions`."""
+
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """Its number."""
+    digest: Digest
+    """Of the frozen content."""
+    uri: Uri
+    """Where the frozen files are."""
+
+
 class FailedRule(Shape):
     """A rule that the newest candidate version did not pass."""
 
@@ -136,11 +150,15 @@ class DatasetStatus(Status):
     message: Message | None = None
     """Where it is and what comes next, in one line."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), BY_TYPE] = ()
-    """Ready, Reconciling, Stalled, Ingested, Valid; Erased where Ids are to be forgotten."""
+    """Ready, Reconciling, Stalled, Ingested, Valid; Erased where Ids are to be forgotten, Pruned where there is
+    `spec.retention`."""
     current: DatasetVersion | None = None
     """The newest good version: what a new TrainingRun trains on."""
     versions: Annotated[tuple[DatasetVersion, ...], Field(max_length=20), ATOMIC] = ()
     """The newest good versions, newest first."""
+    older_versions: Annotated[tuple[OlderVersion, ...], Field(max_length=MOST_OLDER), ATOMIC] | None = None
+    """Good versions before these, newest first, until `spec.retention` lets them go. Those before the last one here are
+    forgotten, and their files stay."""
     accepted_generation: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
     """The newest generation of the spec under which a look found a good version."""
     failed_rules: Annotated[tuple[FailedRule, ...], Field(max_length=64), ATOMIC] = ()
@@ -155,3 +173,5 @@ class DatasetStatus(Status):
     """When the source was last looked at."""
     next_check_time: Time | None = None
     """When it will be looked at next; absent while it is being read."""
+    retention: RetentionStatus | None = None
+    """What is kept, what goes, and what has gone."""

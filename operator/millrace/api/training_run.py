@@ -210,6 +210,9 @@ class TrainingRunSpec(Shape):
     """How often a crashed attempt is repeated."""
     active_deadline_seconds: Annotated[int, Field(ge=1, le=604800)] = 3600
     """After this many seconds the run has failed."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31536000)] = 86400
+    """So many seconds after the run has ended its Job goes, with its pods and their logs: never before its answer is in
+    `status`. The run itself stays; `spec.retention` of its Dataset says for how long."""
 
 
 class Metric(Shape):
@@ -299,7 +302,7 @@ class TrainingRunStatus(Status):
     attempts: Annotated[int, Field(ge=0, le=1000)] | None = None
     """How many pods were started."""
     job_name: DnsName | None = None
-    """The Job."""
+    """The Job, as long as it is there."""
     stage: Literal["Fetching", "Training", "Evaluating"] | None = None
     """What the pod does now."""
     stage_start_time: Time | None = None

@@ -242,6 +242,9 @@ class Executor:
         live = await self._read(target)
         if live is None or live["metadata"]["uid"] != delete.uid or _is_going(live):
             return True
+        if delete.resource_version not in ("", live["metadata"]["resourceVersion"]):
+            outcome.stale = True
+            return False
         try:
             await self._kube.delete(*target, uid=delete.uid, resource_version=live["metadata"]["resourceVersion"])
         except errors.Conflict:

@@ -24,6 +24,10 @@ class Reason(StrEnum):
     SNAPSHOT_CRASHED = "SnapshotCrashed"
     ERASURE_KEY_MISSING = "ErasureKeyMissing"
 
+    # What is erased
+    ERASE_REFUSED = "EraseRefused"
+    ERASE_FAILED = "EraseFailed"
+
     # A training run
     FETCH_FAILED = "FetchFailed"
     TRAINER_CRASHED = "TrainerCrashed"

@@ -12,6 +12,7 @@ from typing import Literal
 
 from millrace.api.base import Frozen
 from millrace.contract.record import MalformedRecord
+from millrace.contract.removal import EraseReport
 from millrace.contract.report import SnapshotReport, StageFailure, TrainingReport
 
 OUT_OF_MEMORY = "OOMKilled"
@@ -157,6 +158,17 @@ def snapshot_report(job: Job) -> SnapshotReport | None:
         except MalformedRecord:
             continue
     return None
+
+
+def erase_reports(job: Job) -> list[EraseReport]:
+    """What its attempts reported, as far as their pods are there and it can be read, the last one first."""
+    found = []
+    for _, container in job.termination_messages():
+        try:
+            found.append(EraseReport.from_json(container.message))
+        except MalformedRecord:
+            continue
+    return found
 
 
 def training_report(container: Container) -> TrainingReport | None:

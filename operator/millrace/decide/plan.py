@@ -13,12 +13,16 @@ Manifest = dict[str, Any]
 
 
 class Delete(Frozen):
-    """An object to delete: explicit, never by omission. `uid` is a precondition, re-read live before the delete."""
+    """An object to delete: explicit, never by omission. `uid` is a precondition, re-read live before the delete.
+
+    So is `resource_version`, where it is given: what was judged is what goes, and nothing that was written to since.
+    """
 
     resource: ResourceType
     namespace: str
     name: str
     uid: str
+    resource_version: str = ""
 
 
 class Nudge(Frozen):

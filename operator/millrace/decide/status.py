@@ -23,6 +23,8 @@ from millrace.decide.plan import Event
 Known = TypeVar("Known", bound=Reason)
 Memory = TypeVar("Memory", bound=Shape)
 LONGEST = 1000
+NEXT = " Next: "
+"""What stands before the command that a message ends in."""
 NOT_RECONCILING = "Nothing is under way."
 NOT_STALLED = "Nothing waits for a person."
 PATIENCE_SECONDS = 600.0
@@ -81,13 +83,13 @@ def message(
     if not command:
         return _cut(what, LONGEST)
     hint = f" {reason.hint}" if reason.hint and reason.hint not in what else ""
-    end = f"{hint} Next: {command}"
+    end = f"{hint}{NEXT}{command}"
     return f"{_ended(_cut(what, max(0, LONGEST - len(end) - 1)))}{end}"[:LONGEST]
 
 
 def after(text: str, said: str) -> str:
     """`text` and then a message that was made already; cut in its middle, never in its command."""
-    what, sign, command = said.rpartition(" Next: ")
+    what, sign, command = said.rpartition(NEXT)
     if not sign:
         return _cut(f"{text} {said}", LONGEST)
     return f"{_cut(f'{text} {what}', max(0, LONGEST - len(sign) - len(command)))}{sign}{command}"

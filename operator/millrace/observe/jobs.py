@@ -25,16 +25,16 @@ def platform(world: World) -> Platform:
     return Platform.model_validate(world.settings, from_attributes=True)
 
 
-async def owned(world: World, owner_uid: str, answers: str | None) -> tuple[Job, ...]:
+async def owned(world: World, owner_uid: str, *answers: str | None) -> tuple[Job, ...]:
     """The Jobs controlled by this object, by name.
 
-    Of the one called `answers` the pods are listed live once it has finished: the Job's end and the pod's termination
+    Of those called `answers` the pods are listed live once they have finished: the Job's end and the pod's termination
     message travel on two watches, and an answer that has not arrived yet must not count as none.
     """
     found = []
     for manifest in world.store.owned(resources.JOBS, owner_uid):
         seen = view(manifest, ())
-        is_asked = seen.is_finished and seen.name == answers
+        is_asked = seen.is_finished and seen.name in answers
         seen = view(manifest, await _pods(world, manifest, live=is_asked))
         found.append(seen.model_copy(update={"refusal": await _refusal(world, manifest, seen)}))
     return tuple(found)

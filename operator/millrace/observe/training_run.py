@@ -11,6 +11,7 @@ from millrace.api.training_run import TrainingRun
 from millrace.clients.store import Manifest
 from millrace.clients.world import MapFunctions, World
 from millrace.decide import training_run
+from millrace.decide.job import Job
 from millrace.decide.training_run import ModelView, Observation
 from millrace.observe import jobs, policy
 from millrace.observe.model import by_model_name
@@ -31,15 +32,13 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
         admitted=await _admitted(world, run),
     )
     if training_run.is_over(run):
-        return seen
+        return seen.model_copy(update={"job": await _job(world, run)})
     if run.status.resolved is None:
         found = world.store.get(resources.DATASETS, namespace, run.spec.dataset_ref.name)
         dataset = Dataset.model_validate(found) if found is not None else None
         models = world.store.find(resources.MODELS, by_model_name, run.spec.output.model_name, namespace)
         return seen.model_copy(update={"dataset": dataset, "models": tuple(view(model) for model in models)})
-    wanted = run.status.job_name or names.training_job(run.metadata.name, run.metadata.uid)
-    owned = await jobs.owned(world, run.metadata.uid, wanted)
-    job = next((job for job in owned if job.name == wanted), None)
+    job = await _job(world, run)
     if job is None or job.state != "Succeeded":
         # A Model of this run that is already there counts even if the cache knows no better; absence proves nothing.
         own = world.store.list(resources.MODELS, namespace, {keys.TRAINING_RUN_UID: run.metadata.uid})
@@ -47,6 +46,13 @@ async def observe(world: World, namespace: str, name: str) -> Observation | None
     # Counting versions and finding our own Model must not depend on how far a watch has come.
     live = await world.kube.list(resources.MODELS, namespace)
     return seen.model_copy(update={"job": job, "models": tuple(view(model) for model in live), "models_are_live": True})
+
+
+async def _job(world: World, run: TrainingRun) -> Job | None:
+    """Its Job; once the run is over nothing is asked of the API server, as the answer is in its status."""
+    wanted = run.status.job_name or names.training_job(run.metadata.name, run.metadata.uid)
+    owned = await jobs.owned(world, run.metadata.uid, None if training_run.is_over(run) else wanted)
+    return next((job for job in owned if job.name == wanted), None)
 
 
 async def _admitted(world: World, run: TrainingRun) -> bool | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from millrace.api import keys
 from millrace.api.base import ObjectMeta
 
-Component = Literal["snapshot", "training", "server", "router", "quarantine"]
+Component = Literal["snapshot", "training", "server", "router", "quarantine", "retention"]
 Manifest = dict[str, Any]
 
 

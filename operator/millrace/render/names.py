@@ -18,6 +18,11 @@ def snapshot_job(dataset: str, uid: str, attempt: str) -> str:
     return f"{dataset[:45]}-snapshot-{digest(uid, attempt)}"
 
 
+def erase_job(dataset: str, uid: str, *attempt: Any) -> str:
+    """The Job that erases files of what was deleted."""
+    return f"{dataset[:45]}-erase-{digest(uid, *attempt)}"
+
+
 def training_job(run: str, uid: str) -> str:
     """The Job of a TrainingRun; the UID keeps a run that was deleted and made again apart."""
     return f"{run}-{digest(uid)}"

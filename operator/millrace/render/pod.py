@@ -30,6 +30,8 @@ class Platform(Frozen):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     store_uri: str
     store_secret: str
+    erase_secret: str = ""
+    """The Secret of the store that may erase; empty: `store_secret`."""
     log_level: str = "INFO"
 
 

@@ -57,7 +57,8 @@ def operator_rules() -> list[Manifest]:
     created = [resources.TRAINING_RUNS.plural, resources.MODELS.plural]
     return [
         _rule(_OWN, _READ),
-        _rule(created, ["create"]),
+        # Deleted by retention, one by one, where a Dataset asks for it; a policy says which Models it may delete.
+        _rule(created, ["create", "delete"]),
         _rule([f"{plural}/status" for plural in _OWN], ["get", "update", "patch"]),
         # Where OwnerReferencesPermissionEnforcement is on, blockOwnerDeletion needs this of the owner.
         _rule([f"{plural}/finalizers" for plural in _OWN], ["update"]),

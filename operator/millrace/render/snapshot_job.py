@@ -69,7 +69,8 @@ def job_spec(
 
     `text` is the task's JSON, `template` a pod spec with `pod.task_volume()`.
 
-    No ttlSecondsAfterFinished: the answer must outlive an operator that is down.
+    No ttlSecondsAfterFinished: it counts from the Job's end, and the answer must outlive an operator that is down. The
+    operator deletes the Job once the answer is in a status.
     """
     return {
         "backoffLimit": backoff_limit,

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from millrace.contract import erasure
+from millrace.contract import erasure, places
 from millrace.contract.dataset import Role
+from millrace.contract.environment import SnapshotTask
 from millrace.contract.erasure import Account, ErasureReport, HeldId, HeldRows
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord
@@ -91,23 +92,24 @@ class Holding:
         _write(self.uri, self.account)
 
 
-def look(home: str, wanted: Wanted, scratch: pathlib.Path) -> Holding:
-    """Look through the versions in the folder `home`, and write the account. Raises StageError."""
-    uri = f"{home.rstrip('/')}/erasures/{manifest.short(wanted.list_digest)}.json"
+def look(task: SnapshotTask, wanted: Wanted, scratch: pathlib.Path) -> Holding:
+    """Look through the versions of the Dataset, and write the account. Raises StageError."""
+    whose = (task.store_uri, task.namespace, task.name)
+    uri = places.erasure(*whose, wanted.list_digest)
     known = _account(uri, wanted)
     before = known.versions if known is not None else {}
     holding = Holding(known or Account(wanted.list_digest, {}, {}), uri, wanted, scratch, {})
     found: dict[str, Mapping[str, HeldRows]] = {}
-    places: dict[str, tuple[str, Manifest]] = {}
+    versions: dict[str, tuple[str, Manifest]] = {}
     unread: list[str] = []
-    for folder in _folders(home):
+    for folder in _folders(places.versions(*whose)):
         try:
             made = _manifest(folder)
-            name = manifest.short(made.digest)
+            name = places.short(made.digest)
             if is_without(made, wanted):
                 found[name] = {}
                 continue
-            places[name] = folder, made
+            versions[name] = folder, made
             if name in before:
                 found[name] = before[name]
             else:
@@ -117,7 +119,7 @@ def look(home: str, wanted: Wanted, scratch: pathlib.Path) -> Holding:
                 raise
             say(f"{error.message} Whether it holds an Id that is to be forgotten cannot be told.")
             unread.append(folder.rpartition("/")[2])
-    holding.versions = places
+    holding.versions = versions
     holding.account = replace(
         holding.account,
         references=wanted.references,

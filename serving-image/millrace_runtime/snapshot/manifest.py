@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from millrace.contract import places
 from millrace.contract.dataset import Field, Role, Split
 from millrace.contract.reasons import Reason
 from millrace.contract.record import MalformedRecord, Record
@@ -122,19 +123,9 @@ def schema_digest(fields: Iterable[Field]) -> str:
     return of([field.to_dict() for field in fields])
 
 
-def home(store_uri: str, namespace: str, name: str) -> str:
-    """The folder that all versions of a Dataset are in, with a trailing slash."""
-    return f"{store_uri.rstrip('/')}/datasets/{namespace}/{name}/"
-
-
-def short(digest: str) -> str:
-    """What a folder or a file is called after a digest: `sha256-` and 16 digits."""
-    return digest.replace(":", "-")[:23]
-
-
 def location(store_uri: str, namespace: str, name: str, digest: str) -> str:
     """The folder of a version, with a trailing slash."""
-    return f"{home(store_uri, namespace, name)}{short(digest)}/"
+    return places.version(store_uri, namespace, name, digest)
 
 
 def join(folder: str, name: str) -> str:

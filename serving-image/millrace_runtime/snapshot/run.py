@@ -66,7 +66,7 @@ class _Look:
         wanted = erasing.wanted(spec.erasure, os.environ)
         if wanted is not None:
             # First of all: who holds them is told whatever becomes of the source.
-            self.holding = holding.look(manifest.home(task.store_uri, task.namespace, task.name), wanted, scratch)
+            self.holding = holding.look(task, wanted, scratch)
         say(f"reading {spec.source.storage_uri}")
         found = source.fetch(spec.source, spec.format, scratch, self.discretion)
         self.source_digest = source.digest(found.files)

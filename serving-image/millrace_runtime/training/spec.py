@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from millrace.contract import environment
+from millrace.contract import environment, places
 from millrace.contract.record import MalformedRecord
 from millrace.contract.training import Builtin, TaskKind
 from millrace_runtime.outcome import TaskError, task_text
@@ -38,7 +38,7 @@ class Task:
     def folder(self) -> str:
         """Where the run's artifacts go."""
         raw = self.raw
-        return f"{raw.store_uri.rstrip('/')}/models/{raw.namespace}/{self.model_name}/{raw.run_uid}"
+        return places.run(raw.store_uri, raw.namespace, self.model_name, raw.run_uid)
 
 
 @dataclass(frozen=True)

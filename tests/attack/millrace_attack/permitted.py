@@ -55,6 +55,7 @@ PERMITTED: Final[tuple[tuple[str, Callable[[Ground], Answer]], ...]] = (
     ("alice writes over an abort that was carried out", _takes_back),
     ("admin deletes a model whose rejection was taken back", _deletes),
     ("operator touches a router's pod", _touches),
+    ("operator deletes a model that a run made and nobody approves", lambda g: g.delete(g.model(), user=OPERATOR)),
     ("operator writes what is in quarantine",
      lambda g: g.call("POST", RECORDS, record("Condemned"), user=OPERATOR)),
     ("admin deletes the record of a quarantine", lambda g: g.call("DELETE", recorded(g), user="admin")),

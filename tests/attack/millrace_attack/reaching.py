@@ -227,6 +227,18 @@ def _(g: Ground) -> Answer:
     return g.create(born, user=OPERATOR)
 
 
+@add(OPERATOR, "deletes a model that bob approved", "the operator deletes no Model that was imported, that a person")
+def _(g: Ground) -> Answer:
+    return g.delete(g.decided(g.model(), ("bob", "Approve")), user=OPERATOR)
+
+
+@add(OPERATOR, "deletes a model that alice imported", "the operator deletes no Model that was imported")
+def _(g: Ground) -> Answer:
+    brought = g.create(g.imported("alice"), user="alice")
+    assert brought.ok, brought.said
+    return g.delete(brought.body, user=OPERATOR)
+
+
 @add(OPERATOR, "reads a Secret", 'cannot get resource "secrets"')
 def _(g: Ground) -> Answer:
     return g.call("GET", f"{SECRETS.format(ML)}/millrace-store", user=OPERATOR)

@@ -10,8 +10,10 @@ import asyncio
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+import retention_worlds
 import run_worlds
 from deployment_stories import (
     ALLOWED,
@@ -108,6 +110,25 @@ def trains(spec: dict[str, Any]) -> Any:
 
 
 FORGOTTEN = of_list("customer_id", sample("dataset")["erasure"]["ids"])
+
+
+def keeps_some(spec: dict[str, Any]) -> Any:
+    """A Dataset with more versions, runs and Models than it keeps: what it says, and what goes an hour later."""
+    space = retention_worlds.Namespace()
+    space.put(resources.DATASETS, "churn", {**spec, "format": "CSV", "schema": {}, "split": {}})
+    space.settle_looks()
+    space.freeze(14)
+    for number in range(1, 15):
+        automatic = {
+            "approvalPolicy": {"required": 0},
+            "status": {"conditions": [retention_worlds.is_true("Approved")]},
+        }
+        space.run(number, **(automatic if number % 2 else {}))
+    for number in (21, 22, 23):
+        space.run(number, on=14, ends="Failed")
+    told = [space.pass_once().model_dump(mode="json")]
+    space.now += timedelta(minutes=65)
+    return [*told, space.pass_once().model_dump(mode="json")]
 
 
 def registers(auc: str) -> Callable[[dict[str, Any]], Any]:
@@ -209,6 +230,7 @@ STORIES: tuple[Story, ...] = (
     Story(kinds.DATASET, "another look", sample("dataset"), looks_again),
     Story(kinds.DATASET, "the next look", sample("dataset"), waits_for_its_next_look),
     Story(kinds.DATASET, "a run that waits until somebody is forgotten", sample("dataset"), trains),
+    Story(kinds.DATASET, "more than is kept", sample("dataset"), keeps_some),
     Story(
         kinds.TRAINING_RUN, "a new run", sample("training-run"),
         observed(observe_run.observe, training_runs.decide, resources.TRAINING_RUNS, "churn-gb", {}, DATASET),
@@ -218,6 +240,16 @@ STORIES: tuple[Story, ...] = (
         observed(
             observe_run.observe, training_runs.decide, resources.TRAINING_RUNS, "churn-gb",
             {"resolved": {"dataset": {"name": "churn", "version": 3, "digest": run_worlds.A}, "datasetUri": "s3://millrace/d/"}},
+        ),
+    ),
+    Story(
+        kinds.TRAINING_RUN, "a run that has ended", sample("training-run"),
+        observed(
+            observe_run.observe, training_runs.decide, resources.TRAINING_RUNS, "churn-gb",
+            {
+                "jobName": "churn-gb-0a1b2c3d", "completionTime": "2025-12-31T23:00:00Z",
+                "conditions": [retention_worlds.is_true("Complete", "ModelRegistered")],
+            },
         ),
     ),
     Story(kinds.TRAINING_RUN, "a better candidate", MEASURED, registers("0.82")),

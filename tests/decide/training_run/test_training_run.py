@@ -173,7 +173,7 @@ def test_a_complete_run_is_ready_and_never_moves_again() -> None:
     assert truth(seen, "GatesPassed") == ("True", "AllPassed")
     assert truth(seen, "Stalled")[0] == truth(seen, "Reconciling")[0] == "False"
     assert [metric.name for metric in seen.run.status.metrics] == ["roc_auc"]
-    assert decisions.decide(seen.model_copy(update={"models": (), "job": None})) == Plan()
+    assert decisions.decide(seen.model_copy(update={"models": (), "job": None})) == Plan(wake_after=86400.0)
 
 
 def test_a_worse_model_is_not_registered_and_the_gate_is_named() -> None:
@@ -186,7 +186,7 @@ def test_a_worse_model_is_not_registered_and_the_gate_is_named() -> None:
     assert "not-worse" in message(seen)
     assert "floor" in message(seen)
     assert [gate.passed for gate in seen.run.status.gates] == [False, False]
-    assert decisions.decide(seen) == Plan()
+    assert decisions.decide(seen) == Plan(wake_after=86400.0), "until its Job goes"
 
 
 def test_the_first_model_has_no_champion_to_beat() -> None:

@@ -184,6 +184,9 @@ STATES: dict[str, Predicate] = {
         self["type"] in NUMBERS or ("minimum" not in self and "maximum" not in self)
     ),
     "interval must be at least 5s: each look at the source is a Job": at_least("interval", 5),
+    "gracePeriod must be at least 1m: what was under way when it was named must have arrived": at_least(
+        "gracePeriod", 60
+    ),
     "set min, max or both": lambda self: "min" in self or "max" in self,
     "min must not exceed max": ordered("min", "max"),
     "exactly one of rowCount, nullFraction, unique is required": exactly_one("rowCount", "nullFraction", "unique"),

@@ -70,6 +70,15 @@ _DATASET = {
     },
     "erasure": {"field": "customer", "keyRef": {"name": "churn-erasure"}, "ids": {ID_DIGEST: "DSR-1042"}},
     "worker": {"resources": RESOURCES},
+    "retention": {
+        "mode": "Delete",
+        "gracePeriod": "1m",
+        "versionHistoryLimit": 3,
+        "modelHistoryLimit": 3,
+        "successfulRunsHistoryLimit": 2,
+        "failedRunsHistoryLimit": 0,
+        "autoApproved": "Delete",
+    },
 }
 _DATASET_SMALL = {
     "source": {"storageUri": "s3://lake/rent.csv"},
@@ -106,6 +115,7 @@ _RUN = {
     "output": {"modelName": "trained", "approvalPolicy": {"required": 1, "distinctFromAuthor": True}},
     "backoffLimit": 2,
     "activeDeadlineSeconds": 3600,
+    "ttlSecondsAfterFinished": 600,
     "worker": {"resources": RESOURCES},
 }
 _RUN_SMALL = {

@@ -81,6 +81,9 @@ _BROKEN: dict[tuple[str, str], dict[str, list[dict[Place, Any]]]] = {
         "interval must be at least 5s: each look at the source is a Job": [
             {("refresh", "interval"): text} for text in ("0s", "4s999ms", "0h0m", "1ms")
         ],
+        "gracePeriod must be at least 1m: what was under way when it was named must have arrived": [
+            {("retention", "gracePeriod"): text} for text in ("0s", "59s999ms", "0h0m")
+        ],
         "set min, max or both": [{(*_RULES, 0, "rowCount"): {}}],
         "min must not exceed max": [{(*_RULES, 0, "rowCount", "max"): 9}, {(*_RULES, 0, "rowCount", "min"): 2**53 - 1}],
         "exactly one of rowCount, nullFraction, unique is required": [

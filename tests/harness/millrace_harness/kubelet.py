@@ -1,8 +1,8 @@
 """A node for the pods of one namespace: starts them, lets them say what they have to say, and lets them go.
 
 What a pod does follows from its own specification and from the `Script`: a snapshot reads the `Source` at its URI, a
-training run does what its `spec.parameters` say (`auc`, `crash`, `refuse`, `hang`), a server does what `Behaviour` says
-of its digest. A pod that is made again does the same again.
+training run does what its `spec.parameters` say (`auc`, `crash`, `refuse`, `hang`), one that erases says that it has, a
+server does what `Behaviour` says of its digest. A pod that is made again does the same again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from millrace.clients.kube import JSON, MERGE, Kube
 from millrace.clients.store import Manifest
 from millrace.contract import report
 from millrace.contract.environment import SnapshotTask, TrainingTask
+from millrace.contract.removal import EraseOutcome, EraseReport, EraseTask
 from millrace.contract.report import (
     FailedRule,
     Measurement,
@@ -34,6 +35,8 @@ from .envoy import Behaviour, Envoys, environment_of, task_of
 
 NODE: Final = "harness"
 MANAGED: Final = {keys.MANAGED_BY: keys.MANAGED_BY_VALUE}
+JOBS: Final = ("snapshot", "training", "retention")
+"""Components whose pods do something and end."""
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
 ROWS: Final = 1000
 KILLED: Final = 137
@@ -149,7 +152,7 @@ class Kubelet:
 
     def _status(self, pod: Manifest, component: str, age: float, pods: list[Manifest]) -> tuple[Manifest, bool]:
         """What is true of a pod of that age, and whether that is the end of it."""
-        if component in ("snapshot", "training"):
+        if component in JOBS:
             return self._job_status(pod, component, age, pods)
         address = self._addresses.setdefault(pod["metadata"]["uid"], self._free_address())
         behaviour = self.envoys.behaviour(environment_of(pod).get("MILLRACE_DIGEST", ""))
@@ -165,7 +168,7 @@ class Kubelet:
 
     def _job_status(self, pod: Manifest, component: str, age: float, pods: list[Manifest]) -> tuple[Manifest, bool]:
         names = [one["name"] for key in ("initContainers", "containers") for one in pod["spec"].get(key) or ()]
-        script = self._snapshot(pod) if component == "snapshot" else self._training(pod, pods)
+        script = self._script(pod, component, pods)
         states: dict[str, Manifest] = {}
         for index, name in enumerate(names):
             code, message, hangs = script.get(name, (0, "", False))
@@ -175,6 +178,14 @@ class Kubelet:
             if code:
                 return _job_pod(pod, states, names, "Failed"), True
         return _job_pod(pod, states, names, "Succeeded"), True
+
+    def _script(self, pod: Manifest, component: str, pods: list[Manifest]) -> dict[str, tuple[int, str, bool]]:
+        """By container: its exit code, what it says, and whether it never ends."""
+        if component == "retention":
+            folders = EraseTask.from_json(task_of(pod)).folders
+            done = EraseReport(EraseOutcome.ERASED, objects=len(folders), bytes=ROWS * len(folders))
+            return {"erase": (0, done.to_json(), False)}
+        return self._snapshot(pod) if component == "snapshot" else self._training(pod, pods)
 
     def _snapshot(self, pod: Manifest) -> dict[str, tuple[int, str, bool]]:
         task = SnapshotTask.from_json(task_of(pod))
@@ -252,7 +263,7 @@ class Kubelet:
         """Its containers are killed, and nothing is left of it. A Job counts one that had not ended as failed."""
         names = [one["name"] for one in pod["spec"]["containers"]]
         phase = (pod.get("status") or {}).get("phase")
-        if _label(pod, keys.COMPONENT) in ("snapshot", "training") and phase not in ("Succeeded", "Failed"):
+        if _label(pod, keys.COMPONENT) in JOBS and phase not in ("Succeeded", "Failed"):
             await self._say(pod, _job_pod(pod, {name: _ended(KILLED, "") for name in names}, names, "Failed"))
         uid, path = pod["metadata"]["uid"], resources.PODS.path(self.namespace, pod["metadata"]["name"])
         body = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from data_kit import tasks, versions
 
-from millrace.contract import erasure
+from millrace.contract import erasure, places
 from millrace.contract.report import SnapshotReport
 from millrace_runtime import store
 from millrace_runtime.outcome import StageError
@@ -133,7 +133,7 @@ def test_versions_that_still_hold_an_id_are_told_by_whether_it_was_trained_on(pe
     write(people, table(shift=1))
     second = people.look()
     report = people.look(**forgetting(trained, validated, tested, 9_999_999))
-    folders = sorted(manifest.short(one.digest) for one in (first, second))
+    folders = sorted(places.short(one.digest) for one in (first, second))
     assert holders(report) == {
         told(trained): (folders, []),
         told(validated): (folders, []),
@@ -170,8 +170,8 @@ def test_versions_without_any_are_told_so_that_their_models_are_known_to_be_with
     third = people.look(**forgetting(1000))
     write(people, table(shift=1))
     report = people.look(**forgetting(1000))
-    assert report.erasure.versions == (manifest.short(second.digest),)
-    assert report.erasure.clear == tuple(sorted(manifest.short(one.digest)[7:15] for one in (first, third)))
+    assert report.erasure.versions == (places.short(second.digest),)
+    assert report.erasure.clear == tuple(sorted(places.short(one.digest)[7:15] for one in (first, third)))
 
 
 def test_a_version_that_is_damaged_is_counted_as_one_that_nobody_can_speak_for(people):
@@ -264,7 +264,7 @@ def test_an_id_keeps_being_forgotten_when_its_column_gets_another_type_and_anoth
     fields = [{"name": "who", "type": "String", "role": "Id"}, *FIELDS[1:]]
     report = people.look(schema={"mode": "Strict", "fields": fields}, **forgetting(1003, field="who"))
     assert report.rows == 399
-    assert holders(report)[told(1003)][0] == [manifest.short(first.digest)]
+    assert holders(report)[told(1003)][0] == [places.short(first.digest)]
     assert keys(first, 1003)["customer"] not in remembered(report)
 
 

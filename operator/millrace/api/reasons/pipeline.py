@@ -11,6 +11,7 @@ _QUOTA = "kubectl -n {namespace} describe resourcequotas,limitranges"
 _NAMESPACE = "kubectl describe namespace {namespace}"
 _EDIT_DATASET = "kubectl -n {namespace} edit mds {name}"
 _STORE = "kubectl -n {namespace} get pods -l app.kubernetes.io/component=store"
+_PLANNED = "kubectl -n {namespace} get mds {name} -o jsonpath='{.status.retention}'"
 _OPERATOR = "kubectl -n {namespace} describe deployments.apps -l app.kubernetes.io/component=operator"
 _SPEC = "kubectl -n {namespace} get mtr {name} -o jsonpath='{.spec}'"
 _RUN_LOGS = "kubectl -n {namespace} logs job/{job} -c {container}"
@@ -98,6 +99,34 @@ class DatasetReason(Reason):
         "Delete the Models, and the files of the versions.",
     )
     Erased = "No version and no Model holds an Id that is to be forgotten.", ""
+    LookAfterErasing = (
+        "Files of deleted versions and runs are being erased; the source is read after that.",
+        _WATCH_DATASET,
+    )
+
+    WithinLimits = "Nothing that may go is over a limit of spec.retention.", ""
+    WouldDelete = (
+        "Something is over a limit of spec.retention, and would go with mode: Delete.",
+        _PLANNED,
+        "With spec.retention.mode: Delete what status.retention.planned names goes.",
+    )
+    DeletionPlanned = (
+        "Something is over a limit of spec.retention, and goes once spec.retention.gracePeriod is over.",
+        _PLANNED,
+        "With spec.retention.mode: DryRun what status.retention.planned names stays.",
+    )
+    Deleting = "Something goes: objects first, then their files.", _PLANNED
+    Deleted = "What was over a limit of spec.retention is gone, with its files.", ""
+    EraseFailed = (
+        "Files of what was deleted could not be erased; it is tried again by itself.",
+        _PLANNED,
+        "The keys of the store's Secret must be good to list and to erase; status.retention.deletion names folders.",
+    )
+    EraseRefused = (
+        "A folder that was to be erased is none of this Dataset's, nor of a run of its namespace; nothing was erased.",
+        _PLANNED,
+    )
+    EraseLost = "The pod that erases files went before its answer was read; it is tried again by itself.", _PLANNED
 
 
 class TrainingRunReason(Reason):
@@ -251,6 +280,11 @@ class TrainingRunReason(Reason):
         "The runtime cannot load the model.",
         _SPEC,
         "Create another run with another spec.trainer.builtin.estimator.",
+    )
+    JobGone = (
+        "The run's Job went with its pods and their logs, spec.ttlSecondsAfterFinished after its end.",
+        _SPEC,
+        "Its Job and logs are gone: create another run, with a larger spec.ttlSecondsAfterFinished, to read them.",
     )
     NameNotUsable = (
         "The run's name is longer than 52 characters or not made of a-z, 0-9 and - alone.",

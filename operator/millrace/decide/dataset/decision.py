@@ -7,6 +7,9 @@
 A look is one Job. Its name is a function of UID, generation and scheduled time, so a crash between making it and
 writing it down finds it again. Its answer is in the status before it is deleted, one pass later. The conditions
 Ingested and Valid are the memory of the last answer; Ready, Reconciling and Stalled follow from them.
+
+Beside it goes what becomes of versions, runs and Models over `spec.retention` (`retention`); a look waits while a Job
+erases files.
 """
 
 from __future__ import annotations
@@ -18,12 +21,14 @@ from millrace.api import conditions, quantities, resources
 from millrace.api.base import Frozen, rfc3339
 from millrace.api.conditions import Mark
 from millrace.api.dataset import Dataset
-from millrace.api.dataset_status import DatasetStatus, DatasetVersion
+from millrace.api.dataset_status import MOST_OLDER, DatasetStatus, DatasetVersion, OlderVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
 from millrace.decide import status
-from millrace.decide.dataset import erasing, snapshot
+from millrace.decide.dataset import erasing, retention, snapshot
 from millrace.decide.dataset.erasing import Descendant
+from millrace.decide.dataset.retention import Course
 from millrace.decide.dataset.snapshot import HELD_UP, INGESTED, RETRIED, VALID, Answer
+from millrace.decide.dataset.surplus import Facts
 from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Delete, Event, Plan
 from millrace.decide.status import Kstatus
@@ -47,6 +52,10 @@ class Observation(Frozen):
     """Models of the Dataset's versions; only asked for where Ids are to be forgotten."""
     has_turn: bool = True
     """Whether another snapshot Job may be made: only so many go on at a time."""
+    steady_since: datetime | None = None
+    """Since when the time of day has gone on without a step, as this process saw it."""
+    facts: Facts | None = None
+    """What was made of it and who refers to what, where there is `spec.retention`."""
     platform: Platform
 
 
@@ -66,9 +75,17 @@ def decide(seen: Observation) -> Plan:
     look = _look(seen.dataset, seen.now)
     job = _job(seen, look)
     answer = snapshot.answer(job, seen.dataset, seen.now) if job is not None else None
+    case = retention.Case(
+        now=seen.now,
+        steady_since=seen.steady_since,
+        dataset=seen.dataset,
+        facts=seen.facts,
+        jobs=seen.jobs,
+        platform=seen.platform,
+    )
     if job is not None and answer is not None:
-        return _land(seen, answer, job)
-    return _wait(seen, look, job)
+        return _land(seen, answer, job, retention.rest(case))
+    return _wait(seen, look, job, retention.pursue(case))
 
 
 def looks_at(dataset: Dataset, now: datetime) -> str | None:
@@ -132,13 +149,17 @@ def _job(seen: Observation, look: _Look | None) -> Job | None:
     return next((job for job in seen.jobs if look is not None and job.name == look.name), None)
 
 
-def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
+def _land(seen: Observation, answer: Answer, job: Job, course: Course) -> Plan:
     """The answer goes into the status; its Job stays until the next pass."""
     dataset, known = seen.dataset, seen.dataset.status
+    if answer.frozen is not None and answer.current is not None and retention.is_erased(dataset, answer.current.uri):
+        answer = snapshot.lost(job, dataset, seen.now)
     after = known.model_copy(
         update={
             "current": answer.current,
             "versions": answer.versions,
+            "older_versions": _older(known, answer),
+            "retention": retention.spared(known, answer.current.uri) if answer.current is not None else known.retention,
             "failed_rules": answer.failed_rules,
             "reading": answer.reading or known.reading,
             "erasure": answer.erasure,
@@ -155,10 +176,21 @@ def _land(seen: Observation, answer: Answer, job: Job) -> Plan:
     events = [event for event in events if event.type == "Warning"] + _erased(seen, fresh)
     if answer.frozen is not None:
         events.insert(0, Event(reason=Reason.VersionFrozen.name, message=answer.frozen))
-    return _plan(seen, after, fresh, keep=job.name, events=events)
+    return _plan(seen, after, fresh, course, keep=job.name, events=events)
 
 
-def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
+def _older(known: DatasetStatus, answer: Answer) -> tuple[OlderVersion, ...] | None:
+    """Versions that `status.versions` has no room for any more; what is known of them is enough to delete them."""
+    kept = {one.version for one in answer.versions}
+    fallen = (
+        OlderVersion(version=one.version, digest=one.digest, uri=one.uri)
+        for one in known.versions
+        if one.version not in kept
+    )
+    return (*fallen, *(known.older_versions or ()))[:MOST_OLDER] or None
+
+
+def _wait(seen: Observation, look: _Look | None, job: Job | None, course: Course) -> Plan:
     """Nothing new is known: a look goes on, starts, or is not due."""
     dataset, known = seen.dataset, seen.dataset.status
     after = known.model_copy(
@@ -166,32 +198,49 @@ def _wait(seen: Observation, look: _Look | None, job: Job | None) -> Plan:
             "job_name": look.name if look is not None else None,
             # While the source is read no next look is known: a time in the past would read as one that was missed.
             "next_check_time": _next(dataset) if look is None else None,
+            **course.update,
         }
     )
-    after = _held(seen, after)
+    after = _held(seen, after, course.erased)
     unknown = status.mark(INGESTED, None, Reason.NotLookedYet, Reason.NotLookedYet.sentence)
     ingested = status.remembered(known.conditions, INGESTED, unknown)
     valid = status.remembered(known.conditions, VALID, unknown.model_copy(update={"type": VALID}))
-    fresh = _marks(seen, after, look, job, ingested, valid)
+    fresh = _marks(seen, after, look, job, ingested, valid, is_erasing=course.is_erasing)
     erased = _erased(seen, fresh)
     if look is None:
-        return _plan(seen, after, fresh, keep=None, events=erased)
+        return _plan(seen, after, fresh, course, keep=None, events=erased)
     events = status.transitions(known.conditions, fresh, NORMAL, conditions.RECONCILING)
     events = [one for one in events if one.reason in HELD_UP]
-    plan = _plan(seen, after, fresh, keep=look.name, events=[*events, *erased])
+    plan = _plan(seen, after, fresh, course, keep=look.name, events=[*events, *erased])
     wake_after = job.look_again(seen.now) if job is not None else None
     if job is not None and not job.is_going:
-        return plan.model_copy(update={"wake_after": wake_after})
+        return _waking(plan, wake_after)
+    if course.is_erasing:
+        return plan
     if not seen.has_turn:
-        return plan.model_copy(update={"wake_after": ASK_AGAIN_SECONDS})
+        return _waking(plan, ASK_AGAIN_SECONDS)
     child = snapshot_job.render(dataset, look.name, known.current, seen.platform)
-    return plan.model_copy(update={"children": (child,), "wake_after": wake_after})
+    return _waking(plan.model_copy(update={"children": (*plan.children, child)}), wake_after)
+
+
+def _waking(plan: Plan, seconds: float | None) -> Plan:
+    """The same, looked at again after so many seconds at the latest."""
+    waits = [wait for wait in (plan.wake_after, seconds) if wait is not None]
+    return plan.model_copy(update={"wake_after": min(waits, default=None)})
 
 
 def _marks(
-    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+    seen: Observation,
+    after: DatasetStatus,
+    look: _Look | None,
+    job: Job | None,
+    ingested: Mark,
+    valid: Mark,
+    *,
+    is_erasing: bool = False,
 ) -> tuple[Mark, ...]:
-    ready, reconciling, stalled = _kstatus(seen, after, look, job, ingested, valid).marks()
+    looking = _looking(seen, job, is_erasing=is_erasing)
+    ready, reconciling, stalled = _kstatus(seen, after, look, looking, ingested, valid).marks()
     if look is not None and after.current is not None and reconciling.status == "False":
         text = f"Version {after.current.version} stays as it is while the source is read again."
         reconciling = reconciling.model_copy(update={"message": text})
@@ -199,9 +248,9 @@ def _marks(
     return (ready, reconciling, stalled, ingested, valid, *([erased] if erased is not None else []))
 
 
-def _held(seen: Observation, after: DatasetStatus) -> DatasetStatus:
+def _held(seen: Observation, after: DatasetStatus, erased: tuple[str, ...] = ()) -> DatasetStatus:
     """With who holds Ids that are to be forgotten, as far as that is known; nothing, where nobody is."""
-    known = after.erasure if seen.dataset.spec.erasure is not None else None
+    known = erasing.without(after.erasure, erased) if seen.dataset.spec.erasure is not None else None
     return after.model_copy(update={"erasure": erasing.with_models(known, after, seen.models)})
 
 
@@ -212,11 +261,16 @@ def _erased(seen: Observation, marks: tuple[Mark, ...]) -> list[Event]:
 
 
 def _kstatus(
-    seen: Observation, after: DatasetStatus, look: _Look | None, job: Job | None, ingested: Mark, valid: Mark
+    seen: Observation,
+    after: DatasetStatus,
+    look: _Look | None,
+    looking: tuple[Reason, str],
+    ingested: Mark,
+    valid: Mark,
 ) -> Kstatus:
     refused = next((one for one in (ingested, valid) if one.status == "False"), None)
     usable = after.current is not None
-    reason, text = _looking(seen, job)
+    reason, text = looking
     if look is not None and (look.is_first or not usable or reason.name in HELD_UP):
         return Kstatus(ready=usable, progress="Reconciling", reason=reason.name, message=text)
     if refused is not None:
@@ -253,12 +307,14 @@ def _since(after: DatasetStatus, version: DatasetVersion, look: _Look | None) ->
     return " The source was read again since: its rows are still the same." if is_newer else ""
 
 
-def _looking(seen: Observation, job: Job | None) -> tuple[Reason, str]:
+def _looking(seen: Observation, job: Job | None, *, is_erasing: bool) -> tuple[Reason, str]:
     reason, why = Reason.LookingAtSource, f"The source {seen.dataset.spec.source.storage_uri} is being read"
     if job is not None and job.trouble:
         reason, why = Reason.PodNotStarted, f"The pod that reads the source cannot start: {job.trouble}"
     elif job is not None and job.refusal:
         reason, why = Reason.PodRefused, f"The pod that reads the source is refused: {job.refusal}"
+    elif job is None and is_erasing:
+        reason, why = Reason.LookAfterErasing, Reason.LookAfterErasing.sentence
     elif job is None and not seen.has_turn:
         reason, why = Reason.LookQueued, Reason.LookQueued.sentence
     step = Reason.PodForbidden if reason is Reason.PodRefused and is_forbidden(why) else None
@@ -273,13 +329,15 @@ def _plan(
     seen: Observation,
     after: DatasetStatus,
     marks: tuple[Mark, ...],
+    course: Course,
     keep: str | None,
     events: list[Event] | None = None,
 ) -> Plan:
-    """The status, and no finished or overtaken Job but the one whose answer is still needed."""
+    """The status, and no finished or overtaken Job but those whose answer is still needed."""
     dataset = seen.dataset
     generation = dataset.metadata.generation
-    found = conditions.merge(dataset.status.conditions, marks, seen.now, generation)
+    every = (*marks, *((course.mark,) if course.mark is not None else ()))
+    found = conditions.merge(dataset.status.conditions, every, seen.now, generation)
     ready = next(mark for mark in marks if mark.type == conditions.READY)
     after = after.model_copy(
         update={
@@ -292,9 +350,16 @@ def _plan(
     deletes = tuple(
         Delete(resource=resources.JOBS, namespace=dataset.metadata.namespace, name=job.name, uid=job.uid)
         for job in seen.jobs
-        if job.name not in (keep, after.job_name) and not job.is_going
+        if job.name not in (keep, after.job_name, course.keep) and not job.is_going
     )
-    return Plan(status=after.wire(), deletes=deletes, events=tuple(events or ()), wake_after=_wake(seen, after))
+    plan = Plan(
+        status=after.wire(),
+        children=course.children,
+        deletes=(*deletes, *course.deletes),
+        events=(*(events or ()), *course.events),
+        wake_after=_wake(seen, after),
+    )
+    return _waking(plan, course.wake_after)
 
 
 def _phase(after: DatasetStatus, marks: tuple[Mark, ...]) -> str:

@@ -16,7 +16,7 @@ from millrace.api.dataset import Dataset
 from millrace.api.dataset_status import DatasetStatus
 from millrace.api.erasure import ErasureStatus, HeldId, HeldVersion
 from millrace.api.reasons.pipeline import DatasetReason as Reason
-from millrace.contract.erasure import CLEAR_DIGITS, ErasureReport
+from millrace.contract.erasure import CLEAR_DIGITS, MOST_VERSIONS, ErasureReport
 from millrace.decide import status
 from millrace.render import erasure
 
@@ -68,13 +68,26 @@ def _at(folders: Sequence[str], places: Iterable[int]) -> tuple[str, ...]:
     return tuple(sorted(folders[at] for at in places if 0 <= at < len(folders))[:32])
 
 
+def without(known: ErasureStatus | None, erased: Iterable[str]) -> ErasureStatus | None:
+    """The same once nothing is left in these folders: a source that is not looked at again must not hide it.
+
+    How many Ids are in the versions that are left, the next look counts; where none is left, there is none.
+    """
+    gone = {uri.rstrip("/").rpartition("/")[2] for uri in erased}
+    if known is None or not gone & {one.folder for one in known.versions}:
+        return known
+    versions = tuple(one.model_copy(update={"gone": True}) if one.folder in gone else one for one in known.versions)
+    is_all = len(versions) < MOST_VERSIONS and all(one.gone for one in versions)
+    return known.model_copy(update={"versions": versions, "held_ids": 0 if is_all else known.held_ids})
+
+
 def with_models(
     known: ErasureStatus | None, after: DatasetStatus, models: Sequence[Descendant]
 ) -> ErasureStatus | None:
     """The same with the numbers of the versions that are listed, and the Models that there are now."""
     if known is None:
         return None
-    listed = (*after.versions, *((after.current,) if after.current is not None else ()))
+    listed = (*after.versions, *(after.older_versions or ()), *((after.current,) if after.current is not None else ()))
     numbers = {_folder(one.digest): one.version for one in listed}
     folders = {one.model: _folder(one.digest) for one in models}
     trained = {one.folder for one in known.versions if one.trained}

@@ -101,6 +101,13 @@ def _of(report: SnapshotReport | None, case: _Case) -> Answer:
     return _refused(report, case)
 
 
+def lost(job: Job, dataset: Dataset, now: datetime) -> Answer:
+    """What is known when what a look froze may have been erased while it was written: nothing, so it looks again."""
+    case = _Case(job=job, dataset=dataset, looked=min(job.finished or now, now).replace(microsecond=0))
+    found = _failed(Reason.SnapshotLost.name, "What the look froze is where files were being erased", case)
+    return found.model_copy(update={"erasure": dataset.status.erasure})
+
+
 def _frozen(report: SnapshotReport, case: _Case) -> Answer:
     known = case.known
     if known.current is not None and known.current.digest == report.digest:

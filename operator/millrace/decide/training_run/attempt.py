@@ -136,7 +136,7 @@ def _out_of_time(job: Job, known: TrainingRunStatus, deadline_seconds: int) -> F
     before = conditions.find(known.conditions, conditions.RECONCILING)
     if before is None or before.reason not in _AWAITED:
         return Failure(reason=Reason.DeadlineExceeded.name, why=why, container=container)
-    cause = before.message.split(" Next: ")[0].split(". The Job tries again")[0]
+    cause = before.message.split(status.NEXT)[0].split(". The Job tries again")[0]
     return Failure(reason=before.reason, why=f"{why}. {cause}", container=container)
 
 

@@ -7,7 +7,8 @@
 
 What the run depends on is pinned in status.resolved before the Job exists, and the Job is made of that alone. The Model
 is POSTed first and the status says Complete once a live LIST shows it, by the run's UID on it. Should the pod or the
-Job, and with them the report, vanish between the two, the Model still ends the run. A run that ended never moves again.
+Job, and with them the report, vanish between the two, the Model still ends the run. A run that ended never moves again;
+its Job goes after a while (`leftovers`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from millrace.decide import status
 from millrace.decide.job import Job, is_forbidden
 from millrace.decide.plan import Plan
 from millrace.decide.status import Kstatus
-from millrace.decide.training_run import attempt, gates
+from millrace.decide.training_run import attempt, gates, leftovers
 from millrace.decide.training_run.attempt import Evaluated, Failure
 from millrace.render import candidate, erasure, names, training_job
 from millrace.render.pod import Platform
@@ -80,8 +81,10 @@ class Observation(Frozen):
 def decide(seen: Observation) -> Plan:
     """One pass. Total: never raises."""
     run, known = seen.run, seen.run.status
-    if run.metadata.deletion_timestamp is not None or is_over(run):
+    if run.metadata.deletion_timestamp is not None:
         return Plan()
+    if is_over(run):
+        return leftovers.clear(run, seen.job, seen.now)
     if candidate.reference(run.metadata.name) is None or len(run.metadata.name) > LONGEST_NAME:
         return _fail(seen, known, Failure(reason=Reason.NameNotUsable.name))
     if known.resolved is None:
@@ -127,7 +130,7 @@ def _wait(seen: Observation, dataset: Dataset | None) -> Plan:
         reason, why = Reason.DatasetErasing, f"Dataset {wanted} has Ids to forget that its current version may hold"
         is_stalled, left = conditions.is_true(dataset.status.conditions, conditions.STALLED), None
     elif dataset is not None:
-        said = (dataset.status.message or "").partition(" Next: ")[0]
+        said = (dataset.status.message or "").partition(status.NEXT)[0]
         reason, why = (
             Reason.DatasetNotReady,
             f"Dataset {wanted} has no frozen version yet{f'. It says: {said}' if said else ''}",

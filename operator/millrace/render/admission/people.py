@@ -149,7 +149,8 @@ def _authorship(trusted: Trust, where: str, *, unless: str = "") -> list[Manifes
 def model_deletions(trusted: Trust) -> Manifest:
     """A rejection belongs to the digest: who deletes the Model and makes it again would lose it.
 
-    The last entry of each person counts. A namespace that goes takes everything along.
+    The last entry of each person counts. A namespace that goes takes everything along. The operator, which deletes what
+    is over a Dataset's limits, deletes only what a run made, nobody approves and no Deployment serves.
     """
     return policy(
         DELETIONS,
@@ -158,9 +159,12 @@ def model_deletions(trusted: Trust) -> Manifest:
         variables={
             "going": "has(namespaceObject.metadata.deletionTimestamp)",
             "said": "has(oldObject.spec.approvals) ? oldObject.spec.approvals : []",
-            "rejecting": "variables.said.filter(r, r.decision == 'Reject').filter(r, "
-            "variables.said.filter(a, a.user == r.user)[variables.said.filter(a, a.user == r.user).size() - 1]"
-            ".decision == 'Reject')",
+            "rejecting": _standing("Reject"),
+            "approving": _standing("Approve"),
+            "operates": trusted.operates,
+            "made": "has(oldObject.spec.provenance) && has(oldObject.spec.provenance.trainingRunRef)",
+            "served": "has(oldObject.status) && has(oldObject.status.deployedIn) && "
+            "oldObject.status.deployedIn.size() > 0",
         },
         validations=[
             validation(
@@ -168,9 +172,21 @@ def model_deletions(trusted: Trust) -> Manifest:
                 says="'Model ' + oldObject.metadata.name + ' was rejected by ' + variables.rejecting[0].user + "
                 "', and with it the rejection would be lost. Keep it, or let ' + variables.rejecting[0].user + "
                 "' add a Revoke entry'",
-            )
+            ),
+            validation(
+                "!variables.operates || variables.going || "
+                "(variables.made && !variables.served && variables.approving.size() == 0)",
+                says="'the operator deletes no Model that was imported, that a person approved or that a Deployment "
+                "serves: ' + oldObject.metadata.name + ' stays'",
+            ),
         ],
     )
+
+
+def _standing(decision: str) -> str:
+    """CEL: entries of that decision of people whose last word it is."""
+    last = "variables.said.filter(a, a.user == r.user)[variables.said.filter(a, a.user == r.user).size() - 1]"
+    return f"variables.said.filter(r, r.decision == '{decision}').filter(r, {last}.decision == '{decision}')"
 
 
 def training_runs(trusted: Trust) -> Manifest:

@@ -12,7 +12,7 @@ Manifest = dict[str, Any]
 PROBE: Final = f"{keys.FIELD_MANAGER}-policy-probe"
 """A TrainingRun, or a version of a model, of this name is always refused: asking for one shows which rules hold."""
 
-RULES: Final = 2
+RULES: Final = 3
 """Counts the changes of what the policies ask for. An operator wants at least the rules that it was made with."""
 
 UNWATCHED: Final = f"{keys.FIELD_MANAGER}-unwatched"

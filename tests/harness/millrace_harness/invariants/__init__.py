@@ -7,9 +7,10 @@
     I5  approvals are never lost              I12 what a status claims is so
     I6  what was aborted stays out            I13 one operator writes
     I7  stable keeps its servers              I14 a spec is its user's
+    I15 files go after whatever names them
 
 Each is a pure function of a `History`. I1 to I12 are those of the research; I13 and I14 are what follows from having a
-leader and from never fighting a user.
+leader and from never fighting a user, I15 from erasing anything at all.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 
 from millrace_harness.history import History
 
-from . import finding, records, traffic, work
+from . import finding, records, retention, traffic, work
 from .finding import Finding
 
 __all__ = ["LAWS", "Finding", "check"]
@@ -40,6 +41,7 @@ LAWS: Final[dict[str, Law]] = {
     "I12": traffic.status_is_true,
     "I13": work.one_operator_writes,
     "I14": records.specs_are_the_users,
+    "I15": retention.files_go_last,
 }
 
 

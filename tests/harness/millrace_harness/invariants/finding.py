@@ -28,7 +28,7 @@ class Finding:
     """A law that did not hold at a moment of a history."""
 
     law: str
-    """`I1` to `I14`."""
+    """`I1` to `I15`."""
     at: float
     text: str
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from millrace_harness.history import Change, History, Manifest, Name, World
 
-from . import finding
+from . import finding, retention
 from .finding import IN_FLIGHT_SECONDS, OWN, Finding
 
 _NOT_STATE: Final = frozenset({"events", "leases"})
@@ -111,14 +111,16 @@ def _newest(world: World, run: Manifest) -> str:
 
 def deletions_are_ours(history: History) -> Iterator[Finding]:
     """I11: the operator deletes only what a Millrace object controls that is there under that very UID, saying the UID
-    and the version it means; never an object of a user, nor servers that get traffic.
+    and the version it means; never servers that get traffic, nor an object of a user but what retention may take.
     """
     for change, before, _ in history.walk():
         if not change.is_ours or change.before is None or not _is_deletion(change):
             continue
         gone = change.before
         if change.name.kind in OWN:
-            yield Finding("I11", change.at, f"{change.sender} deleted {change.name}, which is a user's")
+            yield from (Finding("I11", change.at, text) for text in retention.faults(change, before))
+            if change.request is not None and not _says_which(change.request.body, gone):
+                yield Finding("I11", change.at, f"{change.sender} deleted {change.name} and did not say which one")
             continue
         owners = {finding.uid(one) for kind in OWN for one in before.of(kind, change.name.namespace)}
         if not owners & {one["uid"] for one in gone["metadata"].get("ownerReferences") or ()}:

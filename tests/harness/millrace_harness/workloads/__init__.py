@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import canaries, deletions, pipeline, retraining, serving  # noqa: F401 - each tells what it holds
+from . import canaries, deletions, pipeline, retention, retraining, serving  # noqa: F401 - each tells what it holds
 from .wanted import Is, Wanted
 from .workload import WORKLOADS, Workload
 
